@@ -1,0 +1,101 @@
+"""The vocabulary of claims: which conditions, which measurement, which value. Checked when a study file is read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from study.errors import SpecError, suggest
+from study.labels import LABELS
+from study.schema import SPLITS, show
+from study.setup import PROBES
+
+if TYPE_CHECKING:
+    from study.spec import Condition
+
+COMPARISONS = ("near", "above", "below", "less_than", "equivalent_to")
+PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
+FORMULA = re.compile(
+    r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
+    r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
+)
+
+
+def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
+    """Conditions by name, by names, or by properties: {output_std: {max: 0.01}}, {norm: batch}, {parent: null}."""
+    if isinstance(of, Mapping):
+        for key, wanted in of.items():
+            _check_property(key, wanted, conditions[0].properties())
+        return [c for c in conditions if all(_matches(c.properties()[key], wanted) for key, wanted in of.items())]
+    names = [of] if isinstance(of, str) else list(of)
+    known = [c.name for c in conditions]
+    for name in names:
+        if name not in known:
+            raise SpecError(f"no condition '{name}'{suggest(name, known)}")
+    return [c for c in conditions if c.name in names]
+
+
+def _check_property(key: str, wanted: Any, properties: Mapping[str, Any]) -> None:
+    if key not in properties:
+        raise SpecError(f"unknown property '{key}'{suggest(key, properties)}")
+    if isinstance(wanted, Mapping):
+        good = bool(wanted) and set(wanted) <= {"min", "max"} and all(_number(v) for v in wanted.values())
+    else:
+        good = not any(isinstance(v, (dict, list)) for v in (wanted if isinstance(wanted, list) else [wanted]))
+    if not good:
+        expected = "expected a value, a list of values, or {min: …, max: …}"
+        raise SpecError(f"property '{key}': {expected}, got {show(wanted)}")
+
+
+def probed(of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
+    """Nothing: a claim about the probe names what it probes, not a condition. SpecError for what it does not know."""
+    if not isinstance(of, str) or of not in PROBES:
+        raise SpecError(f"the probe has no {show(of)}{suggest(str(of), PROBES)}")
+    return []
+
+
+def _matches(got: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return _number(got) and bool(wanted.get("min", -math.inf) <= got <= wanted.get("max", math.inf))
+    values = wanted if isinstance(wanted, list) else [wanted]
+    return _null(got) in map(_null, values)
+
+
+def _null(value: Any) -> Any:
+    """The word `none` and null are the same."""
+    return None if value == "none" else value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_measure(measure: str) -> tuple[str, str]:
+    """(name, split or parameter) of `loss.train`, `saturation_99`, `grad_norm.W1`; SpecError for anything else."""
+    name, dot, rest = measure.partition(".")
+    if name not in LABELS:
+        raise SpecError(f"unknown measurement '{name}'{suggest(name, LABELS)}")
+    if name == "loss" and rest not in SPLITS:
+        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got '{measure}'")
+    if name in PER_PARAMETER and not re.fullmatch(r"C|(W|b|bngain|bnbias)[1-9][0-9]*", rest):
+        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got '{measure}'")
+    if name == "probe" and not re.fullmatch(r"[1-9][0-9]{0,8}", rest):
+        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100; got '{measure}'")
+    if name not in (*PER_PARAMETER, "loss", "probe") and dot:
+        raise SpecError(f"measurement '{name}' stands alone, got '{measure}'")
+    return name, rest
+
+
+def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
+    """A number; or `log(vocabulary)`, `entropy(characters)` or `sqrt(100)`, plus or minus a number."""
+    if given is None:
+        return math.nan
+    if not isinstance(given, str):
+        return float(given)
+    found = FORMULA.fullmatch(given.strip())
+    if not found:
+        raise SpecError(f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got '{given}'")
+    base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
+    return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)

@@ -1,0 +1,48 @@
+"""What a Setup is, and what it changes of its parent's, in words: printed from the records, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from study.setup import Setup
+
+
+def _facts(setup: Setup) -> dict[str, str]:
+    """Every choice of a Setup as name -> words, in the order of the network."""
+    facts = {
+        "context": str(setup.context),
+        "embedding": str(setup.embedding_size),
+        "widths": "-".join(map(str, setup.widths)),
+        "C": str(setup.embedding),
+    }
+    for number, layer in enumerate(setup.layers, start=1):
+        facts[f"W{number}"] = str(layer.weight)
+        facts[f"b{number}"] = "none" if layer.bias is None else str(layer.bias)
+        facts[f"norm {number}"] = "BatchNorm" if layer.norm == "batch" else "none"
+        facts[f"activation {number}"] = layer.activation
+    return facts
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """`W1 …` and `W2 …` with the same words as `W1, W2 …`."""
+    by_words: dict[str, list[str]] = {}
+    for name, words in pairs:
+        by_words.setdefault(words, []).append(name)
+    return [f"{', '.join(names)}: {words}" for words, names in by_words.items()]
+
+
+def describe(setup: Setup) -> list[str]:
+    """All that a Setup is, in words: what is not there, and linear, goes without saying."""
+    said = [(name, words) for name, words in _facts(setup).items() if words not in ("none", "linear")]
+    sizes, drawn, kinds = said[:3], [p for p in said[3:] if p[0][0] in "CWb"], [p for p in said[3:] if p[0][0] in "na"]
+    return [", ".join(f"{name} {words}" for name, words in sizes), *_grouped(drawn), *_grouped(kinds)]
+
+
+def changes(parent: Setup, setup: Setup) -> list[str]:
+    """What a Setup changes of its parent's, in words. The output layer is compared with the output layer at any depth,
+    and a level that the parent does not have with its last."""
+    depth = len(setup.hidden)
+    aligned = replace(parent, hidden=(parent.hidden + parent.hidden[-1:] * depth)[:depth])
+    before, after = _facts(aligned), _facts(setup)
+    return _grouped([(name, f"{before[name]} → {words}") for name, words in after.items() if before[name] != words])

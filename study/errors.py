@@ -1,0 +1,26 @@
+"""The one exception that is the user's to mend: where, what was got, what would do. The command exits with status 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+LISTED = 20  # names that a message lists at most
+
+
+class SpecError(Exception):
+    """One line for the user; the command prints it and exits with status 2, with nothing overwritten."""
+
+    def __init__(self, message: str) -> None:
+        # a name out of the user's file may hold line breaks, or half a character that no terminal can print
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+
+
+def suggest(got: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the whole list of what is known when nothing is close."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(got, names, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    more = ", …" if len(names) > LISTED else ""
+    return f"; known: {', '.join(names[:LISTED])}{more}" if names else ""

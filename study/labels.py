@@ -1,0 +1,43 @@
+"""How the report calls each measurement: label, unit, format and better-direction, once. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words and format of one measurement; `share` is printed as a percentage."""
+
+    text: str
+    unit: str = ""
+    digits: int = 3
+    better: Literal["lower", "higher", "neither"] = "neither"
+
+
+LABELS: dict[str, Label] = {
+    "loss": Label("loss", "nats", 4, "lower"),
+    "saturation_97": Label("tanh units with |h| > 0.97", "%", 1, "lower"),
+    "saturation_99": Label("tanh units with |h| > 0.99", "%", 1, "lower"),
+    "dead": Label("dead units", "%", 1, "lower"),
+    "gradient_pass": Label("mean local gradient", "", 3, "higher"),
+    "preact_mean": Label("mean of the pre-activation", "", 3),
+    "preact_std": Label("std of the pre-activation", "", 3),
+    "normed_std": Label("std of what the activation sees", "", 3),
+    "h_std": Label("std of h", "", 3),
+    "logit_min": Label("smallest logit", "", 2),
+    "logit_max": Label("largest logit", "", 2),
+    "logit_std": Label("std of the logits", "", 3, "lower"),
+    "entropy": Label("mean entropy of the prediction", "nats", 3),
+    "grad_norm": Label("norm of the gradient", "", 4),
+    "grad_std": Label("std of the gradient", "", 5),
+    "update_ratio": Label("log10 of update : data", "", 2),
+    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", 4, "lower"),
+    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", 4, "lower"),
+    "batch_gap": Label("dev loss in batches of two above that of one batch", "nats", 3, "lower"),
+    "twin_distance": Label("relative distance of the twin at the end", "", 8, "lower"),
+    "twin_gap": Label("gap of the twin's dev loss", "nats", 8, "lower"),
+    "steps_share": Label("steps needed, as a share of the first condition's", "", 3, "lower"),
+    "probe": Label("std after x @ w", "", 3),
+}

@@ -1,0 +1,138 @@
+"""A word list on disk as checked words, a vocabulary and three shuffled parts. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from study.errors import SpecError
+from study.schema import SPLITS, Data
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The characters that a model knows; the boundary character is number 0, the others follow in code point order."""
+
+    characters: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A word list, cut into splits."""
+
+    vocabulary: Vocabulary
+    splits: dict[str, list[str]]  # by name, in the order of SPLITS
+    repeated: int  # distinct words that the file holds more than once
+    sha256: str
+
+    def examples(self, split: str) -> int:
+        """Number of examples in a split: every character of every word, and the boundary after it."""
+        return sum(len(word) + 1 for word in self.splits[split])
+
+    def entropy(self, split: str) -> float:
+        """Entropy of the next character when the context is ignored, nats: what a model that learns only b2 ends at."""
+        counts = Counter("".join(self.splits[split]))
+        counts[self.vocabulary.characters[0]] = len(self.splits[split])
+        total = sum(counts.values())
+        return -sum(n / total * math.log(n / total) for _, n in sorted(counts.items()))
+
+    def repeats(self, split: str, context: int) -> dict[tuple[int, ...], float]:
+        """Share of contexts by pattern of repeats: `...` is (3,), `..e` and `emm` are (2, 1), `emi` is (1, 1, 1)."""
+        boundary = self.vocabulary.characters[0] * context
+        windows: Counter[str] = Counter()
+        for word in self.splits[split]:
+            padded = boundary + word
+            windows.update(padded[i : i + context] for i in range(len(word) + 1))
+        shares: Counter[tuple[int, ...]] = Counter()
+        for window, count in windows.items():
+            shares[tuple(sorted(Counter(window).values(), reverse=True))] += count
+        return {pattern: shares[pattern] / windows.total() for pattern in sorted(shares)}
+
+    def shared(self, split: str) -> int:
+        """Words of a split that the training split holds, too."""
+        train = set(self.splits["train"])
+        return sum(word in train for word in self.splits[split])
+
+
+def load(data: Data, folder: Path) -> Words:
+    """The word list at data.path, relative to `folder`, shuffled and cut as the lecture does."""
+    lines, sha256 = read(folder / data.path, data.path, data.sha256)
+    vocabulary = make_vocabulary(lines, data)
+    words = [word for word in lines if word]
+    shuffled = list(words)
+    random.Random(data.shuffle_seed).shuffle(shuffled)
+    shares = [Fraction(str(data.splits[name])) for name in SPLITS]
+    ends = [int(sum(shares[: i + 1]) * len(words)) for i in range(len(SPLITS))]
+    splits: dict[str, list[str]] = {}
+    for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
+        if start == end:
+            got = f"{len(words):,} word{'s' if len(words) > 1 else ''}"
+            problem = f"{got} leave none for data.splits.{name} = {data.splits[name]:g}; give it a larger share"
+            raise SpecError(f"{data.path}: {problem}")
+        splits[name] = shuffled[start:end]
+    return Words(vocabulary, splits, repeated=_repeated(words), sha256=sha256)
+
+
+def _repeated(words: Sequence[str]) -> int:
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for word in words:
+        (twice if word in seen else seen).add(word)
+    return len(twice)
+
+
+def read(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
+    """Lines of a UTF-8 file, a word in each that is not blank, and the sha256 of its bytes."""
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"{shown}: cannot be read ({reason}); data.path is relative to the study file") from None
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        problem = f"sha256 is {found}, data.sha256 expects {sha256}; restore the file or change the entry"
+        raise SpecError(f"{shown}: {problem}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = content[: error.start].count(b"\n") + 1, content[error.start]
+        raise SpecError(f"{shown}:{line}: byte 0x{byte:02x} is not UTF-8; save the list as UTF-8") from None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not any(lines):
+        raise SpecError(f"{shown}: holds no words; expected one word per line")
+    return lines, found
+
+
+def make_vocabulary(lines: Sequence[str], data: Data) -> Vocabulary:
+    """The boundary character, then the given characters or those of the words."""
+    present = set("".join(lines))
+    if data.boundary in present:
+        place, word = _first(lines, {data.boundary}, data)
+        problem = f"{word!r:.80} contains the boundary character {data.boundary!r}; name another with data.boundary"
+        raise SpecError(f"{place}: {problem}")
+    if data.vocabulary is None:
+        return Vocabulary((data.boundary, *sorted(present)))
+    given = [character for character in data.vocabulary if character != data.boundary]
+    outside = present.difference(given)
+    if outside:
+        place, word = _first(lines, outside, data)
+        character = next(c for c in word if c in outside)
+        problem = (
+            f"{word!r:.80} has {character!r}, which data.vocabulary does not; add it, or leave data.vocabulary out"
+        )
+        raise SpecError(f"{place}: {problem}")
+    return Vocabulary((data.boundary, *given))
+
+
+def _first(lines: Sequence[str], characters: set[str], data: Data) -> tuple[str, str]:
+    """Place and word of the first line that has one of the characters."""
+    return next((f"{data.path}:{i}", word) for i, word in enumerate(lines, start=1) if characters.intersection(word))
