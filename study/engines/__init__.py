@@ -1,0 +1,1 @@
+"""Ways to run a training: one module per engine."""

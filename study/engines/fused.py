@@ -1,0 +1,69 @@
+"""The fused engine: one model trained in one core's cache, compiled, the same bits on every CPU; plain NumPy arrays.
+
+    layout = Layout(setup, vocabulary)
+    buffer = layout.pack(arrays)                                    # (size,) float32
+    train_block(layout, buffer, X, Y, indices, lr, loss)            # in place, without the GIL
+    arrays = layout.unpack(buffer)
+
+A model's bits depend on its parameters, data, indices and rates alone: not on neighbours, threads or block length.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.engines.layout import Layout
+from study.engines.workspace import ACTIVATIONS, Workspace
+from study.setup import Norm, Setup
+
+
+def supported(setup: Setup) -> str | None:
+    """None if this engine trains the Setup, else the reason in words."""
+    for level, layer in enumerate(setup.layers, 1):
+        if layer.activation not in ACTIVATIONS:
+            return f"level {level} has the activation {layer.activation}; fused knows {', '.join(ACTIVATIONS)}"
+        if layer.norm not in get_args(Norm):
+            return f"level {level} has the norm {layer.norm}; fused knows {', '.join(get_args(Norm))}"
+    return None
+
+
+def train_block(
+    layout: Layout,
+    buffer: NDArray[Any],
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    indices: NDArray[Any],
+    lr: NDArray[Any],
+    loss: NDArray[Any],
+) -> None:
+    """Advances one model by len(indices) SGD steps: writes `buffer` and `loss` (steps,), nats, in place.
+
+    X (N, T) and Y (N,) are the training split, indices (steps, batch) rows of it, lr (steps,) the learning rates. With
+    X, Y and indices in int32 nothing is copied. float32 buffers train with our own tanh, exp and log; a float64 buffer
+    runs the same code with the library's, to check the algebra. Errors: an index outside the split or a character
+    outside the vocabulary is an assertion, since the compiled code does not look.
+    """
+    from study.engines.kernels import train  # compiled code: loaded when there is something to train
+
+    reason = supported(layout.setup)
+    assert reason is None, reason
+    steps, examples = indices.shape
+    dtype = buffer.dtype
+    assert buffer.shape == (layout.size,), f"{buffer.shape=} {layout.size=}"
+    assert all(array.flags.c_contiguous for array in (buffer, loss)), "buffer and loss must be contiguous"
+    assert X.shape == (len(Y), layout.setup.context), f"{X.shape=} {Y.shape=} context={layout.setup.context}"
+    assert lr.shape == loss.shape == (steps,), f"{lr.shape=} {loss.shape=} {steps=}"
+    assert loss.dtype == dtype, f"{loss.dtype=} {dtype=}"
+    if steps == 0:
+        return
+    for name, values, end in (("indices", indices, len(Y)), ("X", X, layout.vocabulary), ("Y", Y, layout.vocabulary)):
+        low, high = values.min(), values.max()
+        assert 0 <= low <= high < end, f"{name} {low}–{high}, expected 0–{end - 1}"
+    space = Workspace(layout, examples, dtype)
+    # One kind of array, one compilation: Numba tells read-only and strided arrays from others.
+    data = [np.require(array, np.int32, ["C", "W"]) for array in (X, Y, indices)]
+    rates = np.require(lr, dtype, ["C", "W"])
+    train(buffer, space.floats, space.levels, space.sizes, space.tables, *data, rates, loss)

@@ -1,0 +1,132 @@
+"""One model's training as compiled code: minibatches of (context, next character) as SGD steps in place.
+
+Backpropagation is written out by hand. Every number is a sum in one fixed order of terms rounded in one way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from study.engines.embedding import distinct, embed, embed_back
+from study.engines.levels import activate, cross_entropy, normalise, normalise_back, pass_back, view
+from study.engines.products import multiply, multiply_transposed, update
+from study.engines.tiles import address
+from study.engines.workspace import (
+    ACTIVATION,
+    BNGAIN,
+    EXAMPLES,
+    FAN_IN,
+    FAN_OUT,
+    FIRST,
+    ONE,
+    PANEL,
+    RATE,
+    ROW,
+    SECOND,
+    TOP,
+    TOTAL,
+    TURNED,
+    VOCABULARY,
+    ZEROS,
+    B,
+    D,
+    H,
+    W,
+)
+
+
+@njit(inline="always")
+def forward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any) -> None:
+    """h (N, H) of every level, the logits last."""
+    examples, zeros = sizes[EXAMPLES], address(work, sizes[ZEROS])
+    for level in range(levels.shape[0]):
+        p = levels[level]
+        row, h = p[ROW], view(work, p[H], examples * p[ROW])
+        if level == 0:
+            embed(params, work, p, sizes, tables)
+        else:
+            x, weight = levels[level - 1], address(params, p[W])
+            start = address(params, p[B]) if p[B] >= 0 else zeros
+            inputs, out = address(work, x[H]), address(work, p[H])
+            multiply(inputs, x[ROW], examples, weight, row, p[FAN_IN], start, out, row, row)
+        if p[BNGAIN] >= 0:
+            first, second = view(work, sizes[FIRST], row), view(work, sizes[SECOND], row)
+            normalise(params, work, p, h, examples, first, second)
+        activate(h, p[ACTIVATION])
+
+
+@njit(inline="always")
+def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp: int) -> int:
+    """Steps every parameter, from the gradient of the logits down; a level's input gradient precedes its own step."""
+    examples, zeros, rate = sizes[EXAMPLES], address(work, sizes[ZEROS]), address(work, sizes[RATE])
+    still, single = stamp * 0, stamp * 0 + 1  # a column of ones: nothing from row to row, one across
+    for level in range(levels.shape[0] - 1, -1, -1):
+        p = levels[level]
+        row, h, d = p[ROW], view(work, p[H], examples * p[ROW]), view(work, p[D], examples * p[ROW])
+        pass_back(d, h, p[ACTIVATION])
+        if p[BNGAIN] >= 0:
+            first, second = view(work, sizes[FIRST], row), view(work, sizes[SECOND], row)
+            normalise_back(params, work, p, d, examples, work[sizes[RATE]], first, second)
+        after = address(work, p[D])
+        if p[B] >= 0:
+            one, bias = address(work, sizes[ONE]), address(params, p[B])
+            update(one, still, single, after, row, examples, zeros, rate, bias, row, row)
+        if level == 0:
+            stamp = embed_back(params, work, p, sizes, tables, stamp)
+        else:
+            x, weight, panel = levels[level - 1], address(params, p[W]), address(work, sizes[PANEL])
+            inputs, before = address(work, x[H]), address(work, x[D])
+            multiply_transposed(after, row, examples, weight, row, p[FAN_IN], p[FAN_OUT], zeros, panel, before, x[ROW])
+            update(inputs, x[ROW], p[FAN_IN], after, row, examples, zeros, rate, weight, row, row)
+    return stamp
+
+
+def _compiled(sources: int) -> Any:
+    """The training loop, compiled on first use and kept on disk under a hash of all the modules that it is made of.
+
+    Numba itself watches the outermost function's file only, and would run stale code after a change in another module;
+    a value that the function closes over is part of what it looks up.
+    """
+
+    @njit(error_model="numpy", nogil=True, cache=True)
+    def train(
+        params: Any,
+        work: Any,
+        levels: Any,
+        sizes: Any,
+        tables: Any,
+        contexts: Any,
+        characters: Any,
+        indices: Any,
+        rates: Any,
+        losses: Any,
+    ) -> int:
+        """Advances one model by len(indices) steps in place; losses (steps,) of each minibatch, in nats."""
+        last, lanes = levels[levels.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
+        row, zeros = last[ROW], address(work, sizes[ZEROS])
+        logits, d = view(work, last[H], lanes * row), view(work, last[D], lanes * row)
+        turned = view(work, sizes[TURNED], row * lanes)
+        top, total = view(work, sizes[TOP], lanes), view(work, sizes[TOTAL], lanes)
+        targets = np.empty(indices.shape[1], np.int64)
+        stamp = np.int64(0)
+        for step in range(indices.shape[0]):
+            for n in range(targets.size):
+                targets[n] = characters[indices[step, n]]
+            work[sizes[RATE]] = -rates[step]
+            stamp = distinct(contexts, indices[step], tables, stamp)
+            forward(params, work, levels, sizes, tables)
+            losses[step] = cross_entropy(logits, row, targets, sizes[VOCABULARY], zeros, turned, top, total, d)
+            stamp = backward(params, work, levels, sizes, tables, stamp)
+        return sources
+
+    return train
+
+
+MODULES = ("workspace", "scalar", "tiles", "products", "levels", "embedding", "kernels")
+SOURCES = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in MODULES)
+train = _compiled(int(hashlib.sha256(SOURCES).hexdigest()[:15], 16))

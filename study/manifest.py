@@ -1,0 +1,85 @@
+"""What a set of tables came from, as JSON: the same on every run of the same code, data and kind of CPU."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from study import __version__
+from study.errors import SpecError
+
+FORMAT = 1
+NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
+PACKAGES = (
+    "torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
+    "pydantic",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a number or a page may depend on."""
+    found = {"python": platform.python_version(), "study": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a run without the report's packages is still a run
+            found[package] = "not installed"
+    return found
+
+
+def cpu() -> dict[str, str]:
+    """The kind of CPU, as far as results may depend on it: architecture, model, and what torch and BLAS use of it."""
+    import torch
+
+    model = ""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text("utf-8", "replace").splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else ""
+    build = torch.__config__.show()
+    settings = build.replace(",", " ").split()
+    blas = next((part.removeprefix("BLAS_INFO=") for part in settings if part.startswith("BLAS_INFO=")), "")
+    return {
+        "architecture": platform.machine(),
+        "model": model or platform.processor() or "unknown",
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas or "unknown",
+        "threads_per_process": "1",
+    }
+
+
+def write(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
+    """The manifest as folder/manifest.json, keys in order, one per line."""
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a report folder; SpecError where there is none."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: not there; make the tables with `study run`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: not readable ({error!s:.80}); remake it with `study run`") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not NEEDED.issubset(manifest):
+        raise SpecError(f"{path}: not a manifest of format {FORMAT}; remake it with `study run`")
+    return manifest
+
+
+def stale(facts: dict[str, Any], spec: Any) -> list[str]:
+    """What has changed since the tables were made, in words; empty when they are what the study would give now."""
+    from study import source
+
+    found = []
+    if facts["spec_sha256"] != spec.digest():
+        found.append("the study file asks for other trainings; make it again with `study run`")
+    elif facts["document_sha256"] != spec.document_sha256:
+        found.append("the study file's words or claims changed; render it again with `study report`")
+    if facts["source_sha256"] != source.digest():
+        found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
+    return found

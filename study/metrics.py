@@ -1,0 +1,321 @@
+"""Registry of measurements: name, what each needs, how its chunks combine. Order here is order everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from study.evaluate import Moments
+from study.labels import LABELS, Label
+from study.model import Activations, LevelActivations
+from study.setup import Layer
+
+Needs = Literal["level", "output", "gradient"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measurement: `measure` turns a chunk into values, `reduce` turns the chunks' values into the figure."""
+
+    name: str
+    needs: Needs
+    activations: tuple[str, ...]  # of the levels that it applies to
+    reduce: Callable[[], Reducer] | None
+    measure: Callable[..., Tensor]
+
+    @property
+    def label(self) -> Label:
+        """How the report calls it."""
+        return LABELS[self.name]
+
+
+class Reducer:
+    """Chunks of values (M, n, …), seen weights (n,) times each, as one figure per model, (M,)."""
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in a chunk."""
+        raise NotImplementedError
+
+    def result(self) -> Tensor:
+        """The figure. (M,)"""
+        raise NotImplementedError
+
+
+class Mean(Reducer):
+    """Mean over examples of values (M, n), float64."""
+
+    def __init__(self) -> None:
+        self._total, self._n = torch.zeros((), dtype=torch.float64), 0.0
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in values (M, n)."""
+        self._total = self._total + (values.double() * weights).sum(1)
+        self._n += float(weights.sum())
+
+    def result(self) -> Tensor:
+        """(M,)"""
+        return self._total / self._n
+
+
+class All(Reducer):
+    """Share of units for which values (M, n, H) are true on every example."""
+
+    def __init__(self) -> None:
+        self._all: Tensor | None = None
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in booleans (M, n, H); a context counts however often it occurs."""
+        every = values.all(1)  # (M, H)
+        self._all = every if self._all is None else self._all & every
+
+    def result(self) -> Tensor:
+        """(M,)"""
+        assert self._all is not None, "no chunk was added"
+        return self._all.double().mean(1)
+
+
+class Extreme(Reducer):
+    """Largest (or smallest) value over everything."""
+
+    def __init__(self, pick: Callable[..., Tensor]) -> None:
+        self._pick = pick
+        self._value: Tensor | None = None
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in values (M, n, H)."""
+        chunk = self._pick(values.flatten(1), 1)  # (M,)
+        self._value = chunk if self._value is None else self._pick(torch.stack([self._value, chunk]), 0)
+
+    def result(self) -> Tensor:
+        """(M,)"""
+        assert self._value is not None, "no chunk was added"
+        return self._value.double()
+
+
+class Spread(Reducer):
+    """Mean or std over examples and units together."""
+
+    def __init__(self, what: Literal["mean", "std"]) -> None:
+        self._what, self._moments = what, Moments()
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in values (M, n, H)."""
+        self._moments.add(values, weights)
+
+    def result(self) -> Tensor:
+        """(M,)"""
+        m, n = self._moments, self._moments.n
+        mean = m.mean.flatten(1)  # (M, H), over examples
+        if self._what == "mean":
+            return mean.mean(1)
+        # all units weigh the same, so the spread over everything is that within units and that between them
+        return (m.squares.flatten(1).mean(1) / n + mean.var(1, correction=0)).sqrt()
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def metric(
+    needs: Needs, reduce: Callable[[], Reducer] | None = None, activations: Iterable[str] = ("tanh", "relu", "linear")
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Register a measurement under its function's name; labels.py says how the report calls it."""
+
+    def register(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        name = measure.__name__
+        assert name in LABELS, f"metric {name} needs an entry in labels.py"
+        METRICS[name] = Metric(name, needs, tuple(activations), reduce, measure)
+        return measure
+
+    return register
+
+
+# -- of a hidden level: (level, layer) -> values ------------------------------------------------------------------
+
+
+@metric("level", Mean, activations=["tanh"])
+def saturation_97(a: LevelActivations, layer: Layer) -> Tensor:
+    """Share of units with |h| > 0.97, per example. (M, n)"""
+    return (a.h.abs() > 0.97).double().mean(-1)
+
+
+@metric("level", Mean, activations=["tanh"])
+def saturation_99(a: LevelActivations, layer: Layer) -> Tensor:
+    """Share of units with |h| > 0.99, per example. (M, n)"""
+    return (a.h.abs() > 0.99).double().mean(-1)
+
+
+@metric("level", All, activations=["tanh", "relu"])
+def dead(a: LevelActivations, layer: Layer) -> Tensor:
+    """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu. (M, n, H)"""
+    return a.h.abs() > 0.99 if layer.activation == "tanh" else a.h == 0
+
+
+@metric("level", Mean)
+def gradient_pass(a: LevelActivations, layer: Layer) -> Tensor:
+    """Mean local gradient of the activation over units, per example: 1 − h² for tanh. (M, n)"""
+    if layer.activation == "tanh":
+        return torch.mean(1 - a.h.double() ** 2, dim=-1)
+    return ((a.h > 0) if layer.activation == "relu" else torch.ones_like(a.h)).double().mean(-1)
+
+
+@metric("level", lambda: Spread("mean"))
+def preact_mean(a: LevelActivations, layer: Layer) -> Tensor:
+    """Pre-activations, before any norm. (M, n, H)"""
+    return a.preact
+
+
+@metric("level", lambda: Spread("std"))
+def preact_std(a: LevelActivations, layer: Layer) -> Tensor:
+    """Pre-activations, before any norm. (M, n, H)"""
+    return a.preact
+
+
+@metric("level", lambda: Spread("std"))
+def normed_std(a: LevelActivations, layer: Layer) -> Tensor:
+    """What the activation sees: the pre-activation, normalised where there is a norm. (M, n, H)"""
+    return a.normed
+
+
+@metric("level", lambda: Spread("std"))
+def h_std(a: LevelActivations, layer: Layer) -> Tensor:
+    """Outputs of the activation. (M, n, H)"""
+    return a.h
+
+
+# -- of the output: logits -> values ------------------------------------------------------------------------------
+
+
+@metric("output", lambda: Extreme(torch.amin))
+def logit_min(a: Activations) -> Tensor:
+    """Logits. (M, n, V)"""
+    return a.logits
+
+
+@metric("output", lambda: Extreme(torch.amax))
+def logit_max(a: Activations) -> Tensor:
+    """Logits. (M, n, V)"""
+    return a.logits
+
+
+@metric("output", lambda: Spread("std"))
+def logit_std(a: Activations) -> Tensor:
+    """Logits. (M, n, V)"""
+    return a.logits
+
+
+@metric("output", Mean)
+def entropy(a: Activations) -> Tensor:
+    """Entropy of the prediction for each context, in nats. (M, n)"""
+    log_p = F.log_softmax(a.logits.double(), dim=-1)
+    entropies: Tensor = torch.special.entr(log_p.exp()).sum(-1)
+    return entropies
+
+
+# -- of one parameter and its gradient on the next minibatch: (p, gradient, lr) -> (M,) ----------------------------
+
+
+@metric("gradient")
+def grad_norm(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
+    """Euclidean norm of the gradient. (M,)"""
+    norm: Tensor = torch.linalg.vector_norm(gradient.double().flatten(1), dim=1)
+    return norm
+
+
+@metric("gradient")
+def grad_std(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
+    """Standard deviation of the gradient's entries. (M,)"""
+    return _std(gradient)
+
+
+@metric("gradient")
+def update_ratio(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
+    """log10 of std(lr · gradient) / std(parameter): about −3 in a healthy training (the lecture's rule). (M,)"""
+    return (lr * _std(gradient) / _std(p)).log10()
+
+
+def _std(p: Tensor) -> Tensor:
+    """Standard deviation of a parameter's entries, NaN for a single one. (M,)"""
+    entries = p.double().flatten(1)
+    return entries.std(1) if entries.shape[1] > 1 else entries[:, 0] * math.nan
+
+
+# -- histograms ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins from −reach to reach, equal in asinh(x / knee), or in x without a knee; one more at each end for the rest.
+
+    With a knee they are fine around 0 and wide in the tails: logits of ±0.3 and of ±30 are both seen.
+    """
+
+    reach: float
+    count: int
+    knee: float | None = None
+
+    def place(self, values: Tensor) -> Tensor:
+        """Position from 0 (at −reach) to `count` (at reach), as float64; beyond them outside."""
+        x, end = values.double(), torch.tensor(self.reach, dtype=torch.float64)
+        if self.knee is not None:
+            x, end = torch.asinh(x / self.knee), torch.asinh(end / self.knee)
+        return (x / end + 1) * (self.count / 2)
+
+    def edges(self) -> list[float]:
+        """count + 3 edges, the first −inf and the last inf."""
+        inner = [2 * i / self.count - 1 for i in range(self.count + 1)]
+        if self.knee is None:
+            return [-math.inf, *(self.reach * u for u in inner), math.inf]
+        end = math.asinh(self.reach / self.knee)
+        return [-math.inf, *(self.knee * math.sinh(end * u) for u in inner), math.inf]
+
+
+# fixed edges, so that histograms of seeds and chunks add up; tanh's outputs fill [−1, 1]
+BINS = {
+    "preact": Bins(40, 160, knee=2.0),
+    "h": Bins(1, 80),
+    "h unbounded": Bins(40, 160, knee=2.0),
+    "logits": Bins(100, 200, knee=0.5),
+}
+
+
+class Histogram:
+    """Counts (count + 2,) float64 of all values of one model, streamed."""
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        self.counts = torch.zeros(bins.count + 2, dtype=torch.float64)
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Take in values (n, H), each row seen `weights` (n,) times. NaN are left out."""
+        b = self.bins
+        index = b.place(values).floor().clamp(-1, b.count) + 1
+        # the last bin is closed, so that h = 1 is inside
+        index = torch.where(values == b.reach, float(b.count), index)
+        # a NaN counts as nothing; masking it out would cost more than all the rest
+        weight = torch.where(torch.isnan(index), 0.0, weights.view(-1, 1))
+        index = index.nan_to_num(0).long()
+        self.counts += torch.bincount(index.flatten(), weights=weight.flatten(), minlength=b.count + 2)
+
+
+def bins_of(quantity: str, layer: Layer) -> Bins:
+    """The bins of preact, h or logits at a level."""
+    bounded = quantity != "h" or layer.activation == "tanh"
+    return BINS[quantity if bounded else "h unbounded"]
+
+
+def names(needs: Needs, layer: Layer | None = None) -> list[str]:
+    """Names of the metrics of a kind, in order; those that apply to `layer` where one is given."""
+    return [
+        m.name for m in METRICS.values() if m.needs == needs and (layer is None or layer.activation in m.activations)
+    ]
+
+
+def reducers(chosen: Iterable[str]) -> dict[str, Any]:
+    """A fresh reducer for each of the metrics."""
+    return {name: METRICS[name].reduce() for name in chosen}  # type: ignore[misc]

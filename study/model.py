@@ -1,0 +1,162 @@
+"""The character-level MLP of Bengio et al. (2003), M models at once: initialise() and forward().
+
+Axes: M models, N examples, T context length, V vocabulary, E embedding, H width of a level. The model axis is first
+and always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from study.rng import Streams
+from study.setup import Setup, Stack
+
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
+
+
+@dataclass(frozen=True)
+class Level:
+    """Parameters of one level; a field that the Setup does not have is None."""
+
+    W: Tensor  # (M, in, out)
+    b: Tensor | None  # (M, 1, out)
+    bngain: Tensor | None  # (M, 1, out)
+    bnbias: Tensor | None  # (M, 1, out)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Everything that SGD updates."""
+
+    C: Tensor  # (M, V, E)
+    levels: tuple[Level, ...]
+
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) in the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
+        yield "C", self.C
+        for number, level in enumerate(self.levels, start=1):
+            for name in ("W", "b", "bngain", "bnbias"):
+                tensor = getattr(level, name)
+                if tensor is not None:
+                    yield f"{name}{number}", tensor
+
+    def tensors(self) -> list[Tensor]:
+        """The parameters in the order of named()."""
+        return [tensor for _, tensor in self.named()]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation that a normed level subtracts and divides by; None for levels without a norm."""
+
+    mean: tuple[Tensor | None, ...]  # (M, 1, H) per level
+    std: tuple[Tensor | None, ...]  # (M, 1, H) per level
+
+
+@dataclass(frozen=True)
+class LevelActivations:
+    """What one level makes of its input."""
+
+    preact: Tensor  # (M, N, H), before the norm
+    mean: Tensor | None  # (M, 1, H) that the norm subtracted
+    std: Tensor | None  # (M, 1, H) that the norm divided by
+    normed: Tensor  # (M, N, H), what the activation sees
+    h: Tensor  # (M, N, H)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """One forward pass, the output level last."""
+
+    levels: tuple[LevelActivations, ...]
+
+    @property
+    def logits(self) -> Tensor:
+        """Output of the last level. (M, N, V)"""
+        return self.levels[-1].h
+
+
+def initialise(stack: Stack, vocabulary: int, streams: Sequence[Streams], device: str = "cpu") -> Params:
+    """Params of all cells at step 0: per cell a draw per parameter, scaled by its Init, in the order C, W1, b1, W2, …"""
+
+    def column(draws: list[Tensor]) -> Tensor:
+        return torch.stack(draws).to(device)
+
+    setups, twins = [cell.setup for cell in stack.cells], [cell.twin for cell in stack.cells]
+    embedding = (vocabulary, stack.setup.embedding_size)
+    C = column([s.embedding.apply(r.normal("C", embedding), vocabulary) for s, r in zip(setups, streams, strict=True)])
+    levels = []
+    for i, (fan_in, fan_out) in enumerate(stack.setup.shapes(vocabulary)):
+        kind = stack.setup.layers[i]
+        W, b = [], []
+        for setup, twin, random in zip(setups, twins, streams, strict=True):
+            layer = setup.layers[i]
+            W.append(layer.weight.apply(random.normal(f"W{i + 1}", (fan_in, fan_out)), fan_in))
+            if twin and i == 0:  # the smallest difference there is, in one weight
+                W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
+            if layer.bias is not None:  # a level without a bias draws none
+                b.append(layer.bias.apply(random.normal(f"b{i + 1}", (fan_out,)), fan_in).view(1, fan_out))
+        normed = kind.norm == "batch"
+        one = torch.ones((len(setups), 1, fan_out), device=device)
+        levels.append(
+            Level(
+                W=column(W),  # (M, in, out)
+                b=column(b) if b else None,  # (M, 1, out)
+                bngain=one.clone() if normed else None,
+                bnbias=torch.zeros_like(one) if normed else None,
+            )
+        )
+    return Params(C, tuple(levels))
+
+
+def embed(C: Tensor, X: Tensor) -> Tensor:
+    """Concatenated embeddings of the contexts. (M, N, T·E), from C (M, V, E) and X (M, N, T) or (N, T)."""
+    M, V, E = C.shape
+    offsets = torch.arange(0, M * V, V, device=C.device).view(M, 1, 1)
+    return C.view(M * V, E)[X + offsets].view(M, X.shape[-2], -1)
+
+
+def forward(
+    params: Params, setup: Setup, X: Tensor, statistics: Statistics | None = None, eps: float = 0.0
+) -> Activations:
+    """Activations of contexts X (M, N, T), or (N, T) shared by all models.
+
+    A normed level takes its mean and std from `statistics`, or from the batch X itself where they are None: the
+    lecture's definition, unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5) instead.
+    `eps` is added to the variance; the study does so only for readings with batches of a few examples.
+    """
+    x = embed(params.C, X)  # (M, N, T·E)
+    levels = []
+    for i, (level, layer) in enumerate(zip(params.levels, setup.layers, strict=True)):
+        preact = torch.bmm(x, level.W)  # (M, N, H)
+        if level.b is not None:
+            preact = preact + level.b
+        mean = std = None
+        normed = preact
+        if layer.norm == "batch":
+            if statistics is None:
+                mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
+            else:
+                mean, std = statistics.mean[i], statistics.std[i]
+            assert level.bngain is not None and level.bnbias is not None and mean is not None and std is not None
+            divisor = torch.sqrt(std * std + eps) if eps else std
+            normed = level.bngain * (preact - mean) / divisor + level.bnbias  # (M, N, H)
+        x = ACTIVATIONS[layer.activation](normed)  # (M, N, H)
+        levels.append(LevelActivations(preact, mean, std, normed, x))
+    return Activations(tuple(levels))
+
+
+def fresh_statistics(params: Params, setup: Setup) -> Statistics:
+    """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
+    gains = [
+        level.bngain if layer.norm == "batch" else None
+        for level, layer in zip(params.levels, setup.layers, strict=True)
+    ]
+    return Statistics(
+        tuple(None if g is None else torch.zeros_like(g) for g in gains),
+        tuple(None if g is None else torch.ones_like(g) for g in gains),
+    )

@@ -1,0 +1,365 @@
+"""One shard, trained and measured: rows of the tables, by cell. The only code that runs in worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from study import metrics
+from study.data import Dataset, Split
+from study.evaluate import batch_statistics, calibrate, chunks, small_batch_loss, split_loss
+from study.metrics import METRICS, Histogram
+from study.model import Level, Params, Statistics, forward
+from study.plan import cell_id
+from study.rng import generator
+from study.setup import Cell, Setup, Stack, Training
+from study.train import Trainer, cross_entropy, stackable
+
+if TYPE_CHECKING:
+    from study.engines.compiled import FusedTrainer
+
+Row = dict[str, Any]
+Paths = dict[tuple[Cell, int], Tensor]  # (cell, step) -> all its parameters in one row, for the comparison of twins
+Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
+
+BLOCK = 1000  # steps between two reports of progress
+FINE = 1000  # steps at the start whose curve is kept in fine bins
+POINTS = 2000  # bins of the rest of the curve, at most
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is measured of every cell of a study."""
+
+    measure: tuple[int, ...]  # steps, besides the first and the last
+    batch_sizes: tuple[int, ...]
+
+
+@dataclass
+class Rows:
+    """Rows of the tables of one shard; `cell` stands for the conditions that read it."""
+
+    losses: list[Row] = field(default_factory=list)
+    curves: list[Row] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
+    histograms: list[Row] = field(default_factory=list)
+    pictures: list[Row] = field(default_factory=list)
+    twins: list[Row] = field(default_factory=list)
+    cells: list[Row] = field(default_factory=list)
+
+
+def train_shard(
+    shard: Stack, data: Dataset, reading: Reading, device: str = "cpu", report: Report | None = None
+) -> Rows:
+    """Train the cells of a shard together and measure each by itself: no figure depends on a neighbour."""
+    together = shard.engine == "fused" or stackable(shard, data.vocabulary, device)
+    parts = [shard] if together else [replace(shard, cells=(cell,)) for cell in shard.cells]
+    paired = {cell.original for cell in shard.cells if cell.twin}
+    rows, done = Rows(), 0
+    paths: Paths = {}
+    for part in parts:
+        for steps, loss in _train_part(part, data, reading, device, rows, paths if paired else None):
+            done += steps * len(part.cells)
+            if report is not None:
+                report(done, loss)
+    for cell in shard.cells:
+        if cell.twin:
+            rows.twins += distances(cell, paths)
+    return rows
+
+
+def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
+    """The stack in training, by the engine that it is planned for."""
+    if part.engine == "fused":
+        from study.engines.compiled import FusedTrainer
+
+        return FusedTrainer(part, data.splits["train"], data.vocabulary, device)
+    return Trainer(part, data.splits["train"], data.vocabulary, device)
+
+
+def boundaries(training: Training, measure: tuple[int, ...]) -> dict[int, bool]:
+    """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
+    traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
+    full = {0, training.steps, *measure}
+    return {step: step in full for step in sorted(full | traced) if step <= training.steps}
+
+
+def _train_part(
+    part: Stack, data: Dataset, reading: Reading, device: str, rows: Rows, paths: Paths | None
+) -> Iterator[tuple[int, float]]:
+    """Yields (steps, mean loss) after every block."""
+    training = trainer(part, data, device)
+    losses = []
+    for step, everything in boundaries(part.training, reading.measure).items():
+        while training.step < step:
+            before = training.step
+            losses.append(training.advance(min(step, before + BLOCK)).cpu())  # (M, steps)
+            yield training.step - before, float(losses[-1].nanmean())
+        X, Y = (t.cpu() for t in training.peek())
+        every_params, every_running = training.params, training.running
+        lr = part.training.rate(min(step, part.training.steps - 1))
+        for m, cell in enumerate(part.cells):
+            params, running = model(every_params, m), statistics_of(every_running, m)
+            keys = {"cell": cell_id(cell), "seed": cell.seed, "step": step}
+            if paths is not None:
+                paths[cell, step] = torch.cat([t.flatten() for t in params.tensors()])
+            if cell.twin and everything:
+                rows.losses += loss_rows(
+                    params, cell.setup, data, readings(params, running, cell.setup, data, step), keys
+                )
+            if cell.twin:
+                continue
+            rows.metrics += gradient_rows(params, cell.setup, X[m : m + 1], Y[m : m + 1], lr, keys)
+            if everything:
+                end = step == part.training.steps
+                _measure(params, running, cell.setup, data, reading, X[m : m + 1], keys, end, rows)
+    loss = torch.cat(losses, dim=1).double()  # (M, steps)
+    for m, cell in enumerate(part.cells):
+        keys = {"cell": cell_id(cell), "seed": cell.seed}
+        rows.curves += [{**keys, **bin_} for bin_ in curve(loss[m])]
+        rows.cells.append({**keys, **outcome(training, m, loss[m])})
+
+
+def distances(twin: Cell, paths: Paths) -> list[Row]:
+    """How far a twin is from its original after so many steps: |θ' − θ| / |θ| over all parameters."""
+    found = []
+    for (cell, step), theirs in paths.items():
+        if cell == twin:
+            ours = paths[twin.original, step].double()
+            gap = float((theirs.double() - ours).norm() / ours.norm())
+            keys = {"cell": cell_id(twin), "original": cell_id(twin.original), "seed": twin.seed}
+            found.append({**keys, "step": step, "distance": gap if math.isfinite(gap) else None})
+    return found
+
+
+# -- one model of a stack -----------------------------------------------------------------------------------------
+
+
+def model(params: Params, m: int) -> Params:
+    """Model m by itself, on the CPU, in memory of its own; the model axis stays, with length one."""
+
+    def cut(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.detach()[m : m + 1].cpu().clone()
+
+    levels = tuple(Level(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.levels)  # type: ignore[arg-type]
+    return Params(cut(params.C), levels)  # type: ignore[arg-type]
+
+
+def statistics_of(statistics: Statistics, m: int) -> Statistics:
+    """Model m's running statistics by themselves, (1, 1, H) per normed level."""
+    mean, std = (
+        tuple(None if t is None else t[m : m + 1].cpu().clone() for t in ts) for ts in (statistics.mean, statistics.std)
+    )
+    return Statistics(mean, std)
+
+
+def outcome(trainer: Trainer | FusedTrainer, m: int, loss: Tensor) -> Row:
+    """Status and hash of a finished cell; a NaN or an infinity anywhere is a diverged cell, not a dropped one."""
+    params, running = model(trainer.params, m), statistics_of(trainer.running, m)
+    tensors = [
+        *params.tensors(),
+        *(t for pair in zip(running.mean, running.std, strict=True) for t in pair if t is not None),
+    ]
+    bad = (~torch.isfinite(loss)).nonzero()
+    diverged = bool(len(bad)) or not all(torch.isfinite(t).all() for t in tensors)
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return {
+        "status": "diverged" if diverged else "done",
+        "step": int(bad[0]) if len(bad) else (len(loss) if diverged else None),
+        "sha256": digest.hexdigest(),
+    }
+
+
+def curve(loss: Tensor) -> list[Row]:
+    """Mean of the minibatch losses (steps,) in bins: a hundred for the first thousand steps, then at most 2,000."""
+    steps, fine = len(loss), min(FINE, len(loss))
+    width = max(FINE // 100, -(-(steps - FINE) // POINTS))
+    starts = [*range(0, fine, max(1, fine // 100)), *range(fine, steps, width)]
+    ends = [*starts[1:], steps]
+    return [
+        {"first": a, "step": (a + b - 1) / 2, "loss": float(loss[a:b].mean())}
+        for a, b in zip(starts, ends, strict=True)
+    ]
+
+
+# -- measurements -------------------------------------------------------------------------------------------------
+
+
+def gradient_rows(params: Params, setup: Setup, X: Tensor, Y: Tensor, lr: float, keys: Row) -> list[Row]:
+    """Rows about every parameter's gradient on the next minibatch, X (1, batch, T), Y (1, batch), of the cell's stream."""
+    names, tensors = zip(*params.named(), strict=True)
+    for tensor in tensors:
+        tensor.requires_grad_()
+    loss = cross_entropy(forward(params, setup, X).logits, Y).sum()
+    gradients = torch.autograd.grad(loss, tensors)
+    for tensor in tensors:
+        tensor.requires_grad_(False)
+    return [
+        {**keys, "parameter": name, "metric": metric, "value": _finite(METRICS[metric].measure(tensor, gradient, lr))}
+        for name, tensor, gradient in zip(names, tensors, gradients, strict=True)
+        for metric in metrics.names("gradient")
+    ]
+
+
+def _finite(value: Tensor) -> float | None:
+    """The figure of one model; empty where it does not exist (log10 of 0, say)."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def readings(
+    params: Params, running: Statistics, setup: Setup, data: Dataset, step: int
+) -> dict[str, Statistics | None]:
+    """Statistics that a model is read under, by name. Before the first step there are no running statistics yet."""
+    if not setup.normed:
+        return {"none": None}
+    calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, setup, data.splits["train"])}
+    return calibrated if step == 0 else {"running": running, **calibrated}
+
+
+def _measure(
+    params: Params,
+    running: Statistics,
+    setup: Setup,
+    data: Dataset,
+    reading: Reading,
+    X: Tensor,
+    keys: Row,
+    end: bool,
+    rows: Rows,
+) -> None:
+    """Everything about one model at one step, except its gradients."""
+    statistics = readings(params, running, setup, data, keys["step"])
+    rows.losses += loss_rows(params, setup, data, statistics, keys)
+    for kind, values in statistics.items():
+        rows.metrics += activation_rows(params, setup, data.splits["train"], values, {**keys, "statistics": kind})
+    last = list(statistics)[-1]  # histograms: calibrated, or without a norm
+    rows.histograms += histogram_rows(params, setup, data.splits["train"], statistics[last], keys)
+    rows.pictures += picture_rows(params, setup, X, keys)
+    if setup.normed:
+        rows.metrics += gap_rows(params, setup, statistics, X[0], keys)
+        if end:
+            rows.losses += batch_size_rows(params, setup, data.splits["dev"], reading.batch_sizes, keys)
+
+
+def loss_rows(
+    params: Params, setup: Setup, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
+) -> list[Row]:
+    """Losses of every full split under all statistics; batch: the split as one batch."""
+    rows = []
+    for name, split in data.splits.items():
+        own = {"batch": calibrate(params, setup, split)} if setup.normed else {}
+        for kind, values in {**statistics, **own}.items():
+            loss = float(split_loss(params, setup, split, values))
+            rows.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
+    return rows
+
+
+def activation_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
+    """Rows of every registered metric of hidden levels and logits over the full split, streamed."""
+    by_layer = {i + 1: metrics.reducers(metrics.names("level", layer)) for i, layer in enumerate(setup.hidden)}
+    of_output = metrics.reducers(metrics.names("output"))
+    with torch.no_grad():
+        for X, counts in chunks(split, setup):
+            weights = counts.sum(1)  # (n,)
+            activations = forward(params, setup, X, statistics)
+            for number, chosen in by_layer.items():
+                level, layer = activations.levels[number - 1], setup.layers[number - 1]
+                for name, reducer in chosen.items():
+                    reducer.add(METRICS[name].measure(level, layer), weights)
+            for name, reducer in of_output.items():
+                reducer.add(METRICS[name].measure(activations), weights)
+    rows = [
+        {**keys, "layer": number, "metric": name, "value": _finite(reducer.result())}
+        for number, chosen in by_layer.items()
+        for name, reducer in chosen.items()
+    ]
+    return rows + [{**keys, "metric": name, "value": _finite(reducer.result())} for name, reducer in of_output.items()]
+
+
+def histogram_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
+    """Counts of what every hidden activation sees and gives, and of the logits, over the full split, streamed."""
+    wanted = [(i + 1, q, metrics.bins_of(q, layer)) for i, layer in enumerate(setup.hidden) for q in ("preact", "h")]
+    wanted.append((len(setup.layers), "logits", metrics.bins_of("logits", setup.output)))
+    histograms = {(number, quantity): Histogram(bins) for number, quantity, bins in wanted}
+    with torch.no_grad():
+        for X, counts in chunks(split, setup):
+            activations = forward(params, setup, X, statistics)
+            for (number, quantity), histogram in histograms.items():
+                level = activations.levels[number - 1]
+                histogram.add(level.normed[0] if quantity == "preact" else level.h[0], counts.sum(1))
+    return [
+        {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
+        for (number, quantity), h in histograms.items()
+    ]
+
+
+def picture_rows(params: Params, setup: Setup, X: Tensor, keys: Row) -> list[Row]:
+    """Which units of a tanh level have |h| > 0.99, for every example of the next minibatch X (1, batch, T): 0 and 1."""
+    with torch.no_grad():
+        levels = forward(params, setup, X).levels
+    return [
+        {**keys, "layer": i + 1, "example": n, "units": "".join("01"[bool(on)] for on in units)}
+        for i, layer in enumerate(setup.hidden)
+        if layer.activation == "tanh"
+        for n, units in enumerate(levels[i].h[0].abs() > 0.99)
+    ]
+
+
+def gap_rows(params: Params, setup: Setup, statistics: dict[str, Statistics | None], X: Tensor, keys: Row) -> list[Row]:
+    """Largest gap of a unit's mean and std from the calibrated ones: running statistics, and one minibatch X (batch, T)."""
+    calibrated = statistics["calibrated"]
+    assert calibrated is not None
+    minibatch = batch_statistics(params, setup, X, len(X))
+    rows = []
+    for kind, values in {**statistics, "batch": minibatch}.items():
+        if kind == "calibrated" or values is None:
+            continue
+        for i in setup.normed:
+            for metric, a, b in (
+                ("gap_mean", values.mean[i], calibrated.mean[i]),
+                ("gap_std", values.std[i], calibrated.std[i]),
+            ):
+                assert a is not None and b is not None
+                rows.append(
+                    {
+                        **keys,
+                        "layer": i + 1,
+                        "statistics": kind,
+                        "metric": metric,
+                        "value": _finite((a - b).abs().max()),
+                    }
+                )
+    return rows
+
+
+def batch_size_rows(params: Params, setup: Setup, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
+    """Losses of the same examples of dev, read with batch statistics in batches of each size, and all as one batch.
+
+    The first n of a seeded permutation, n the largest number of examples that fills every size without a rest.
+    """
+    fitting = [size for size in sizes if size <= len(dev.Y)]
+    unit = math.lcm(*fitting)
+    while fitting and unit > len(dev.Y):
+        fitting.pop()
+        unit = math.lcm(*fitting)
+    if not fitting:
+        return []
+    n = len(dev.Y) // unit * unit
+    order = torch.from_numpy(generator(0, "evaluation order").permutation(len(dev.Y))[:n])
+    X, Y = dev.X[order], dev.Y[order]
+    whole = Split(X, Y, dev.vocabulary)
+    rows = {size: float(small_batch_loss(params, setup, X, Y, size)) for size in fitting}
+    rows[n] = float(split_loss(params, setup, whole, calibrate(params, setup, whole)))
+    return [
+        {**keys, "split": "dev", "statistics": "batch", "batch_size": size, "examples": n, "loss": loss}
+        for size, loss in rows.items()
+    ]

@@ -1,0 +1,130 @@
+"""A stack of cells, trained: the SGD loop by torch autograd and nothing else.
+
+Bit for bit the lecture's loop, whatever else is in the stack: bmm works on each model by itself, C is gathered through
+flattened indices, and an update is a product, then a sum (`p += -lr * grad`), never one fused multiply-add.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from study.data import Split
+from study.model import Activations, Params, Statistics, forward, fresh_statistics, initialise
+from study.rng import streams
+from study.setup import Stack
+
+MOMENTUM = 0.001  # of the lecture's running statistics
+ENTRIES = 5000  # of a product that stackable compares at least: another kernel may change 1 in 200 of them, no more
+AT_ONCE = 200  # steps whose minibatches are drawn and gathered together; any number gives the same bits
+
+
+def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
+    """Loss of every example, in nats. (M, N), from logits (M, N, V) and Y (M, N)."""
+    M, N, V = logits.shape
+    return F.cross_entropy(logits.reshape(M * N, V), Y.reshape(M * N), reduction="none").view(M, N)
+
+
+def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
+    """Mean loss of each model over its minibatch, in nats. (M,), from logits (M, N, V) and Y (M, N)."""
+    return example_loss(logits, Y).mean(1)
+
+
+class Trainer:
+    """One stack in training. `advance` moves it; between calls `params` and `running` may be read, never written."""
+
+    def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
+        self.stack, self.step = stack, 0
+        self._streams = [streams(cell.seed, cell.protocol) for cell in stack.cells]
+        self.params: Params = initialise(stack, vocabulary, self._streams, device)
+        self.running: Statistics = fresh_statistics(self.params, stack.setup)
+        self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
+        minibatch = (len(stack.cells), stack.training.batch_size)
+        self._rows = torch.empty((0, *minibatch), dtype=torch.int64, device=device)
+        # (M · batch,): what each example counts in the mean of its minibatch
+        self._share = (torch.ones(minibatch, device=device) / stack.training.batch_size).flatten()
+        for tensor in self.params.tensors():
+            tensor.requires_grad_()
+
+    def _draw(self, steps: int) -> None:
+        """Have the rows of at least `steps` steps at hand, (≥ steps, M, batch)."""
+        missing = steps - len(self._rows)
+        if missing > 0:
+            high, batch_size = len(self._X), self.stack.training.batch_size
+            drawn = torch.stack([s.indices(high, missing, batch_size) for s in self._streams], dim=1)
+            self._rows = torch.cat([self._rows, drawn.to(self._rows.device)])
+
+    def peek(self) -> tuple[Tensor, Tensor]:
+        """The minibatch of the next step, X (M, batch, T) and Y (M, batch), without using it up."""
+        self._draw(1)
+        return self._X[self._rows[0]], self._Y[self._rows[0]]
+
+    def advance(self, until: int) -> Tensor:
+        """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
+        losses = []
+        while self.step < until:
+            steps = min(until - self.step, AT_ONCE)
+            self._draw(steps)
+            rows, self._rows = self._rows[:steps], self._rows[steps:]
+            X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
+            losses += [self._sgd(X[i], Y[i], self.stack.training.rate(self.step + i)) for i in range(steps)]
+            self.step += steps
+        M = len(self.stack.cells)
+        return torch.stack(losses, dim=1) if losses else torch.empty((M, 0), device=self._X.device)
+
+    def _sgd(self, X: Tensor, Y: Tensor, lr: float) -> Tensor:
+        """One step of every model on its own X (M, batch, T), Y (M, batch); the losses before the step. (M,)"""
+        activations = forward(self.params, self.stack.setup, X)
+        loss = example_loss(activations.logits, Y)  # (M, batch)
+        parameters = self.params.tensors()
+        # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
+        gradients = torch.autograd.grad(torch.dot(loss.flatten(), self._share), parameters)
+        with torch.no_grad():
+            updates = torch._foreach_mul(gradients, -lr)
+            torch._foreach_add_(parameters, updates)
+            self._update_running(activations)
+        return loss.detach().mean(1)
+
+    def _update_running(self, activations: Activations) -> None:
+        """Exponential moving average of the batches' mean and std: the lecture averages the std, not the variance."""
+        for i in self.stack.setup.normed:
+            level = activations.levels[i]
+            for average, batch in ((self.running.mean[i], level.mean), (self.running.std[i], level.std)):
+                assert average is not None and batch is not None
+                average.copy_((1 - MOMENTUM) * average + MOMENTUM * batch)
+
+
+def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
+    """Whether a batched product of this stack's shapes gives each model the bits that it gets alone, on this machine.
+
+    It does for all but small odd shapes (a batch of 5 into a width of 7, say), where the BLAS picks another kernel by
+    the address of a model's matrix. Such stacks are trained model by model; the numbers are the same either way.
+    """
+    M, N = len(stack.cells), stack.training.batch_size
+    if M == 1 or device != "cpu":
+        return True
+    draw = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw)
+
+    for fan_in, fan_out in stack.setup.shapes(vocabulary):
+        smallest = M * min(N * fan_in, N * fan_out, fan_in * fan_out)
+        for _ in range(min(-(-ENTRIES // smallest), 200)):
+            x, W, g = normal(M, N, fan_in), normal(M, fan_in, fan_out), normal(M, N, fan_out)
+            # the products of a level: forward, for its input's gradient, for its weight's gradient
+            for a, b in ((x, W), (g, W.transpose(1, 2)), (x.transpose(1, 2), g)):
+                together = torch.bmm(a, b)
+                for m in range(M):
+                    # the transposes stay views, as they are in autograd; the clones lie where memory of their own lies
+                    alone = torch.bmm(_copy(a, m), _copy(b, m))
+                    if not torch.equal(together[m : m + 1], alone):
+                        return False
+    return True
+
+
+def _copy(stacked: Tensor, m: int) -> Tensor:
+    """Model m in memory of its own, in the same layout."""
+    part = stacked[m : m + 1]
+    return part.clone() if part.is_contiguous() else part.transpose(1, 2).clone().transpose(1, 2)
