@@ -1,0 +1,233 @@
+"""Claims and tables as a ledger: effect, interval, n and verdict of every sentence that the study asserts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from study import manifest, tables
+from study.assertions import check_measure, select, value
+from study.errors import SpecError
+from study.estimate import can_reach, estimate, holm, paired, tost
+from study.labels import LABELS
+from study.quantities import QUANTITIES
+from study.results import Results
+from study.schema import Claim
+from study.spec import Condition, Spec
+
+Verdict = Literal["holds", "fails", "cannot be told"]
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim about one condition, judged."""
+
+    claim: Claim
+    condition: str  # title
+    verdict: Verdict
+    measured: str  # effect with its interval, in words
+    wanted: str  # what would make it hold
+    n: int
+    p: float = math.nan  # of a difference: two-sided, adjusted over the family where it is known
+    reason: str = ""  # why it cannot be told
+
+
+def ledger(results: Results) -> list[Entry]:
+    """Every claim of the study about every condition that it selects, judged; Holm over all difference claims."""
+    entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
+    family = [i for i, entry in enumerate(entries) if entry.claim.less_than is not None]
+    adjusted = holm([entries[i].p for i in family]) if family else ()
+    for i, p in zip(family, adjusted, strict=True):
+        entries[i] = _difference(entries[i], float(p), len(family))
+    return entries
+
+
+def _judge(claim: Claim, results: Results) -> list[Entry]:
+    if claim.measure.startswith("probe."):
+        return [_one(claim, str(claim.of), lambda name: _probe(results, name, claim.measure), results)]
+    chosen = select(results.conditions, claim.of)
+    if not chosen:
+        reason = "no condition of this study is selected"
+        return [Entry(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
+
+    def measured(name: str) -> pd.Series | None:
+        return _measured(results, results.spec.condition(name), claim)
+
+    return [_one(claim, condition.name, measured, results) for condition in chosen]
+
+
+def _measured(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
+    """What the claim measures of a condition, by seed; None where this profile did not measure it."""
+    if claim.measure in QUANTITIES:
+        return QUANTITIES[claim.measure](results, condition)
+    return results.measured(condition, claim.measure, claim.at, claim.layer)
+
+
+def _probe(results: Results, name: str, measure: str) -> pd.Series | None:
+    t = results.tables["probe"]
+    rows = t[(t["init"] == name) & (t["fan_in"] == int(measure.removeprefix("probe.")))]
+    return pd.Series(rows["std_y"].to_numpy(float), index=rows["seed"].to_numpy(int)) if len(rows) else None
+
+
+def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
+    """One claim about one condition (or one init of the probe)."""
+    title = results.titles.get(name, name)
+    values, other = measured(name), claim.minus or claim.less_than or claim.equivalent_to
+    against = measured(other) if other is not None else None
+    if values is None or (other is not None and against is None):
+        where = title if values is None else results.titles.get(str(other), other)
+        return Entry(
+            claim,
+            title,
+            "cannot be told",
+            "–",
+            wanted(claim, results),
+            0,
+            reason=f"{where}: not measured in this profile",
+        )
+    if against is None:
+        return _absolute(claim, title, values, results)
+    both = values.index.intersection(against.index)
+    a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
+    if claim.minus is not None:
+        return _absolute(claim, title, a - b, results)
+    return _compared(claim, title, a, b, results)
+
+
+def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> Entry:
+    """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
+    if claim.near is not None:
+        assert claim.within is not None
+        good = (values - _value(claim.near, results)).abs() <= claim.within
+    elif claim.above is not None:
+        good = values > _value(claim.above, results)
+    else:
+        good = values < _value(claim.below, results)
+    return Entry(
+        claim=claim,
+        condition=title,
+        verdict="holds" if bool(good.all()) else "fails",  # NaN, a diverged seed, is not good
+        measured=_text(claim, values),
+        wanted=wanted(claim, results),
+        n=len(values),
+    )
+
+
+def _text(claim: Claim, values: pd.Series) -> str:
+    label = LABELS[check_measure(claim.measure)[0]]
+    e = estimate(values.to_numpy(float))
+    percent = label.unit == "%"
+    if percent:
+        e = replace(e, mean=100 * e.mean, low=100 * e.low, high=100 * e.high, median=100 * e.median)
+    return f"{e.text(label.digits)}{' (in %)' if percent else ''}"
+
+
+def _compared(claim: Claim, title: str, a: pd.Series, b: pd.Series, results: Results) -> Entry:
+    """less_than, equivalent_to: differences paired by seed."""
+    if claim.less_than is not None:
+        d = paired(a, b)
+        return Entry(claim, title, "cannot be told", d.text(), wanted(claim, results), d.n, p=d.p)
+    assert claim.margin is not None
+    e = tost((a - b).to_numpy(float), claim.margin, ALPHA)
+    outside = e.low > claim.margin or e.high < -claim.margin
+    verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
+    reason = (
+        ""
+        if verdict != "cannot be told"
+        else "the interval reaches beyond the margin"
+        if e.equivalent is False
+        else e.method
+    )
+    text = f"{e.mean:+.4f} [{e.low:+.4f}, {e.high:+.4f}] (90 %), n = {e.n}"
+    return Entry(claim, title, verdict, text, wanted(claim, results), e.n, p=e.p, reason=reason)
+
+
+def _difference(entry: Entry, p: float, family: int) -> Entry:
+    """The verdict of a difference, its p adjusted over the family."""
+    below = entry.measured.startswith("-")
+    if not can_reach(entry.n, family, ALPHA):
+        reason = f"{entry.n} seeds cannot be significant in a family of {family}"
+        return replace(entry, p=p, reason=reason)
+    if math.isnan(p):
+        return replace(entry, p=p, reason="diverged pairs")
+    if p > ALPHA:
+        return replace(entry, p=p, reason=f"p = {p:.3g} after Holm over {family}")
+    return replace(entry, p=p, verdict="holds" if below else "fails")
+
+
+def _value(given: float | str | None, results: Results) -> float:
+    return value(given, results.vocabulary, results.facts["data"]["character_entropy"])
+
+
+def wanted(claim: Claim, results: Results) -> str:
+    """What would make a claim hold, in words."""
+    name = claim.minus or claim.less_than or claim.equivalent_to
+    other = results.titles.get(name, name) if name else ""
+    minus = f", minus that of {other}" if claim.minus else ""
+    if claim.near is not None:
+        return f"{_value(claim.near, results):.4g} ± {claim.within:g}, every seed{minus}"
+    if claim.above is not None:
+        return f"above {_value(claim.above, results):.4g}, every seed{minus}"
+    if claim.below is not None:
+        return f"below {_value(claim.below, results):.4g}, every seed{minus}"
+    if claim.less_than is not None:
+        return f"less than {other}, paired by seed"
+    return f"within ± {claim.margin:g} of {other}, paired by seed"
+
+
+def reproductions(results: Results) -> list[tuple[str, bool, str]]:
+    """(name, reproduced, words) of every published number with a tolerance that this profile repeats to the last step."""
+    found = []
+    for row in results.tables["published"].itertuples():
+        if bool(row.comparable) and not pd.isna(row.tolerance):
+            gap = abs(row.reproduced - row.published)
+            text = f"published {row.published:.7f}, reproduced {row.reproduced:.7f}, tolerance {row.tolerance:g}"
+            found.append((f"{row.title}, {row.split}", bool(gap <= row.tolerance), text))
+    return found
+
+
+def load(spec: Spec, folder: Path) -> Results:
+    """The results in a folder; SpecError when its tables were made for another study."""
+    facts = manifest.read(folder)
+    if facts["spec_sha256"] != spec.digest():
+        raise SpecError(
+            f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
+        )
+    return Results(spec, tables.read(folder / "data"), facts)
+
+
+def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
+    """The ledger as text, and whether every gate holds and every published number within reach was reproduced."""
+    results = load(spec, folder)
+    entries, numbers = ledger(results), reproductions(results)
+    lines = [_line(entry) for entry in entries]
+    lines += [f"{'holds' if good else 'FAILS':<15} published  {name}: {text}" for name, good, text in numbers]
+    gates = [entry for entry in entries if entry.claim.gate]
+    bad = [entry.claim.id for entry in gates if entry.verdict != "holds"] + [
+        name for name, good, _ in numbers if not good
+    ]
+    lines.append(f"{len(entries)} claims judged, {len(gates)} of them gates; {len(numbers)} published numbers repeated")
+    lines.append(f"not passed: {', '.join(dict.fromkeys(bad))}" if bad else "passed")
+    return "\n".join(lines), not bad
+
+
+def _line(entry: Entry) -> str:
+    verdict = (
+        entry.verdict if entry.verdict == "holds" else entry.verdict.upper() if entry.claim.gate else entry.verdict
+    )
+    because = f" ({entry.reason})" if entry.reason else ""
+    kind = "gate" if entry.claim.gate else "claim"
+    return (
+        f"{verdict:<15} {kind:<6} {entry.claim.id}: {entry.condition}: {entry.measured}; wanted {entry.wanted}{because}"
+    )
+
+
+def summary(entries: Sequence[Entry]) -> dict[str, int]:
+    """How many entries have each verdict."""
+    return {verdict: sum(e.verdict == verdict for e in entries) for verdict in ("holds", "fails", "cannot be told")}

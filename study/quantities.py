@@ -1,0 +1,89 @@
+"""What claims may measure besides losses and metrics: a quantity turns results and a condition into values by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from study.results import Results
+from study.spec import Condition
+from study.waste import Curve, curve, levels
+
+Quantity = Callable[[Results, Condition], "pd.Series | None"]
+
+QUANTITIES: dict[str, Quantity] = {}
+
+
+def quantity(measure: Quantity) -> Quantity:
+    """Register a quantity under its function's name; labels.py says how the report calls it."""
+    QUANTITIES[measure.__name__] = measure
+    return measure
+
+
+@quantity
+def batch_gap(results: Results, condition: Condition) -> pd.Series | None:
+    """Dev loss with the smallest batches' own statistics minus that of the same examples as one batch, by seed."""
+    t = results.tables["losses"]
+    rows = t[(t["condition"] == condition.name) & t["batch_size"].notna()]
+    if not len(rows):
+        return None
+    wide = rows.astype({"loss": float, "seed": int, "batch_size": int}).pivot_table(
+        index="seed", columns="batch_size", values="loss", dropna=False
+    )
+    return wide[wide.columns.min()] - wide[wide.columns.max()]
+
+
+def _twin(results: Results, condition: Condition, column: str) -> pd.Series | None:
+    """A column of the table of twins at the end of the condition's training, by seed."""
+    t = results.tables["twins"]
+    rows = t[(t["condition"] == condition.name) & (t["step"] == condition.training.steps)]
+    found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
+    return found if len(found) else None
+
+
+@quantity
+def twin_distance(results: Results, condition: Condition) -> pd.Series | None:
+    """Relative distance of the twin's final parameters, by seed."""
+    return _twin(results, condition, "distance")
+
+
+@quantity
+def twin_gap(results: Results, condition: Condition) -> pd.Series | None:
+    """How far the twin's final dev loss is from the original's, in size, by seed."""
+    found = _twin(results, condition, "loss_gap")
+    return None if found is None else found.abs()
+
+
+def trained(results: Results, condition: Condition) -> dict[int, Curve]:
+    """Seed -> training curve, for the seeds that have not diverged."""
+    t, lost = results.tables["curves"], results.diverged(condition)
+    rows = t[t["condition"] == condition.name]
+    return {int(s): curve(here, condition.training.steps) for s, here in rows.groupby("seed") if int(s) not in lost}
+
+
+def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
+    """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there)."""
+    reference, curves = trained(results, results.conditions[0]), trained(results, condition)
+    found = {}
+    for seed in (s for s in reference if s in curves):
+        level = float(reference[seed].smoothed(np.array([float(mark)]))[0])
+        found[seed] = level, curves[seed].reaches(level)
+    return found
+
+
+@quantity
+def steps_share(results: Results, condition: Condition) -> pd.Series | None:
+    """Steps needed to where the first condition is after a 20th of its training, as a share of those, by seed."""
+    marks = levels(results.conditions[0].training.steps)
+    if len(marks) < 2:
+        return None
+    mark = marks[1]
+    found = {seed: steps / mark for seed, (_, steps) in needed(results, condition, mark).items()}
+    return (
+        pd.Series({seed: share if math.isfinite(share) else math.nan for seed, share in found.items()})
+        if found
+        else None
+    )

@@ -1,0 +1,196 @@
+"""Tables, study and manifest as answers: which values over seeds does a condition have? What sections and claims ask."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.assertions import check_measure
+from study.estimate import Estimate, estimate
+from study.plots import Look, palette
+from study.spec import Condition, Spec, Sweep
+from study.tables import Tables
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a finished study knows."""
+
+    spec: Spec
+    tables: Tables
+    facts: dict[str, Any]  # the manifest
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the characters that the models know."""
+        return len(self.facts["data"]["vocabulary"])
+
+    @property
+    def uniform(self) -> float:
+        """ln V: the loss of a uniform guess, nats."""
+        return math.log(self.vocabulary)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions, in the order of the study file; those that a sweep yields have a section of their own."""
+        return tuple(c for c in self.spec.conditions if not c.sweep)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Name -> title."""
+        return {c.name: c.title for c in self.conditions}
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """Name -> how the condition looks in every figure."""
+        return palette([c.name for c in self.conditions])
+
+    @property
+    def main(self) -> list[Condition]:
+        """The first group: the conditions that the long trainings are about."""
+        first = self.conditions[0].group
+        return [c for c in self.conditions if c.group == first]
+
+    @property
+    def normed(self) -> list[Condition]:
+        """Conditions with BatchNorm."""
+        return [c for c in self.conditions if c.setup.normed]
+
+    @property
+    def common(self) -> int | None:
+        """The step at which all conditions can be compared: the end of the shortest training, if all are measured there."""
+        step = min(c.training.steps for c in self.conditions)
+        return step if all(step in (c.training.steps, *self.spec.measure) for c in self.conditions) else None
+
+    @property
+    def file(self) -> Path:
+        """The study file."""
+        return self.spec.path
+
+    def notebook_name(self, condition: Condition) -> str:
+        """File name of a condition's notebook page."""
+        return f"{slug(condition.name)}.html"
+
+    def notebook(self, condition: Condition) -> str:
+        """Link from the report to a condition's notebook page."""
+        return f"notebooks/{self.notebook_name(condition)}"
+
+    def step(self, condition: Condition, at: str | int) -> int | None:
+        """The step that `init`, `common`, `end` or a number means for a condition; None where nothing was measured."""
+        if at == "common":
+            return self.common
+        step = {"init": 0, "end": condition.training.steps}.get(str(at), at)
+        return (
+            int(step)
+            if step in (0, condition.training.steps, *self.spec.measure) and int(step) <= condition.training.steps
+            else None
+        )
+
+    def best(self, sweep: Sweep, condition: Condition) -> tuple[float, Condition] | None:
+        """The rate of a sweep that is best for a condition, by mean final train loss, and the condition trained at it.
+
+        None where no rate lets every seed converge. Chosen on train, so that dev may judge it.
+        """
+        found = {}
+        for rate in sweep.rates:
+            swept = self.spec.condition(sweep.yielded[condition.name, rate])
+            values = self.loss(swept, "train", swept.training.steps)
+            if len(values) and values.notna().all():
+                found[rate] = float(values.mean())
+        if not found:
+            return None
+        rate = min(found, key=lambda r: found[r])
+        return rate, self.spec.condition(sweep.yielded[condition.name, rate])
+
+    def reading(self, condition: Condition, step: int) -> str:
+        """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
+        return "calibrated" if condition.statistics == "running" and step == 0 else condition.statistics
+
+    def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
+        """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
+        kind = statistics or self.reading(condition, step)
+        t = self.tables["losses"]
+        rows = t[
+            (t["condition"] == condition.name) & (t["step"] == step) & (t["split"] == split)
+            & (t["statistics"] == kind) & t["batch_size"].isna()
+        ]  # fmt: skip
+        return self._by_seed(condition, rows, "loss", step)
+
+    def metric(
+        self,
+        condition: Condition,
+        name: str,
+        step: int,
+        layer: int | None = None,
+        parameter: str | None = None,
+        statistics: str | None = None,
+    ) -> pd.Series:
+        """A measurement by seed; NaN where it does not exist. Activations are read as the condition is."""
+        t = self.tables["metrics"]
+        rows = t[(t["condition"] == condition.name) & (t["step"] == step) & (t["metric"] == name)]
+        if parameter is not None:
+            rows = rows[rows["parameter"] == parameter]
+        else:
+            kind = statistics or self.reading(condition, step)
+            rows = rows[rows["statistics"] == ("calibrated" if kind == "batch" and statistics is None else kind)]
+            rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
+        return self._by_seed(condition, rows, "value", step)
+
+    def _by_seed(self, condition: Condition, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
+        found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
+        assert found.index.is_unique, f"{condition.name}: several values of a seed: {list(found.index)}"
+        lost = self.diverged(condition)
+        return found.where([lost.get(seed, math.inf) > step for seed in found.index])
+
+    def diverged(self, condition: Condition) -> dict[int, float]:
+        """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
+        t = self.tables["cells"]
+        rows = t[
+            (t["condition"] == condition.name)
+            & (t["protocol"] == "paired")
+            & ~t["twin"].astype(bool)
+            & (t["status"] == "diverged")
+        ]
+        return {int(seed): float(step) for seed, step in zip(rows["seed"], rows["step"], strict=True)}
+
+    def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
+        """What a claim's `measure` is for a condition, by seed; None where it was not measured."""
+        if at == "best":
+            sweep = next((s for s in self.spec.sweeps if condition.name in s.conditions), None)
+            best = None if sweep is None else self.best(sweep, condition)
+            return None if best is None else self.measured(best[1], measure, "end", layer)
+        step = self.step(condition, at)
+        if step is None:
+            return None
+        name, rest = check_measure(measure)
+        if name == "loss":
+            found = self.loss(condition, rest, step)
+        elif rest:
+            found = self.metric(condition, name, step, parameter=rest)
+        else:
+            found = self.metric(
+                condition,
+                name,
+                step,
+                layer=None if name in ("entropy", "logit_min", "logit_max", "logit_std") else layer,
+            )
+        return found if len(found) else None
+
+    def estimate(self, values: pd.Series | None) -> Estimate | None:
+        """The estimate over seeds, or None where there is no value."""
+        return None if values is None or not len(values) else estimate(values.to_numpy(float))
+
+
+def slug(name: str) -> str:
+    """A file name for any condition name: itself when it is plain, else what is plain of it and a hash."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", name):
+        return name
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    return f"{plain or 'condition'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
