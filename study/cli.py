@@ -1,0 +1,176 @@
+"""The `study` command: thin, one function per subcommand. Torch, pandas, matplotlib load only where they are used."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from study import __version__
+from study.errors import SpecError
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A study of how a network starts: conditions × seeds, trained, measured, judged, reported.",
+)
+
+File = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
+Profile = Annotated[str, typer.Option(help="full is the study as written; the file names others.")]
+Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.", show_default="all")]
+Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")]
+Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
+Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
+Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
+Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
+
+UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
+STUDY = Path("experiments.yaml")
+HOME = Path(__file__).resolve().parent.parent  # of the project, where its own study file and reports/ are
+
+
+@app.command()
+def run(
+    file: File = STUDY,
+    profile: Profile = "full",
+    only: Only = "",
+    seeds: Seeds = "",
+    workers: Workers = "",
+    engine: Engine = "auto",
+    device: Device = "cpu",
+    out: Out = None,
+) -> None:
+    """Train, measure and report."""
+    spec = _spec(file, profile, only, seeds)
+    chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
+    folder = out or _out(file, profile, bool(chosen))
+    from study.report import report as render
+    from study.run import run as train
+
+    train(spec, folder, _workers(workers), engine, device, chosen)
+    print(render(spec, folder))
+
+
+@app.command()
+def report(file: File = STUDY, profile: Profile = "full", out: Out = None) -> None:
+    """Render the page again from the tables; trains nothing."""
+    from study import manifest
+    from study.report import report as render
+
+    folder = out or _out(file, profile, False)
+    chosen = manifest.read(folder)["chosen"]
+    profile = manifest.read(folder)["profile"]
+    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder))
+
+
+@app.command()
+def plan(
+    file: File = STUDY,
+    profile: Profile = "full",
+    only: Only = "",
+    seeds: Seeds = "",
+    workers: Workers = "",
+    engine: Engine = "auto",
+) -> None:
+    """List cells, stacks, shards and the expected duration; trains nothing."""
+    from study.listing import listing
+
+    print(listing(_spec(file, profile, only, seeds), _workers(workers), engine))
+
+
+@app.command()
+def check(file: File = STUDY, profile: Profile = "full", out: Out = None) -> None:
+    """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
+    from study import manifest
+    from study.claims import verdicts
+
+    folder = out or _out(file, profile, False)
+    facts = manifest.read(folder)
+    spec = _spec(file, facts["profile"], facts["chosen"].get("only", ""), facts["chosen"].get("seeds", ""))
+    for warning in manifest.stale(facts, spec):
+        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+    text, passed = verdicts(spec, folder)
+    print(text)
+    raise typer.Exit(0 if passed else 1)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context, show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """A study of how a network starts: conditions × seeds, trained, measured, judged, reported."""
+    if show or context.invoked_subcommand is None:
+        print(__version__ if show else context.get_help())
+        raise typer.Exit
+
+
+def _spec(file: Path, profile: str, only: str, seeds: str) -> Any:
+    from study.resolve import read
+    from study.spec import only as cut
+
+    spec = read(file, profile, _seeds(seeds), str(file))
+    return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
+
+
+def _seeds(text: str) -> list[int] | None:
+    """The seeds of --seeds: `3` is the seeds 0, 1, 2; `0,5` and `5,` are lists."""
+    if not text:
+        return None
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) < 2**63 for part in parts):
+        raise SpecError(f"--seeds: expected a number of seeds or a list such as 0,3,7, got '{text}'")
+    from study.schema import MAX_SEEDS
+
+    numbers = [int(part) for part in parts]
+    if "," not in text:
+        if not 0 < numbers[0] <= MAX_SEEDS:
+            raise SpecError(f"--seeds: expected from 1 to {MAX_SEEDS:,} seeds, or a list such as 0,3,7, got {text}")
+        return list(range(numbers[0]))
+    if len(set(numbers)) < len(numbers):
+        raise SpecError(f"--seeds: expected distinct seeds, got {text}")
+    return numbers
+
+
+def _workers(text: str) -> int:
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdecimal() or not 0 < int(text) <= 1024:
+        raise SpecError(f"--workers: expected from 1 to 1,024 processes, got '{text}'")
+    return int(text)
+
+
+def _out(file: Path, profile: str, partial: bool) -> Path:
+    """reports/ for the project's own full study, build/<name> for all else: a quick look overwrites no report."""
+    if file.resolve() == HOME / "experiments.yaml" and profile == "full" and not partial:
+        return file.parent / "reports"
+    name = file.stem + ("" if profile == "full" else f"-{profile}") + ("-part" if partial else "")
+    return Path("build") / name
+
+
+def main() -> None:
+    """The command; the user's mistake is one line and exit 2, an interrupt 130, a broken pipe silence."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        status = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        status = 2
+    except UsageError as error:
+        print(SpecError(f"{error.format_message()} (see `study --help`)"), file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except BrokenPipeError:
+        os._exit(0)
+    if status == 130:
+        print("interrupted; nothing half-written was left", file=sys.stderr)
+    sys.exit(status)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,113 @@
+"""Tables as reports/index.html: one page, and one notebook per condition, executed from the same tables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from study import claims, execute, manifest
+from study.page import Highlight, Section, render
+from study.results import Results
+from study.sections import ORDER, SECTIONS
+from study.spec import FULL, Spec
+
+
+def report(spec: Spec, folder: Path) -> Path:
+    """index.html and notebooks/*.html in `folder`, from its tables. Returns the page."""
+    results = claims.load(spec, folder)
+    stamp_ = stamp(results)
+    execute.render(results, folder, stamp_)
+    html = page(results, stamp_)
+    _replace(folder / "index.html", html)
+    facts = {**manifest.read(folder), "document_sha256": spec.document_sha256}
+    manifest.write(facts, folder)
+    return folder / "index.html"
+
+
+def page(results: Results, stamp_: str) -> str:
+    """The whole page as HTML."""
+    sections: list[Section] = []
+    left_out = []
+    for anchor in ORDER:
+        made = SECTIONS[anchor].make(results)
+        if made is None:
+            left_out.append(f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}")
+        else:
+            sections.append(made)
+    facts = results.facts
+    return render(
+        title=results.spec.title,
+        stamp=stamp_,
+        lead=_lead(results),
+        sections=sections,
+        left_out=left_out,
+        highlights=_highlights(results),
+        facts=(
+            ("profile", facts["profile"]),
+            ("study", facts["spec_sha256"][:16]),
+            ("source", facts["source_sha256"][:16]),
+            ("data", facts["data"]["sha256"][:16]),
+        ),
+    )
+
+
+def stamp(results: Results) -> str:
+    """Which profile made the page, for the top of every page."""
+    spec = results.spec
+    longest = max(c.training.steps for c in spec.conditions)
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    full = spec.profile == FULL and not results.facts["chosen"]
+    kind = (
+        "full study"
+        if full
+        else f"profile {spec.profile}, not the full study"
+        if spec.profile != FULL
+        else "part of the full study"
+    )
+    return f"{kind}: {seeds}, up to {longest:,} steps"
+
+
+def _lead(results: Results) -> list[str]:
+    spec = results.spec
+    n = len(spec.conditions)
+    return [
+        f"{n} condition{'s' if n > 1 else ''} of one character-level network, trained from the same draws on the same minibatches with "
+        f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} each: what a start costs, and what a repair is worth.",
+    ]
+
+
+def _highlights(results: Results) -> list[Highlight]:
+    """The few numbers that a reader remembers: where the first condition starts and ends, and where the best one does."""
+    main = results.main
+    first = main[0]
+    start = {c.title: float(results.loss(c, "train", 0).mean()) for c in main}
+    found = []
+    best = min(start, key=lambda title: abs(start[title] - results.uniform))
+    if len(start) > 1 and best != first.title:
+        found.append(
+            Highlight(
+                f"{start[first.title]:.2f} → {start[best]:.2f}",
+                f"initial loss, {first.title} to {best}; ln {results.vocabulary} = {results.uniform:.3f}",
+            )
+        )
+    final = {c.title: results.loss(c, "dev", c.training.steps) for c in main}
+    known = {title: values for title, values in final.items() if len(values) and values.notna().all()}
+    if known:
+        top = min(known, key=lambda title: float(known[title].mean()))
+        found.append(Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {top}, n = {len(known[top])}"))
+    judged = claims.reproductions(results)
+    if judged:
+        found.append(
+            Highlight(
+                f"{sum(good for _, good, _ in judged)} of {len(judged)}",
+                "published losses reproduced within their tolerance",
+            )
+        )
+    return found
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside, then move: a reader sees the old page or the new one."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,134 @@
+"""What sections share: estimates per condition as rows, strips of seeds, cells with a condition's look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study import plots
+from study.estimate import Estimate
+from study.page import Cell, Column, Figure, Interval, Made, Table, Value
+from study.results import Results
+from study.spec import Condition
+
+Values = Mapping[str, pd.Series]  # condition -> value by seed
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over conditions, to be drawn side by side with others."""
+
+    label: str
+    values: Values
+    reference: tuple[float, str] | None = None
+    log: bool = False
+
+
+def interval(e: Estimate | None) -> Value:
+    """An estimate as a table cell: mean, interval and n, or how many seeds diverged."""
+    if e is None:
+        return None
+    if e.diverged:
+        median = f", median {e.median:.4f}" if math.isfinite(e.median) else ""
+        return Cell(f"{e.diverged} of {e.n} diverged{median}", sort=e.median, tone="bad")
+    return Interval(e.mean, None if math.isnan(e.low) else e.low, None if math.isnan(e.high) else e.high, e.n)
+
+
+def name_cell(results: Results, condition: Condition) -> Cell:
+    """A condition's title with its look."""
+    return Cell(condition.title, sort=condition.name, look=results.looks[condition.name])
+
+
+def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
+    """Shares as percentages."""
+    return values * factor
+
+
+def strips(results: Results, name: str, alt: str, panels: Sequence[Panel]) -> plots.Drawing:
+    """Every seed of every condition, with mean and interval, one panel per quantity."""
+    panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())]
+    names = [c.name for c in results.conditions if any(c.name in p.values for p in panels)]
+
+    def drawing(width: int) -> Drawn:
+        fig, axes = plots.new(len(panels), len(panels), plots.strip_height(len(names), width), width)
+        beside = width > plots.NARROW
+        for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+            frame, intervals = tidy(results, panel.values)
+            plots.strip(
+                ax, frame, results.looks, results.titles, intervals=intervals, label=panel.label, log=panel.log,
+                named=i == 0 or not beside, names=names,
+            )  # fmt: skip
+            if panel.reference:
+                plots.reference(ax, *panel.reference, axis="x")
+        return fig
+
+    return plots.draw(name, alt, drawing)
+
+
+def tidy(results: Results, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(condition, seed, value) and (condition, mean, low, high) as plots.strip takes them."""
+    rows = [(name, seed, value) for name, found in values.items() for seed, value in found.items()]
+    estimates = [(name, results.estimate(found)) for name, found in values.items() if len(found)]
+    return (
+        pd.DataFrame(rows, columns=["condition", "seed", "value"]),
+        pd.DataFrame(
+            [(n, e.mean, e.low, e.high) for n, e in estimates if e], columns=["condition", "mean", "low", "high"]
+        ),
+    )
+
+
+def distinct(conditions: Sequence[Condition]) -> list[Condition]:
+    """One condition per training: those that only read it differently share everything else."""
+    found: dict[object, Condition] = {}
+    for c in conditions:
+        found.setdefault((c.setup, c.training), c)
+    return list(found.values())
+
+
+def by_condition(
+    results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
+) -> dict[str, pd.Series]:
+    """What `get` finds for every condition that has it."""
+    found = {c.name: get(c) for c in conditions}
+    return {name: values for name, values in found.items() if values is not None and len(values)}
+
+
+def seed_table(results: Results, caption: str, values: Values, column: Column) -> Table:
+    """Every value behind a figure: a row per condition and seed."""
+    rows: list[dict[str, Value]] = [
+        {"condition": name_cell(results, results.spec.condition(name)), "seed": int(seed), column.name: float(value)}
+        for name, found in values.items()
+        for seed, value in found.items()
+    ]
+    return Table(caption, (Column("condition", "condition"), Column("seed", "seed"), column), rows)
+
+
+def made(results: Results, text: str, code: str, tables: str) -> Made:
+    """How a section was made: cells, tables, code and command, from the study itself."""
+    seeds = list(results.spec.seeds)
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} … {seeds[-1]}"
+    return Made(
+        text,
+        (
+            ("seeds", shown),
+            ("tables", tables),
+            ("code", code),
+            ("command", f"study run {results.facts['study_file']} --profile {results.spec.profile}"),
+        ),
+    )
+
+
+def span(values: Sequence[float], spec: str = ".3f") -> str:
+    """`0.112`, or `0.087 to 0.112` where they differ as printed."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return "–"
+    low, high = format(min(finite), spec), format(max(finite), spec)
+    return low if low == high else f"{low} to {high}"
+
+
+__all__ = ["Cell", "Column", "Figure", "Interval", "Made", "Panel", "Table", "Values"]

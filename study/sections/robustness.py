@@ -1,0 +1,239 @@
+"""What could be otherwise: the learning rate, the last bit, and everything else that threatens the conclusions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study import plots
+from study.estimate import paired
+from study.page import Column, Figure, Section, Table, Value, number
+from study.results import Results
+from study.sections.common import interval, made, name_cell, span
+from study.sections.registry import section
+from study.spec import Sweep
+
+
+@section("learning-rate", "Learning rate", "a sweep in the study file")
+def learning_rate(results: Results) -> Section | None:
+    """Whether a condition is worse, or the common rate is wrong for it."""
+    if not results.spec.sweeps:
+        return None
+    sweep = results.spec.sweeps[0]
+    swept = [results.spec.condition(name) for name in sweep.conditions]
+    best = {c.name: results.best(sweep, c) for c in swept}
+    rows: list[dict[str, Value]] = []
+    for c in swept:
+        for rate in sweep.rates:
+            at = results.spec.condition(sweep.yielded[c.name, rate])
+            end = at.training.steps
+            own = best[c.name]
+            rows.append(
+                {
+                    "condition": name_cell(results, c),
+                    "rate": rate,
+                    "train": interval(results.estimate(results.loss(at, "train", end))),
+                    "dev": interval(results.estimate(results.loss(at, "dev", end))),
+                    "best": "best" if own is not None and own[0] == rate else "",
+                }
+            )
+    columns = [Column("condition", "condition"), Column("rate", "learning rate", "", "g"), Column("train", "final train loss", "nats", ".4f"),
+               Column("dev", "final dev loss", "nats", ".4f"), Column("best", "lowest mean train loss")]  # fmt: skip
+    steps = results.spec.condition(next(iter(sweep.yielded.values()))).training.steps
+    table = Table(f"Every condition at every learning rate, {steps:,} steps", columns, rows)
+    return Section(
+        anchor="learning-rate",
+        short="Learning rate",
+        question="Is a condition worse, or is the learning rate wrong for it?",
+        answer=_rate_answer(results, sweep),
+        figures=(Figure(_rates(results, sweep), f"Dev loss after {steps:,} steps against the learning rate: every seed, and the mean.", table),),
+        tables=(table,),
+        made=made(results, "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
+                  "study/resolve.py, study/sections/robustness.py, experiments.yaml: sweeps", "losses, cells"),
+    )  # fmt: skip
+
+
+def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
+    told = {}
+    for name in sweep.conditions:
+        found = results.best(sweep, results.spec.condition(name))
+        if found is not None:
+            told[name] = (found[0], results.loss(found[1], "dev", found[1].training.steps))
+    if not told:
+        return ["No rate lets every seed of any condition converge."]
+    titles = results.titles
+    text = [
+        "Each at its own best rate: "
+        + "; ".join(f"**{titles[n]}** {rate:g} ({v.mean():.4f} nats)" for n, (rate, v) in told.items())
+        + "."
+    ]
+    first = sweep.conditions[0]
+    if first in told and len(told) > 1:
+        others = {n: v for n, (_, v) in told.items() if n != first}
+        top = min(others, key=lambda n: others[n].mean())
+        both = told[first][1].index.intersection(others[top].index)
+        d = paired(told[first][1].loc[both], others[top].loc[both])
+        worse = "still behind" if d.mean > 0 else "no longer behind"
+        text.append(
+            f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]} [{d.low:+.4f}, {d.high:+.4f}], n = {d.n} paired seeds."
+        )
+    return text
+
+
+def _rates(results: Results, sweep: Sweep) -> plots.Drawing:
+    rows: list[tuple[str, int, float, float]] = []
+    for (name, rate), swept in sweep.yielded.items():
+        at = results.spec.condition(swept)
+        rows += [
+            (name, seed, rate, value)
+            for seed, value in results.loss(at, "dev", at.training.steps).items()
+            if math.isfinite(value)
+        ]
+    frame = pd.DataFrame(rows, columns=["condition", "seed", "rate", "loss"])
+    band = frame.groupby(["condition", "rate"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
+    band = band.rename(columns={"min": "low", "max": "high"})
+
+    def drawing(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, 320, width)
+        plots.lines(ax, results.looks, frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
+        ax.set(xlabel="learning rate (log axis)", ylabel="dev loss, nats (log axis)")
+        plots.key(fig, results.looks, results.titles, list(sweep.conditions))
+        return fig
+
+    return plots.draw(
+        "learning-rate-lines",
+        "Dev loss against learning rate for every condition, every seed thin, the mean thick.",
+        drawing,
+    )
+
+
+@section("twins", "Reproducibility", "twins in the study file")
+def twins(results: Results) -> Section | None:
+    """Whether a training repeats, when its start differs in the last bit of one weight."""
+    t = results.tables["twins"]
+    t = t[t["distance"].notna()]
+    if not len(t) or results.spec.twins is None:
+        return None
+    names = [c.name for c in results.conditions if (t["condition"] == c.name).any()]
+    t = pd.DataFrame({"condition": t["condition"].astype(str), "seed": t["seed"].astype(int), "steps": t["steps"].astype(int), "step": t["step"].astype(int),
+                      "distance": t["distance"].astype(float), "gap": t["loss_gap"].astype(float)})  # fmt: skip
+    rows: list[dict[str, Value]] = []
+    ends = {}
+    for name in names:
+        here, c = t[t["condition"] == name], results.spec.condition(name)
+        early_step = results.spec.twins.short_steps
+        early = here[here["step"] == early_step]
+        end = here[here["step"] == c.training.steps]
+        ends[name] = end
+        rows.append(
+            {
+                "condition": name_cell(results, c),
+                "start": _geometric(here[here["step"] == 0]["distance"]),
+                "early": _geometric(early["distance"]),
+                "nearly": len(early),
+                "end": _geometric(end["distance"]),
+                "gap": float(end["gap"].abs().max()) if end["gap"].notna().any() else None,
+                "n": len(end),
+            }
+        )
+    columns = [Column("condition", "condition"), Column("start", "distance at the start", "", ".1e"),
+               Column("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"), Column("nearly", "pairs"),
+               Column("end", "at the end", "", ".1e"), Column("gap", "largest gap in dev loss", "nats", ".1e"), Column("n", "pairs")]  # fmt: skip
+    columns[-1] = Column("n", "pairs to the end")
+    table = Table("Distance of twins: relative to the parameters, geometric mean over seeds", columns, rows)
+    far = max(ends, key=lambda n: _geometric(ends[n]["distance"]) or 0.0)
+    near = [n for n in names if n != far]
+    answer = [
+        f"One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In **{results.titles[far]}** the parameters are "
+        f"{number(_geometric(ends[far]['distance']) or math.nan, '.1e')} apart at the end, and the dev loss moves by up to {number(float(ends[far]['gap'].abs().max()), '.1e')} nats."
+    ]  # fmt: skip
+    if near:
+        gaps = [float(ends[n]["gap"].abs().max()) for n in near if len(ends[n])]
+        answer.append(f"In the others the distance stays at {span([_geometric(ends[n]['distance']) or 0.0 for n in near], '.0e')} and the loss moves by at most "
+                      f"{number(max(gaps, default=math.nan), '.1e')}: a start that is confidently wrong makes a training irreproducible, a sound one makes it repeat.")  # fmt: skip
+
+    def drawing(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, 320, width)
+        frame = t[t["distance"] > 0].assign(step=t["step"].astype(float).replace(0, 0.5))
+        frame = frame.assign(line=frame["seed"].astype(str) + " " + frame["steps"].astype(str))
+        long = frame[frame["steps"] == frame.groupby("condition")["steps"].transform("max")]
+        band = (
+            long.groupby(["condition", "step"], sort=False)["distance"]
+            .agg(lambda v: float(np.exp(np.log(v).mean())))
+            .reset_index(name="mean")
+        )
+        band = band.assign(low=band["mean"], high=band["mean"])
+        plots.lines(ax, results.looks, frame, band, y="distance", unit="line", logx=True, logy=True)
+        ax.set(xlabel="step (the first at 0.5)", ylabel="relative distance of the parameters")
+        plots.key(fig, results.looks, results.titles, names)
+        return fig
+
+    return Section(
+        anchor="twins",
+        short="Reproducibility",
+        question="Does a training repeat when its start differs in the last bit?",
+        answer=answer,
+        figures=(Figure(plots.draw("twins-distance", "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.", drawing),
+                        "Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones.", table),),
+        tables=(table,),
+        made=made(results, "Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
+                  "study/plan.py: twins, study/shard.py: distances", "twins"),
+    )  # fmt: skip
+
+
+def _geometric(values: pd.Series) -> float | None:
+    found = values[values > 0]
+    return float(np.exp(np.log(found).mean())) if len(found) else None
+
+
+@section("threats", "Threats to validity", "nothing")
+def threats(results: Results) -> Section | None:
+    """What could make the conclusions wrong, and what was done about it."""
+    data, spec = results.facts["data"], results.spec
+    swept = (
+        f"{len(spec.sweeps[0].rates)} learning rates were tried, each condition judged at its own best"
+        if spec.sweeps
+        else "nothing: a sweep would answer it"
+    )
+    shared = "; ".join(f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data["shared_with_train"].items())
+    widths = sorted({c.setup.widths for c in results.conditions})
+    rows = [
+        ("One learning rate may suit one condition and not another", swept),
+        (
+            "A difference may be luck of the draw",
+            f"{len(spec.seeds)} seeds; every seed is shown; differences are paired by seed, since all conditions share draws and minibatches",
+        ),
+        (
+            "Many comparisons find something by chance",
+            "claims of a difference are Holm-adjusted over the whole ledger, and none is made that the number of seeds could not support",
+        ),
+        ("One data set", f"only {data['file']} was studied; another word list is one line in the study file"),
+        (
+            "Words that occur twice stand in two splits",
+            f"the splits are cut by row, as published: {shared} are in train, too; the comparison between conditions shares the bias",
+        ),
+        (
+            "One size of network",
+            f"widths studied: {', '.join('-'.join(map(str, w)) for w in widths)}; model: in a condition takes any other",
+        ),
+        (
+            "Choices made on dev",
+            "claims rest on train and dev; the losses on test are printed in the ladder and used for nothing",
+        ),
+        (
+            "Rounding",
+            "twins differ in the last bit of one weight and are compared above"
+            if spec.twins
+            else "not examined; twins: in the study file would",
+        ),
+    ]
+    return Section(
+        anchor="threats",
+        short="Threats to validity",
+        question="What could make the conclusions wrong?",
+        answer=["What a careful reader would object, and what was done about it."],
+        tables=(Table("Threats and answers", [Column("threat", "threat"), Column("done", "what was done")], rows),),
+    )

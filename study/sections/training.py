@@ -1,0 +1,252 @@
+"""What training makes of the start: curves, the hockey stick, BatchNorm's statistics."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study import plots
+from study.page import Column, Figure, Section, Table, Value, number
+from study.results import Results
+from study.sections.common import Panel, by_condition, distinct, interval, made, name_cell, span, strips
+from study.sections.registry import section
+from study.spec import Condition
+
+EARLY = 1000  # steps of the hockey stick
+COARSE = 40  # points per condition in the table behind the curves
+
+
+@section("curves", "Training curves", "training curves")
+def curves(results: Results) -> Section | None:
+    """How the loss falls, from the first thousand steps to the last."""
+    t = results.tables["curves"]
+    chosen = distinct(results.main)
+    frame = t[t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
+    if not len(frame):
+        return None
+    frame = pd.DataFrame({"condition": frame["condition"].astype(str), "seed": frame["seed"].astype(int), "first": frame["first"].astype(int),
+                          "step": frame["step"].astype(float), "loss": frame["loss"].astype(float)})  # fmt: skip
+    seen = {c.name for c in chosen if (frame["condition"] == c.name).any()}
+    chosen = [c for c in chosen if c.name in seen]
+    early, longest = frame[frame["first"] < EARLY], max(c.training.steps for c in chosen)
+    band = _band(_smoothed(frame))
+
+    def hockey(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, 300, width)
+        plots.lines(ax, results.looks, early, _band(early), logy=True)
+        plots.reference(ax, results.uniform, f"ln {results.vocabulary}")
+        ax.set(xlabel="step", ylabel="minibatch loss, nats (log axis)")
+        plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        return fig
+
+    def whole(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, 320, width)
+        late = band[band["step"] >= longest * 0.01]
+        plots.lines(ax, results.looks, None, late)
+        ax.set(xlabel="step", ylabel="smoothed minibatch loss, nats")
+        plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        return fig
+
+    columns = [Column("condition", "condition"), Column("step", "middle of the bin", "steps", ",.0f"), Column("mean", "mean loss", "nats", ".4f"),
+               Column("low", "smallest seed", "nats", ".4f"), Column("high", "largest seed", "nats", ".4f")]  # fmt: skip
+
+    def behind(caption: str, rows: pd.DataFrame) -> Table:
+        thinned = plots.thin(rows, ["condition"], "step", COARSE)
+        return Table(caption, columns, [
+            {"condition": name_cell(results, results.spec.condition(r.condition)), "step": r.step, "mean": r.mean, "low": r.low, "high": r.high}
+            for r in thinned.itertuples()
+        ])  # fmt: skip
+
+    figures = [Figure(plots.draw("hockey-stick", f"Minibatch loss over the first {EARLY:,} steps on a log axis, every seed thin, the mean thick.", hockey),
+                      f"The first {min(EARLY, longest):,} steps: a start that is wrong spends them on shrinking its logits.",
+                      behind("The first steps, mean over seeds in bins", _band(early)))]  # fmt: skip
+    if longest > EARLY:
+        figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training, mean over seeds with the range of seeds.", whole),
+                              "The whole training, smoothed over 2 % of its steps: mean over seeds, band from the smallest to the largest seed.",
+                              behind("The whole training, smoothed, mean over seeds", band)))  # fmt: skip
+    start = {c.name: early[(early["condition"] == c.name) & (early["first"] == 0)]["loss"].mean() for c in chosen}
+    last = {c.name: early[early["condition"] == c.name].groupby("seed")["loss"].last().mean() for c in chosen}
+    steps = int(early["step"].max()) + 1
+    worst = max(start, key=lambda name: start[name])
+    return Section(
+        anchor="curves",
+        short="Training curves",
+        question="What are the first steps spent on, and does it show at the end?",
+        answer=[
+            f"**{results.titles[worst]}** falls from {start[worst]:.2f} to {last[worst]:.2f} within about {steps:,} steps: the blade of the hockey stick, "
+            f"spent on unlearning its own confidence. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')}."
+            if len(start) > 1 else f"The loss falls from {start[worst]:.2f} to {last[worst]:.2f} within about {steps:,} steps."
+        ],
+        figures=figures,
+        made=made(results, "Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
+                  "study/shard.py, study/sections/training.py", "curves"),
+    )  # fmt: skip
+
+
+def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Bins averaged over a fiftieth of the training, by seed."""
+    groups = []
+    for _, rows in frame.groupby(["condition", "seed"], sort=False):
+        rows = rows.sort_values("first")
+        width = max(1, int(rows["step"].max() / 50))
+        block = rows["first"] // width
+        merged = rows.groupby(block, sort=True).agg(
+            condition=("condition", "first"), seed=("seed", "first"), step=("step", "mean"), loss=("loss", "mean")
+        )
+        groups.append(merged)
+    return pd.concat(groups).reset_index(drop=True)
+
+
+def _band(frame: pd.DataFrame) -> pd.DataFrame:
+    band = frame.groupby(["condition", "step"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
+    return band.rename(columns={"min": "low", "max": "high"})
+
+
+@section("calibration", "BatchNorm and calibration", "a condition with BatchNorm")
+def calibration(results: Results) -> Section | None:
+    """Which statistics BatchNorm is read with, and what batch statistics do to one example."""
+    chosen = distinct(results.normed)
+    if not chosen:
+        return None
+    columns = [Column("condition", "condition"), Column("split", "split"), Column("statistics", "statistics"), Column("loss", "final loss", "nats", ".6f"),
+               Column("gap", "minus calibrated", "nats", "+.2e")]  # fmt: skip
+    rows: list[dict[str, Value]] = []
+    gaps = {}
+    for c in chosen:
+        end = c.training.steps
+        for split in ("train", "dev"):
+            base = results.loss(c, split, end, "calibrated")
+            for kind in ("calibrated", "running", "batch"):
+                values = results.loss(c, split, end, kind)
+                gap = (values - base).dropna()
+                rows.append({"condition": name_cell(results, c), "split": split, "statistics": kind, "loss": interval(results.estimate(values)),
+                             "gap": interval(results.estimate(gap)) if kind != "calibrated" and len(gap) else None})  # fmt: skip
+                if (split, kind) == ("dev", "running"):
+                    gaps[c.name] = gap.abs()
+    table = Table(
+        "One training, read with three sets of statistics; batch: the whole split as one batch", columns, rows
+    )
+    figures = [f for f in (_batch_sizes(results, chosen), _unit_gaps(results, chosen)) if f is not None]
+    answer = []
+    for c in chosen:
+        if len(gaps[c.name]):
+            answer.append(
+                f"**{c.title}**: running and calibrated statistics differ by at most {number(float(gaps[c.name].max()), '.1e')} nats in dev loss over {len(gaps[c.name])} seeds."
+            )
+    by_size = _by_size(results, chosen)
+    if len(by_size):
+        first = chosen[0].name
+        here = by_size[by_size["condition"] == first].groupby("batch_size")["loss"].mean()
+        if len(here) > 1:
+            answer.append(f"Read with the statistics of its own batch, the same examples cost {here.iloc[0]:.3f} nats in batches of {here.index[0]:,} and "
+                          f"{here.iloc[-1]:.3f} as one batch of {here.index[-1]:,}: a prediction then depends on its neighbours, and a batch of one has none.")  # fmt: skip
+    return Section(
+        anchor="calibration",
+        short="BatchNorm and calibration",
+        question="With which statistics should BatchNorm be read?",
+        answer=answer or ["All seeds diverged, so there is nothing to compare."],
+        figures=figures,
+        tables=(table,),
+        made=made(results, "Calibrated: mean and unbiased std of every unit over the whole training split, measured once after training, no eps. Running: the lecture's "
+                  "average of batch means and stds with momentum 0.001. Batches of a few examples divide by √(variance + 1e-5).",
+                  "study/evaluate.py, study/sections/training.py", "losses, metrics"),
+    )  # fmt: skip
+
+
+def _by_size(results: Results, chosen: list[Condition]) -> pd.DataFrame:
+    t = results.tables["losses"]
+    rows = t[t["batch_size"].notna() & t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
+    return pd.DataFrame({"condition": rows["condition"].astype(str), "seed": rows["seed"].astype(int), "batch_size": rows["batch_size"].astype(int),
+                         "examples": rows["examples"].astype(int), "loss": rows["loss"].astype(float)})  # fmt: skip
+
+
+def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
+    frame = _by_size(results, chosen)
+    if not len(frame):
+        return None
+    calibrated = {c.name: results.estimate(results.loss(c, "dev", c.training.steps, "calibrated")) for c in chosen}
+
+    def drawing(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, 280, width)
+        band = frame.groupby(["condition", "batch_size"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
+        band = band.rename(columns={"min": "low", "max": "high"})
+        plots.lines(ax, results.looks, frame, band, x="batch_size", y="loss", logx=True, marks=10)
+        if len(chosen) == 1:
+            e = calibrated[chosen[0].name]
+            if e is not None and e.mean == e.mean:
+                plots.reference(ax, e.mean, "calibrated, all of dev")
+        ax.set(xlabel="examples normalised together", ylabel="dev loss, nats")
+        if len(chosen) > 1:
+            plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        return fig
+
+    columns = [
+        Column("condition", "condition"),
+        Column("size", "examples per batch"),
+        Column("examples", "examples read"),
+        Column("loss", "dev loss", "nats", ".4f"),
+    ]
+    rows: list[dict[str, Value]] = []
+    for (name, size), here in frame.groupby(["condition", "batch_size"], sort=False):
+        rows.append({"condition": name_cell(results, results.spec.condition(name)), "size": int(size), "examples": int(here["examples"].iloc[0]),
+                     "loss": interval(results.estimate(here["loss"]))})  # fmt: skip
+    return Figure(
+        plots.draw(
+            "batch-size",
+            "Dev loss of the same examples against the number of examples that are normalised together.",
+            drawing,
+        ),
+        "The same examples of dev after training, normalised by the statistics of their own batch: the smaller the batch, the worse.",
+        Table("Loss by evaluation batch size", columns, rows),
+    )
+
+
+def _running_gap(results: Results, metric: str, condition: Condition) -> pd.Series:
+    level = condition.setup.normed[0] + 1
+    return results.metric(condition, metric, condition.training.steps, level, statistics="running")
+
+
+def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
+    panels: list[Panel] = []
+    rows: list[dict[str, Value]] = []
+    for metric, what in (("gap_mean", "mean"), ("gap_std", "std")):
+        values = by_condition(results, chosen, partial(_running_gap, results, metric))
+        panels.append(Panel(f"largest gap of a unit's {what}", values))
+        for c in chosen:
+            for layer in c.setup.normed:
+                for kind in ("running", "batch"):
+                    found = results.metric(c, metric, c.training.steps, layer + 1, statistics=kind)
+                    rows.append(
+                        {
+                            "condition": name_cell(results, c),
+                            "layer": layer + 1,
+                            "of": what,
+                            "kind": kind,
+                            "gap": interval(results.estimate(found)),
+                        }
+                    )
+    if not any(p.values for p in panels) or not any(len(v.dropna()) for p in panels for v in p.values.values()):
+        return None
+    columns = [
+        Column("condition", "condition"),
+        Column("layer", "level"),
+        Column("of", "of"),
+        Column("kind", "statistics"),
+        Column("gap", "largest gap over units", "", ".4f"),
+    ]
+    return Figure(
+        strips(
+            results,
+            "unit-gaps",
+            "Largest gap of a unit's running mean and std from the calibrated ones, every seed.",
+            panels,
+        ),
+        "How far the running statistics of the worst unit are from the calibrated ones.",
+        Table(
+            "Largest gap of a unit's statistics from the calibrated ones at the end; batch: one minibatch",
+            columns,
+            rows,
+        ),
+    )
