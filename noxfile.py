@@ -1,0 +1,64 @@
+"""The menu: `nox -l` lists it, `nox -s study` makes the report, flags after `--` pass through."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"  # pip: it honours constraints.txt and a local wheel of torch
+nox.options.sessions = ["lint", "tests"]
+
+HOME = Path(__file__).parent
+SHARED = HOME / ".nox" / "shared"  # study, report, check and tests share one environment: torch is installed once
+BIN = SHARED / ("Scripts" if os.name == "nt" else "bin")
+
+
+def run(session: nox.Session, *command: str) -> None:
+    """A Python command in the shared environment, which is made or brought up to date first."""
+    wanted = hashlib.sha256(
+        b"".join((HOME / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+    ).hexdigest()
+    stamp = SHARED / f"installed-{sys.version_info.major}.{sys.version_info.minor}"
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        session.run(sys.executable, "-m", "venv", "--clear", str(SHARED), external=True)
+        python = str(BIN / "python")
+        session.run(python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[test]", external=True)
+        stamp.write_text(wanted)
+    session.run(str(BIN / "python"), *command, external=True)
+
+
+@nox.session(venv_backend="none")
+def study(session: nox.Session) -> None:
+    """Train, measure and report; the full profile writes to reports/."""
+    run(session, "-m", "study", "run", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Render the page again from the tables; trains nothing."""
+    run(session, "-m", "study", "report", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def check(session: nox.Session) -> None:
+    """Judge the claims by the tables; fails when a gate fails or cannot be told."""
+    run(session, "-m", "study", "check", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests."""
+    run(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Ruff (check and format) and mypy; needs no torch."""
+    session.install("-c", "constraints.txt", "ruff", "mypy", "nox", "types-PyYAML", "numpy", "pydantic", "typer")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
