@@ -25,6 +25,7 @@ Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.
 Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
+Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
 
@@ -43,20 +44,22 @@ def run(
     engine: Engine = "auto",
     device: Device = "cpu",
     out: Out = None,
+    notebooks: Notebooks = True,
 ) -> None:
     """Train, measure and report."""
     spec = _spec(file, profile, only, seeds)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
     folder = out or _out(file, profile, bool(chosen))
-    from study.report import report as render
     from study.run import run as train
 
     train(spec, folder, _workers(workers), engine, device, chosen)
-    print(render(spec, folder))
+    from study.report import report as render  # after the training: matplotlib's memory comes when the workers' has gone
+
+    print(render(spec, folder, notebooks))
 
 
 @app.command()
-def report(file: File = STUDY, profile: Profile = "full", out: Out = None) -> None:
+def report(file: File = STUDY, profile: Profile = "full", out: Out = None, notebooks: Notebooks = True) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
     from study.report import report as render
@@ -64,7 +67,7 @@ def report(file: File = STUDY, profile: Profile = "full", out: Out = None) -> No
     folder = out or _out(file, profile, False)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
-    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder))
+    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder, notebooks))
 
 
 @app.command()

@@ -21,15 +21,24 @@ class Split:
     vocabulary: int  # V
 
     @cached_property
-    def distinct(self) -> tuple[Tensor, Tensor]:
-        """Distinct contexts (U, T) int64, and how often each character follows each of them (U, V) float64.
+    def distinct(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct contexts (U, T); distinct examples (P,) as context's number · V + next character; how often each (P,).
 
         A model reads nothing but the context, so every sum over the N examples is a weighted sum over U ≤ N contexts:
         5,438 instead of 182,625 for the names.
         """
         contexts, which = torch.unique(self.X, dim=0, return_inverse=True)  # (U, T), (N,)
-        counts = torch.bincount(which * self.vocabulary + self.Y, minlength=len(contexts) * self.vocabulary)
-        return contexts, counts.view(len(contexts), self.vocabulary).double()
+        examples, times = torch.unique(which * self.vocabulary + self.Y, return_counts=True)  # (P,), (P,), ascending
+        return contexts, examples, times
+
+    def piece(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Distinct contexts `start` … `stop` − 1 (n, T), and how often each character follows each (n, V) float64."""
+        contexts, examples, times = self.distinct
+        part = contexts[start:stop]
+        a, b = torch.searchsorted(examples, torch.tensor([start, start + len(part)]) * self.vocabulary).tolist()
+        counts = torch.zeros(len(part) * self.vocabulary, dtype=torch.float64)
+        counts[examples[a:b] - start * self.vocabulary] = times[a:b].double()
+        return part, counts.view(len(part), self.vocabulary)
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,20 @@ from study.data import Split
 from study.model import Params, Statistics, forward, fresh_statistics
 from study.setup import Setup
 
-CHUNK = 1_000_000  # activations at once: contexts × units of all levels
+CHUNK = 1_000_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
 SMALL_BATCH_EPS = 1e-5  # identical contexts in a batch of two have std 0
 
 
 def chunks(split: Split, setup: Setup) -> Iterator[tuple[Tensor, Tensor]]:
-    """Distinct contexts X (n, T) with their counts (n, V) float64, in pieces that fit the memory at any width."""
-    contexts, counts = split.distinct
-    size = chunk_size(setup)
-    for start in range(0, len(contexts), size):
-        yield contexts[start : start + size], counts[start : start + size]
+    """Distinct contexts X (n, T), counts of what follows (n, V) float64: pieces that fit the memory at any size."""
+    size = chunk_size(setup, split.vocabulary)
+    for start in range(0, len(split.distinct[0]), size):
+        yield split.piece(start, start + size)
 
 
-def chunk_size(setup: Setup) -> int:
+def chunk_size(setup: Setup, vocabulary: int) -> int:
     """Contexts per piece."""
-    return max(32, CHUNK // sum(setup.widths))
+    return max(32, CHUNK // max(sum(setup.widths), vocabulary))
 
 
 class Moments:
@@ -123,7 +122,7 @@ def split_loss(
 @torch.no_grad()
 def small_batch_loss(params: Params, setup: Setup, X: Tensor, Y: Tensor, size: int) -> Tensor:
     """Mean loss of X (n, T), Y (n,) when every batch of `size` is normalised by its own statistics, float64. (M,)"""
-    step = size * max(1, chunk_size(setup) // size)
+    step = size * max(1, chunk_size(setup, params.C.shape[1]) // size)
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for start in range(0, len(X), step):
         x, y = X[start : start + step], Y[start : start + step]

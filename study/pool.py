@@ -7,7 +7,9 @@ import ctypes
 import functools
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,10 +23,11 @@ from study.words import Words
 
 if TYPE_CHECKING:
     from study.data import Dataset
-    from study.shard import Reading, Rows
+    from study.rows import Reading, Rows
 
 POLL = 0.2  # seconds between two looks at the shards' progress
 WATCH = 1.0  # seconds between a worker's looks at its parent
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,23 @@ _job: Job | None = None
 _progress: Any = None
 
 
-def _start(job: Job, progress: Any, parent: int) -> None:
+def _start(pickled: bytes, progress: Any, parent: int) -> None:
     """In a fresh worker: one compute thread, deaf to Ctrl-C (the parent decides), gone when the parent is."""
     global _job, _progress
-    _job, _progress = job, progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    _leave(parent)
+    _job, _progress = pickle.loads(pickled), progress  # imports torch, for seconds: not before the watch is set
     import torch
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+
+
+def _leave(parent: int) -> None:
+    """In a fresh worker: deaf to Ctrl-C (the parent decides), gone when the parent is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # the kernel ends it with its parent, even while a compiler holds the interpreter
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
 def _watch(parent: int) -> None:
@@ -83,7 +93,9 @@ def run(
     context: SpawnContext = multiprocessing.get_context("spawn")
     # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
     progress = context.RawArray(ctypes.c_double, 2 * len(shards))
-    executor = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(job, progress, os.getpid()))
+    executor = ProcessPoolExecutor(
+        workers, context, initializer=_start, initargs=(pickle.dumps(job), progress, os.getpid())
+    )
     try:
         with _interrupts_held():
             futures = {executor.submit(_run, number, shard): number for number, shard in enumerate(shards)}
@@ -97,6 +109,27 @@ def run(
         _stop(executor)
         raise
     executor.shutdown()
+
+
+def apart(function: str, *arguments: Any) -> Any:
+    """What a function of study.apart returns, run in a process that ends with it: torch's memory goes, too."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(1, context, initializer=_leave, initargs=(os.getpid(),))
+    try:
+        with _interrupts_held():
+            future = executor.submit(_apart, function, arguments)
+        result = future.result()
+    except BaseException:
+        _stop(executor)
+        raise
+    executor.shutdown()
+    return result
+
+
+def _apart(function: str, arguments: tuple[Any, ...]) -> Any:
+    from study import apart
+
+    return getattr(apart, function)(*arguments)
 
 
 @contextlib.contextmanager

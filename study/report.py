@@ -12,11 +12,12 @@ from study.sections import ORDER, SECTIONS
 from study.spec import FULL, Spec
 
 
-def report(spec: Spec, folder: Path) -> Path:
+def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     """index.html and notebooks/*.html in `folder`, from its tables. Returns the page."""
     results = claims.load(spec, folder)
     stamp_ = stamp(results)
-    execute.render(results, folder, stamp_)
+    if notebooks:
+        execute.render(results, folder, stamp_)
     html = page(results, stamp_)
     _replace(folder / "index.html", html)
     facts = {**manifest.read(folder), "document_sha256": spec.document_sha256}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,40 +18,19 @@ from study.metrics import METRICS, Histogram
 from study.model import Level, Params, Statistics, forward
 from study.plan import cell_id
 from study.rng import generator
+from study.rows import Reading, Row, Rows
 from study.setup import Cell, Setup, Stack, Training
 from study.train import Trainer, cross_entropy, stackable
 
 if TYPE_CHECKING:
     from study.engines.compiled import FusedTrainer
 
-Row = dict[str, Any]
 Paths = dict[tuple[Cell, int], Tensor]  # (cell, step) -> all its parameters in one row, for the comparison of twins
 Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
 
 BLOCK = 1000  # steps between two reports of progress
 FINE = 1000  # steps at the start whose curve is kept in fine bins
 POINTS = 2000  # bins of the rest of the curve, at most
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is measured of every cell of a study."""
-
-    measure: tuple[int, ...]  # steps, besides the first and the last
-    batch_sizes: tuple[int, ...]
-
-
-@dataclass
-class Rows:
-    """Rows of the tables of one shard; `cell` stands for the conditions that read it."""
-
-    losses: list[Row] = field(default_factory=list)
-    curves: list[Row] = field(default_factory=list)
-    metrics: list[Row] = field(default_factory=list)
-    histograms: list[Row] = field(default_factory=list)
-    pictures: list[Row] = field(default_factory=list)
-    twins: list[Row] = field(default_factory=list)
-    cells: list[Row] = field(default_factory=list)
 
 
 def train_shard(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 # What turns a Spec into tables. The Spec has a digest of its own; what shows, judges or renders is not here.
 MODULES = (
-    "data", "engine", "engines/compiled", "engines/embedding", "engines/fused", "engines/kernels", "engines/layout",
+    "apart", "collect", "data", "engine", "engines/compiled", "engines/embedding", "engines/fused", "engines/kernels", "engines/layout",
     "engines/levels", "engines/products", "engines/scalar", "engines/tiles", "engines/workspace", "evaluate", "metrics",
-    "model", "plan", "probe", "rng", "run", "setup", "shard", "tables", "train", "words",
+    "model", "plan", "probe", "rng", "rows", "run", "setup", "shard", "tables", "train", "words",
 )  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The speed of the study's engines beside their peers: `python -m benchmarks.speed`."""

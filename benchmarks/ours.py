@@ -1,0 +1,95 @@
+"""The study's own engines: stacked autograd as the study runs it, and the fused engine on any number of threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.work import Minibatches, Work, examples, training_split
+from study.engines.fused import supported, train_block
+from study.engines.layout import Layout
+from study.model import fresh_statistics, initialise
+from study.plan import SHARD, split
+from study.rng import streams
+from study.train import Trainer
+
+
+class Autograd:
+    """Stacked autograd, in the shards that the study would make; drawing its minibatches is timed with it."""
+
+    block = 50
+
+    def __init__(self, work: Work) -> None:
+        self.model_steps = float(work.models)
+        shards = split(work.stack, SHARD["autograd"])
+        self.trainers = [Trainer(shard, training_split(), examples().vocabulary) for shard in shards]
+
+    def draw(self, steps: int) -> None:
+        """The trainers draw for themselves."""
+
+    def run(self, steps: int) -> NDArray[np.float32]:
+        """Losses of the next steps, in nats. (M, steps)"""
+        return np.concatenate([t.advance(t.step + steps).numpy() for t in self.trainers])
+
+
+class Fused:
+    """The fused engine: the models taken in turn by one pinned thread per core."""
+
+    block = 1000  # as the study runs it: a thousand steps between two reports
+
+    def __init__(self, work: Work, cores: Sequence[int] = ()) -> None:
+        reason = supported(work.setup)
+        assert reason is None, reason
+        self.model_steps, self.lr = float(work.models), work.training.rate(0)
+        self.minibatches, self.layout = Minibatches(work), Layout(work.setup, examples().vocabulary)
+        self.X, self.Y = (t.numpy().astype(np.int32) for t in (training_split().X, training_split().Y))
+        self.buffers = self._initial(work)
+        self.pool = None
+        if len(cores) > 1:
+            places: SimpleQueue[int] = SimpleQueue()
+            for core in cores:
+                places.put(core)
+            self.pool = ThreadPoolExecutor(len(cores), initializer=lambda: pin([places.get()]))
+
+    def _initial(self, work: Work) -> list[NDArray[np.float32]]:
+        """One packed buffer per model, with the parameters that every peer starts from."""
+        stack = work.stack
+        params = initialise(stack, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
+        running = fresh_statistics(params, stack.setup)
+        arrays = {name: tensor.numpy() for name, tensor in params.named()}
+        for i in stack.setup.normed:
+            mean, std = running.mean[i], running.std[i]
+            assert mean is not None
+            assert std is not None
+            arrays |= {f"mean{i + 1}": mean.numpy(), f"std{i + 1}": std.numpy()}
+        return [self.layout.pack({name: a[m] for name, a in arrays.items()}) for m in range(work.models)]
+
+    def draw(self, steps: int) -> None:
+        """Have the minibatches of the next steps at hand."""
+        self.minibatches.draw(steps)
+
+    def run(self, steps: int) -> NDArray[np.float32]:
+        """Losses of the next steps, in nats. (M, steps)"""
+        rows = self.minibatches.take(steps).numpy()  # (steps, M, batch)
+        rates, losses = np.full(self.block, self.lr, np.float32), np.empty((len(self.buffers), steps), np.float32)
+
+        def train(m: int) -> None:
+            for start in range(0, steps, self.block):
+                end = start + self.block
+                indices = rows[start:end, m].astype(np.int32)
+                train_block(self.layout, self.buffers[m], self.X, self.Y, indices, rates, losses[m, start:end])
+
+        for _ in map(train, range(len(losses))) if self.pool is None else self.pool.map(train, range(len(losses))):
+            pass
+        return losses
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Keep the calling thread, or a process that has started none, on these cores; Linux alone can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)

@@ -1,0 +1,113 @@
+"""The registry of what is timed, in the order of the table; each entry is loaded only by the process that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from benchmarks.work import Work
+
+
+class Peer(Protocol):
+    """Models in training, or something as fast to be compared with them."""
+
+    block: int  # steps are asked for in multiples of it
+    model_steps: float  # that one step amounts to: the number of models
+
+    def draw(self, steps: int) -> None:
+        """Have the minibatches of the next steps at hand; not timed."""
+
+    def run(self, steps: int) -> Any:
+        """Losses (M, steps) of the next steps, as an array; timed."""
+
+
+class AbsentError(Exception):
+    """The peer cannot run here; the message is the reason, for its row of the table."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A peer's title in the table, how it is made on some cores, and what decides how it is run."""
+
+    title: str
+    make: Callable[[Work, Sequence[int]], Peer]
+    one_model: bool = False
+    threads: bool = False  # one process with a thread per core, instead of a process per core
+    trains: bool = True
+
+
+PEERS: dict[str, Entry] = {}
+
+
+def peer(name: str, title: str, **traits: bool) -> Callable[[Callable[[Work, Sequence[int]], Peer]], Any]:
+    """Decorator that registers how a peer is made; file order is table order."""
+
+    def register(make: Callable[[Work, Sequence[int]], Peer]) -> Any:
+        PEERS[name] = Entry(title, make, **traits)
+        return make
+
+    return register
+
+
+@peer("lecture", "the lecture's loop, torch eager", one_model=True)
+def lecture(work: Work, cores: Sequence[int]) -> Peer:
+    """One model, one operation a line."""
+    from benchmarks.lecture import Lecture
+
+    return Lecture(work)
+
+
+@peer("torch.compile", "torch.compile of the stacked step")
+def compiled(work: Work, cores: Sequence[int]) -> Peer:
+    """AbsentError where there is no C++ compiler, or where it cannot compile the step."""
+    from benchmarks import inductor
+
+    reason = inductor.missing()
+    if reason is not None:
+        raise AbsentError(reason)
+    made = inductor.Inductor(work)
+    try:
+        made.compile()
+    except Exception as error:  # torch.compile fails in many ways; each is this peer's row, not the end of the run
+        raise AbsentError(f"does not compile: {type(error).__name__}") from error
+    return made
+
+
+@peer("jax", "JAX, jit of scan over vmap")
+def jax(work: Work, cores: Sequence[int]) -> Peer:
+    """AbsentError where JAX is not installed."""
+    from benchmarks import xla
+
+    reason = xla.missing()
+    if reason is not None:
+        raise AbsentError(reason)
+    return xla.Scan(work)
+
+
+@peer("autograd", "stacked autograd (ours)")
+def autograd(work: Work, cores: Sequence[int]) -> Peer:
+    """The reference engine."""
+    from benchmarks.ours import Autograd
+
+    return Autograd(work)
+
+
+@peer("fused", "fused (ours)", threads=True)
+def fused(work: Work, cores: Sequence[int]) -> Peer:
+    """AbsentError where Numba is not installed."""
+    if not find_spec("numba"):
+        raise AbsentError("Numba is not installed")
+    from benchmarks.ours import Fused
+
+    return Fused(work, cores)
+
+
+@peer("limit", "the matrix products alone, at a large product's speed", trains=False)
+def limit(work: Work, cores: Sequence[int]) -> Peer:
+    """What no engine that does all these operations can beat."""
+    from benchmarks.product import Product
+
+    return Product(work)

@@ -1,0 +1,65 @@
+"""What a run needs torch for besides training, in a process of its own: the device, the kind of CPU, draws, the probe."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from study import manifest
+from study.errors import SpecError
+from study.probe import probe
+from study.rng import streams
+from study.spec import Spec
+from study.words import Words
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run knows before it trains."""
+
+    cpu: dict[str, str]
+    draws: dict[str, str]  # seed -> sha256 of its unscaled draws and of its first minibatches
+    probe: list[dict[str, Any]]
+
+
+def facts(spec: Spec, words: Words, device: str) -> Facts:
+    """All of it; SpecError unless torch sees the device."""
+    torch.set_num_threads(1)
+    check_device(device)
+    return Facts(manifest.cpu(), draws(spec, words), [] if spec.probe is None else probe(spec.probe, spec.seeds))
+
+
+def check_device(device: str) -> None:
+    """SpecError unless torch sees the device."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        problem = f"--device {device}: torch has no such device here ({reason:.90}); use --device cpu"
+        raise SpecError(problem) from None
+
+
+def draws(spec: Spec, words: Words) -> dict[str, str]:
+    """sha256 of every seed's unscaled draws and first 1,000 minibatches, by seed: equal numbers, equal draws."""
+    V = len(words.vocabulary)
+    wanted: dict[tuple[str, tuple[int, ...]], None] = {}
+    sizes: dict[int, None] = {}
+    for condition in spec.conditions:
+        setup = condition.setup
+        wanted[("C", (V, setup.embedding_size))] = None
+        for i, (fan_in, fan_out) in enumerate(setup.shapes(V), start=1):
+            wanted[(f"W{i}", (fan_in, fan_out))] = None
+            wanted[(f"b{i}", (fan_out,))] = None
+        sizes[condition.training.batch_size] = None
+    result = {}
+    for seed in spec.seeds:
+        digest = hashlib.sha256()
+        for name, shape in wanted:
+            digest.update(streams(seed, "paired").normal(name, shape).numpy().tobytes())
+        for size in sizes:
+            digest.update(streams(seed, "paired").indices(words.examples("train"), 1000, size).numpy().tobytes())
+        result[str(seed)] = digest.hexdigest()
+    return result

@@ -1,0 +1,146 @@
+"""Rows of cells as tables of conditions, in the order of the study: no trace of which shard came first. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from study import tables
+from study.plan import Plan, cell_id, twins
+from study.rows import Row, Rows
+from study.setup import Cell
+from study.spec import Condition, Spec
+
+
+def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
+    """Every table, its rows in the order of the study: no trace of which shard came first."""
+    by_condition: dict[str, list[tuple[Cell, Rows]]] = {condition.name: [] for condition in spec.conditions}
+    published: dict[str, tuple[Cell, Rows]] = {}
+    for cell, uses in work.uses.items():
+        for use in uses:
+            if use.kind == "published":
+                published[use.condition.name] = cell, rows[cell_id(cell)]
+            elif use.kind == "condition":
+                by_condition[use.condition.name].append((cell, rows[cell_id(cell)]))
+    engines = {cell: stack.engine for stack in work.stacks for cell in stack.cells}
+
+    def outcome(cell: Cell, condition: str) -> list[Row]:
+        keys = {
+            "condition": condition,
+            "protocol": cell.protocol,
+            "engine": engines[cell],
+            "twin": cell.twin,
+            "steps": cell.training.steps,
+        }
+        return [{**row, **keys} for row in rows[cell_id(cell)].cells]
+
+    result: dict[str, list[Row]] = {name: [] for name in tables.TABLES}
+    for condition in spec.conditions:
+        cells = by_condition[condition.name]
+        result["conditions"].append(
+            {
+                "condition": condition.name,
+                "title": condition.title,
+                "parent": condition.parent,
+                "group": condition.group,
+                "statistics": condition.statistics,
+                "changes": "\n".join(condition.changes),
+                "steps": condition.training.steps,
+                "cell": cell_id(Cell(condition.setup, 0, "paired", condition.training)),
+            }
+        )
+        for name in ("losses", "curves", "metrics"):
+            for _, found in cells:
+                result[name] += _renamed(getattr(found, name), condition.name)
+        for _, found in cells[:1]:  # a picture shows one model: that of the first seed
+            result["pictures"] += _renamed(found.pictures, condition.name)
+        result["histograms"] += _pooled([row for _, found in cells for row in found.histograms], condition.name)
+        for cell, _ in cells:
+            result["cells"] += outcome(cell, condition.name)
+    if spec.published is not None:
+        for run_ in spec.published.runs:
+            cell, found = published[run_.condition.name]
+            result["cells"] += outcome(cell, run_.condition.name)
+            result["published"] += _published(spec, run_.condition.name, found)
+    for condition, cell in twins(spec):
+        if cell.twin:
+            result["cells"] += outcome(cell, condition.name)
+            result["twins"] += _twins(condition, cell, rows)
+    result["probe"] += probe
+    return {name: tables.frame(name, found) for name, found in result.items()}
+
+
+def _renamed(rows: Iterable[Row], condition: str) -> list[Row]:
+    return [{"condition": condition, **{k: v for k, v in row.items() if k != "cell"}} for row in rows]
+
+
+def _pooled(rows: list[Row], condition: str) -> list[Row]:
+    """Histograms of all seeds as one, bin by bin."""
+    pooled: dict[tuple[int, int, str], tuple[list[float], list[float]]] = {}
+    for row in rows:
+        key = (row["step"], row["layer"], row["quantity"])
+        edges, counts = pooled.get(key, (row["edges"], [0.0] * len(row["counts"])))
+        pooled[key] = edges, [a + b for a, b in zip(counts, row["counts"], strict=True)]
+    result: list[Row] = []
+    for (step, layer, quantity), (edges, counts) in sorted(pooled.items()):
+        total = sum(counts)
+        for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            share = count / total if total else math.nan
+            density = share / (right - left) if math.isfinite(right - left) else None
+            keys = {"condition": condition, "step": step, "layer": layer, "quantity": quantity}
+            result.append({**keys, "left": left, "right": right, "share": share, "density": density})
+    return result
+
+
+def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
+    assert spec.published is not None
+    run_ = next(r for r in spec.published.runs if r.condition.name == name)
+    condition, rows = run_.condition, []
+    for split, loss in (("train", run_.train), ("dev", run_.dev)):
+        reproduced = [
+            row["loss"]
+            for row in found.losses
+            if row["step"] == condition.training.steps
+            and (row["split"], row["statistics"], row.get("batch_size")) == (split, condition.statistics, None)
+        ]
+        rows.append(
+            {
+                "condition": name,
+                "title": condition.title,
+                "parent": condition.parent,
+                "origin": run_.origin,
+                "source": spec.published.source,
+                "split": split,
+                "statistics": condition.statistics,
+                "published": loss,
+                "reproduced": reproduced[0],
+                "tolerance": run_.tolerance,
+                "steps": condition.training.steps,
+                "comparable": run_.comparable,
+            }
+        )
+    return rows
+
+
+def _twins(condition: Condition, twin: Cell, rows: dict[str, Rows]) -> list[Row]:
+    """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
+
+    def dev(cell: Cell, step: int) -> float | None:
+        kinds = ("calibrated",) if condition.statistics == "running" and step == 0 else (condition.statistics,)
+        return next(
+            (
+                row["loss"] for row in rows[cell_id(cell)].losses
+                if row["step"] == step and row["split"] == "dev" and row["statistics"] in kinds and row.get("batch_size") is None
+            ),
+            None,
+        )  # fmt: skip
+
+    found = []
+    for row in rows[cell_id(twin)].twins:
+        theirs, ours = dev(twin, row["step"]), dev(twin.original, row["step"])
+        gap = None if theirs is None or ours is None else theirs - ours
+        keys = {"condition": condition.name, "seed": twin.seed, "steps": twin.training.steps, "step": row["step"]}
+        found.append({**keys, "distance": row["distance"], "loss_gap": gap})
+    return found

@@ -1,0 +1,35 @@
+"""What all tests share: one compute thread, the project's own study and its data, read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from study.data import Dataset, dataset
+from study.resolve import read
+from study.spec import Spec
+from study.words import Words, load
+
+torch.set_num_threads(1)  # as a worker; two runs then add in the same order
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def study() -> Spec:
+    """experiments.yaml, profile full."""
+    return read(ROOT / "experiments.yaml")
+
+
+@pytest.fixture(scope="session")
+def words(study: Spec) -> Words:
+    """The words of data/names.txt."""
+    return load(study.data, study.folder)
+
+
+@pytest.fixture(scope="session")
+def names(words: Words) -> Dataset:
+    """data/names.txt with the lecture's contexts of three characters."""
+    return dataset(words, 3)

@@ -1,0 +1,257 @@
+"""The command: every mistake of its user is one line and exit 2, and what was there before is there still."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import GONE, HERE, one_line, tiny, write
+
+from study import __version__, cli
+
+HOME = HERE.parent
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+
+Study = Callable[..., Done]
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
+    """`python -m study …` in this process: what it printed and how it ended."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["study", *map(str, arguments)])
+        monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handler of SIGTERM stays the tests' own
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        status = end.value.code or 0
+        assert isinstance(status, int)
+        return Done(status, *capsys.readouterr())
+
+    return run
+
+
+def refused(done: Done) -> str:
+    """The one line of a command that was refused."""
+    assert (done.status, done.out) == (2, ""), done
+    assert done.err.endswith("\n")
+    message = done.err.removesuffix("\n")
+    return one_line(message) if ":" in message else message
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A report that must survive."""
+    out = tmp_path / "reports"
+    (out / "data").mkdir(parents=True)
+    (out / "index.html").write_text("precious")
+    (out / "manifest.json").write_text("{}")
+    (out / "data" / "losses.parquet").write_bytes(b"precious")
+    return out
+
+
+BAD_STUDIES: dict[str, tuple[dict[str, Any], bytes | None, str]] = {
+    "an unknown key": ({"conditions.fixed.hiden": {}}, None, "unknown key 'hiden'; did you mean 'hidden'?"),
+    "a wrong type": ({"training.steps": "many"}, None, "training.steps: expected a whole number, got 'many'"),
+    "an unknown parent": ({"conditions.fixed.from": "bass"}, None, "no condition 'bass'"),
+    "a cycle": ({"conditions.fixed.from": "zero"}, None, "a cycle: "),
+    "impossible splits": ({"data.splits.dev": 0.9}, None, "the shares must add up to 1, got 1.7"),
+    "a split without words": ({}, b"a\nb\n", "2 words leave none for data.splits.dev"),
+    "an empty word list": ({}, b"\n", "holds no words; expected one word per line"),
+    "a missing word list": ({"data.path": "nope.txt"}, None, "nope.txt: cannot be read"),
+    "a word list that is not UTF-8": ({}, b"ab\n\xff\n", "tiny.txt:2: byte 0xff is not UTF-8"),
+    "a changed word list": ({"data.sha256": "0" * 64}, None, "data.sha256 expects 000"),
+    "characters outside the vocabulary": ({"data.vocabulary": "abc"}, None, "which data.vocabulary does not"),
+    "the boundary in a word": ({"data.boundary": "a"}, None, "contains the boundary character 'a'"),
+    "no seeds": ({"seeds": 0}, None, "expected a number of seeds from 1"),
+    "a published run of nothing": ({"published.runs.fixed.from": GONE}, None, "missing key 'from'"),
+    "a claim with two comparisons": ({"claims.0.below": 3}, None, "got above, below"),
+    "a claim about nothing known": ({"claims.0.measure": "joy"}, None, "unknown measurement 'joy'"),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize("kind", BAD_STUDIES)
+def test_a_bad_study_is_one_line_and_leaves_what_was_there(
+    study: Study, tmp_path: Path, kept: Path, kind: str, command: str
+) -> None:
+    changes, word_list, message = BAD_STUDIES[kind]
+    file, before = write(tmp_path, changes, word_list), content(kept)
+    arguments = [command, file, *(["--out", kept] if command == "run" else [])]
+    assert message in refused(study(*arguments))
+    assert content(kept) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--profile", "quik"], "no profile 'quik'; did you mean 'quick'?"),
+        (["--profile", ""], "no profile ''; known: full, quick"),
+        (["--only", "fixd"], "--only: no condition 'fixd'; did you mean 'fixed'?"),
+        (["--only", "fixed,"], "--only: no condition ''"),
+        (["--seeds", "x"], "--seeds: expected a number of seeds or a list such as 0,3,7, got 'x'"),
+        (["--seeds", "0"], "--seeds: expected from 1 to 100,000 seeds"),
+        (["--seeds", "-1"], "--seeds: expected a number of seeds"),
+        (["--seeds", "1.5"], "--seeds: expected a number of seeds"),
+        (["--seeds", ","], "--seeds: expected a number of seeds"),
+        (["--seeds", "1,1"], "--seeds: expected distinct seeds, got 1,1"),
+        (["--seeds", f"{2**63},0"], "--seeds: expected a number of seeds"),
+        (["--seeds", "100001"], "--seeds: expected from 1 to 100,000 seeds"),
+        (["--workers", "-1"], "--workers: expected from 1 to 1,024 processes, got '-1'"),
+        (["--workers", "0"], "--workers: expected from 1 to 1,024 processes, got '0'"),
+        (["--workers", "two"], "--workers: expected from 1 to 1,024 processes, got 'two'"),
+        (["--engine", "torch"], "--engine: expected one of auto, autograd, fused, got 'torch'"),
+        (["--nope"], "No such option: --nope"),
+        (["--seeds"], "requires an argument"),
+        (["another.yaml"], "unexpected extra argument"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_bad_option_is_one_line_and_leaves_what_was_there(
+    study: Study, tmp_path: Path, kept: Path, options: list[str], message: str, command: str
+) -> None:
+    file, before = write(tmp_path), content(kept)
+    arguments = [command, file, *(["--out", kept] if command == "run" else []), *options]
+    assert message in refused(study(*arguments))
+    assert content(kept) == before
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", ""])
+def test_a_device_that_is_not_there_is_one_line_and_leaves_what_was_there(
+    study: Study, tmp_path: Path, kept: Path, device: str
+) -> None:
+    before = content(kept)
+    message = refused(study("run", write(tmp_path), "--out", kept, "--device", device))
+    assert message.startswith(f"--device {device}: ")
+    assert content(kept) == before
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(study: Study, tmp_path: Path) -> None:
+    file = write(tmp_path)
+    (tmp_path / "taken").write_text("a file, not a folder")
+    for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
+        assert "cannot be written" in refused(study("run", file, "--out", out))
+    assert (tmp_path / "taken").read_text() == "a file, not a folder"
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "report", "check"])
+def test_a_study_file_that_is_not_there_is_one_line(study: Study, tmp_path: Path, command: str) -> None:
+    write(tmp_path)
+    out = [] if command == "plan" else ["--out", tmp_path / "out"]
+    assert refused(study(command, tmp_path / "nope.yaml", *out))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "check"])
+def test_a_report_that_was_not_made_is_one_line(study: Study, tmp_path: Path, kept: Path, command: str) -> None:
+    file = write(tmp_path)
+    assert "not there; make the tables with `study run`" in refused(study(command, file, "--out", tmp_path / "no"))
+    before = content(kept)
+    assert "remake it with `study run`" in refused(study(command, file, "--out", kept))
+    assert content(kept) == before
+
+
+def test_a_command_that_is_not_there_is_one_line(study: Study) -> None:
+    assert "No such command 'pln'" in refused(study("pln"))
+
+
+def test_the_command_alone_shows_its_help(study: Study) -> None:
+    alone = study()
+    assert alone.status == 0
+    for command in ("run", "report", "plan", "check"):
+        assert command in alone.out
+
+
+def test_the_version_is_that_of_the_package(study: Study) -> None:
+    assert study("--version") == Done(0, f"{__version__}\n", "")
+
+
+def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study, tmp_path: Path) -> None:
+    file = write(tmp_path)
+    done = study("plan", file, "--only", "fixed, zero", "--seeds", "4,9", "--workers", 3)
+    assert done.status == 0
+    assert "\n4 cells:" in done.out
+    assert "seed 4 " in done.out
+    assert "seed 9 " in done.out
+    assert "baseline" not in done.out
+    assert "\n2 cells:" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
+    assert "profile quick" in study("plan", file, "--profile", "quick").out
+
+
+def test_only_the_projects_own_full_study_goes_to_reports() -> None:
+    own = HOME / "experiments.yaml"
+    assert cli._out(own, "full", partial=False) == HOME / "reports"
+    assert cli._out(own, "quick", partial=False) == Path("build/experiments-quick")
+    assert cli._out(own, "full", partial=True) == Path("build/experiments-part")
+    assert cli._out(HERE / "tiny.yaml", "full", partial=False) == Path("build/tiny")
+
+
+def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_spec", interrupted)
+    assert study("plan") == Done(130, "", "interrupted; nothing half-written was left\n")
+
+
+# -- the same from outside ----------------------------------------------------------------------------------------
+
+
+def outside(*arguments: str, cwd: Path = HOME) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "study", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=environment)
+
+
+def test_from_outside_a_mistake_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    write(tmp_path, {"conditions": {"a\nb\x1b[31m": tiny()["conditions"]["baseline"]}})
+    done = outside("plan", "tiny.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(r"tiny.yaml:")
+    assert r"conditions.a\nb\x1b[31m: expected a name" in done.stderr
+    missing = outside("plan", cwd=tmp_path)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert missing.stderr.startswith("experiments.yaml: cannot be read")
+
+
+def test_a_plan_needs_no_torch_and_no_pandas(tmp_path: Path) -> None:
+    script = (
+        "import sys; from study import cli; sys.argv = ['study', 'plan', sys.argv[1]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'pandas', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(write(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=HOME)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    file = write(tmp_path, {"seeds": 2000})  # more than a pipe holds
+    with subprocess.Popen(
+        [sys.executable, "-m", "study", "plan", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=HOME
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
