@@ -62,3 +62,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Time the engines beside their peers on an idle machine; `-- --quick` takes about a minute."""
+    session.install("-c", "constraints.txt", "-e", ".", "jax")  # JAX is a peer: a dependency of this session only
+    session.run("python", "-m", "benchmarks.speed", *session.posargs)

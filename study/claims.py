@@ -170,12 +170,14 @@ def wanted(claim: Claim, results: Results) -> str:
     name = claim.minus or claim.less_than or claim.equivalent_to
     other = results.titles.get(name, name) if name else ""
     minus = f", minus that of {other}" if claim.minus else ""
+    percent = LABELS[check_measure(claim.measure)[0]].unit == "%"
+    scale, unit = (100.0, " %") if percent else (1.0, "")
     if claim.near is not None:
-        return f"{_value(claim.near, results):.4g} ± {claim.within:g}, every seed{minus}"
+        return f"{scale * _value(claim.near, results):.4g} ± {scale * (claim.within or 0):g}{unit}, every seed{minus}"
     if claim.above is not None:
-        return f"above {_value(claim.above, results):.4g}, every seed{minus}"
+        return f"above {scale * _value(claim.above, results):.4g}{unit}, every seed{minus}"
     if claim.below is not None:
-        return f"below {_value(claim.below, results):.4g}, every seed{minus}"
+        return f"below {scale * _value(claim.below, results):.4g}{unit}, every seed{minus}"
     if claim.less_than is not None:
         return f"less than {other}, paired by seed"
     return f"within ± {claim.margin:g} of {other}, paired by seed"

@@ -53,7 +53,9 @@ def run(
     from study.run import run as train
 
     train(spec, folder, _workers(workers), engine, device, chosen)
-    from study.report import report as render  # after the training: matplotlib's memory comes when the workers' has gone
+    from study.report import (
+        report as render,
+    )  # after the training: matplotlib's memory comes when the workers' has gone
 
     print(render(spec, folder, notebooks))
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 
 import pandas as pd
+import pyarrow as pa
 
 from study import tables
 from study.plan import Plan, cell_id, twins
-from study.rows import Row, Rows
+from study.rows import LONG, Row, Rows
 from study.setup import Cell
 from study.spec import Condition, Spec
 
@@ -36,7 +37,8 @@ def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> 
         }
         return [{**row, **keys} for row in rows[cell_id(cell)].cells]
 
-    result: dict[str, list[Row]] = {name: [] for name in tables.TABLES}
+    result: dict[str, list[Row]] = {name: [] for name in tables.TABLES if name not in LONG}
+    long: dict[str, list[pa.Table]] = {name: [tables.arrow(name, [])] for name in LONG}
     for condition in spec.conditions:
         cells = by_condition[condition.name]
         result["conditions"].append(
@@ -51,9 +53,10 @@ def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> 
                 "cell": cell_id(Cell(condition.setup, 0, "paired", condition.training)),
             }
         )
-        for name in ("losses", "curves", "metrics"):
-            for _, found in cells:
-                result[name] += _renamed(getattr(found, name), condition.name)
+        for _, found in cells:
+            result["losses"] += _renamed(found.losses, condition.name)
+            for name in LONG:
+                long[name].append(tables.named(found.arrow[name], condition.name))
         for _, found in cells[:1]:  # a picture shows one model: that of the first seed
             result["pictures"] += _renamed(found.pictures, condition.name)
         result["histograms"] += _pooled([row for _, found in cells for row in found.histograms], condition.name)
@@ -69,7 +72,9 @@ def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> 
             result["cells"] += outcome(cell, condition.name)
             result["twins"] += _twins(condition, cell, rows)
     result["probe"] += probe
-    return {name: tables.frame(name, found) for name, found in result.items()}
+    frames = {name: tables.frame(name, found) for name, found in result.items()}
+    frames |= {name: tables.pandas(pa.concat_tables(parts)) for name, parts in long.items()}
+    return {name: frames[name] for name in tables.TABLES}
 
 
 def _renamed(rows: Iterable[Row], condition: str) -> list[Row]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = dict[str, Any]
+LONG = ("curves", "metrics")  # tables of so many rows that the parent keeps them in Arrow
 
 
 @dataclass(frozen=True)
@@ -27,3 +31,4 @@ class Rows:
     pictures: list[Row] = field(default_factory=list)
     twins: list[Row] = field(default_factory=list)
     cells: list[Row] = field(default_factory=list)
+    arrow: dict[str, pa.Table] = field(default_factory=dict)  # the LONG tables of a cell, in the parent

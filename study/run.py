@@ -19,7 +19,7 @@ from study.collect import collect
 from study.errors import SpecError
 from study.plan import Plan, plan
 from study.progress import progress
-from study.rows import Reading, Rows
+from study.rows import LONG, Reading, Rows
 from study.spec import Spec
 from study.words import Words, load
 
@@ -59,9 +59,20 @@ def _train(work: Plan, job: pool.Job, workers: int) -> dict[str, Rows]:
     found: dict[str, Rows] = {}
     with progress(len(work.uses), work.model_steps()) as watch:
         for _, rows in pool.run(work.shards, job, min(workers, len(work.shards)), watch):
-            for name in Rows.__dataclass_fields__:
-                for row in getattr(rows, name):
-                    getattr(found.setdefault(row["cell"], Rows()), name).append(row)
+            found |= _by_cell(rows)
+    return found
+
+
+def _by_cell(rows: Rows) -> dict[str, Rows]:
+    """The rows of a shard, cell by cell, the long tables in Arrow."""
+    found: dict[str, Rows] = {}
+    for name in ("losses", "curves", "metrics", "histograms", "pictures", "twins", "cells"):
+        for row in getattr(rows, name):
+            getattr(found.setdefault(row["cell"], Rows()), name).append(row)
+    for cell in found.values():
+        for name in LONG:
+            cell.arrow[name] = tables.arrow(name, getattr(cell, name))
+            getattr(cell, name).clear()
     return found
 
 
