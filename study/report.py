@@ -70,7 +70,7 @@ def stamp(results: Results) -> str:
 
 def _lead(results: Results) -> list[str]:
     spec = results.spec
-    n = len(spec.conditions)
+    n = len(results.conditions)
     return [
         f"{n} condition{'s' if n > 1 else ''} of one character-level network, trained from the same draws on the same minibatches with "
         f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} each: what a start costs, and what a repair is worth.",

@@ -98,7 +98,22 @@ def test_a_measurement_has_a_name_and_where_it_needs_one_a_split_or_a_parameter(
 
 
 @pytest.mark.parametrize(
-    "measure", ["", "los", "loss", "loss.val", "loss.", "grad_norm", "grad_norm.W", "grad_norm.W0", "dead.1", "dead."]
+    "measure",
+    [
+        "",
+        "los",
+        "loss",
+        "loss.val",
+        "loss.",
+        "grad_norm",
+        "grad_norm.W",
+        "grad_norm.W0",
+        "dead.1",
+        "dead.",
+        "probe",
+        "probe.0",
+        "probe.x",
+    ],
 )
 def test_any_other_measurement_is_refused(measure: str) -> None:
     with pytest.raises(SpecError):

@@ -469,6 +469,11 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ),
         ({"data.splits.test": 0.1}, "data.splits: the shares must add up to 1, got 0.9"),
         ({"title": 2018}, "title: expected text, got 2018; put it in quotes"),
+        ({"seeds": 0}, "seeds: expected a number of seeds from 1 to 100,000, or a list of them, got 0"),
+        (
+            {"claims.0.of": 3},
+            "claims.0.of: expected a condition, a list of conditions or a mapping of properties, got 3",
+        ),
         ({"training.steps": 0}, "training.steps: expected 1 or more, got 0"),
         (
             {"conditions.zero.model": {"hidden": [4, 4]}, "conditions.zero.hidden": [{}, {}, {}]},
