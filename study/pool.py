@@ -83,7 +83,15 @@ def _run(number: int, shard: Stack) -> Rows:
         _progress[2 * number], _progress[2 * number + 1] = done, loss
 
     assert _job is not None
-    return train_shard(shard, _data(shard.setup.context), _job.reading, _job.device, report)
+    rows = train_shard(shard, _data(shard.setup.context), _job.reading, _job.device, report)
+    _trim()
+    return rows
+
+
+def _trim() -> None:
+    """Give freed memory back: glibc keeps it, and a worker of many shards would grow."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run(
