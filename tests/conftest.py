@@ -33,3 +33,11 @@ def words(study: Spec) -> Words:
 def names(words: Words) -> Dataset:
     """data/names.txt with the lecture's contexts of three characters."""
     return dataset(words, 3)
+
+
+SLOW = ("test_study.py", "test_browser.py", "test_fused.py", "test_pool.py")  # files of a minute, started first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Longest files first, so that no process is left with one when the others have finished."""
+    items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
