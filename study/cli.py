@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from study import __version__
-from study.errors import SpecError
+from study.errors import ShardError, SpecError
 
 app = typer.Typer(
     add_completion=False,
@@ -27,10 +27,17 @@ Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
+Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
+CacheFolder = Annotated[
+    Path,
+    typer.Option("--cache", envvar="STUDY_CACHE", help="Where trainings are kept, to be continued and not redone."),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
 
 UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
 STUDY = Path("experiments.yaml")
+CACHE = Path("build/cache")
 HOME = Path(__file__).resolve().parent.parent  # of the project, where its own study file and reports/ are
 
 
@@ -43,21 +50,34 @@ def run(
     workers: Workers = "",
     engine: Engine = "auto",
     device: Device = "cpu",
+    executor: Executor = "local",
+    cache: CacheFolder = CACHE,
+    fail_fast: FailFast = False,
     out: Out = None,
     notebooks: Notebooks = True,
 ) -> None:
-    """Train, measure and report."""
+    """Train, measure and report; what the cache holds is not done again."""
     spec = _spec(file, profile, only, seeds)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
     folder = out or _out(file, profile, bool(chosen))
+    from study.run import How
     from study.run import run as train
+    from study.usage import Usage
 
-    train(spec, folder, _workers(workers), engine, device, chosen)
-    from study.report import (
-        report as render,
-    )  # after the training: matplotlib's memory comes when the workers' has gone
+    usage = Usage()
+    with usage.stage("training"):
+        done = train(spec, folder, How(_workers(workers), engine, device, executor, cache, fail_fast, chosen))
+    with usage.stage("report"):
+        # after the training: matplotlib's memory comes when the workers' has gone
+        from study.report import report as render
 
-    print(render(spec, folder, notebooks))
+        print(render(spec, folder, notebooks))
+    failures = [failure.traceback for failure in done.failures]
+    usage.write(folder, cells=done.cells, trained=done.trained, model_steps=done.model_steps, failures=failures)
+    if failures:
+        count = sum(len(failure.cells) for failure in done.failures)
+        print(f"{count} of {done.cells} cells failed; tracebacks in {folder / 'run.json'}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -80,11 +100,24 @@ def plan(
     seeds: Seeds = "",
     workers: Workers = "",
     engine: Engine = "auto",
+    cache: CacheFolder = CACHE,
 ) -> None:
-    """List cells, stacks, shards and the expected duration; trains nothing."""
+    """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
     from study.listing import listing
 
-    print(listing(_spec(file, profile, only, seeds), _workers(workers), engine))
+    print(listing(_spec(file, profile, only, seeds), _workers(workers), engine, cache))
+
+
+@app.command()
+def clean(
+    older: Annotated[str, typer.Option(help="Remove entries not used for so long: 30d, 12h; 0d for all.")] = "",
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Show the size of the cache; with --older, remove what was not used for so long."""
+    from study.cache import Cache
+    from study.housekeeping import clean as remove
+
+    print(remove(Cache(cache), older))
 
 
 @app.command()
@@ -165,6 +198,9 @@ def main() -> None:
     except SpecError as error:
         print(error, file=sys.stderr)
         status = 2
+    except ShardError as error:
+        print(f"{error}stopped at the first failure, as --fail-fast asks", file=sys.stderr)
+        status = 1
     except UsageError as error:
         print(SpecError(f"{error.format_message()} (see `study --help`)"), file=sys.stderr)
         status = 2
@@ -173,7 +209,7 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(0)
     if status == 130:
-        print("interrupted; nothing half-written was left", file=sys.stderr)
+        print("interrupted; the same command goes on from here", file=sys.stderr)
     sys.exit(status)
 
 

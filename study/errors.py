@@ -16,6 +16,10 @@ class SpecError(Exception):
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
+class ShardError(Exception):
+    """The traceback of a shard that failed where --fail-fast was asked for; the command ends with status 1."""
+
+
 def suggest(got: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or the whole list of what is known when nothing is close."""
     names = [str(name) for name in known]

@@ -189,11 +189,11 @@ def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study,
     file = write(tmp_path)
     done = study("plan", file, "--only", "fixed, zero", "--seeds", "4,9", "--workers", 3)
     assert done.status == 0
-    assert "\n4 cells:" in done.out
+    assert "\n4 cells (4 new):" in done.out
     assert "seed 4 " in done.out
     assert "seed 9 " in done.out
     assert "baseline" not in done.out
-    assert "\n2 cells:" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
+    assert "\n2 cells (2 new):" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
     assert "profile quick" in study("plan", file, "--profile", "quick").out
 
 
@@ -210,7 +210,7 @@ def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_spec", interrupted)
-    assert study("plan") == Done(130, "", "interrupted; nothing half-written was left\n")
+    assert study("plan") == Done(130, "", "interrupted; the same command goes on from here\n")
 
 
 # -- the same from outside ----------------------------------------------------------------------------------------
