@@ -25,10 +25,20 @@ OVERLAY = (
 MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy want as much memory again
 
 
-def read(path: Path, profile: str = FULL, seeds: Sequence[int] | None = None, name: str | None = None) -> Spec:
-    """The study in the file at `path` under `profile`; SpecError for whatever cannot be run."""
+def read(
+    path: Path,
+    profile: str = FULL,
+    seeds: Sequence[int] | None = None,
+    name: str | None = None,
+    anywhere: bool = False,
+) -> Spec:
+    """The study in the file at `path` under `profile`; SpecError for whatever cannot be run.
+
+    data.path stays in the folder of the study file, unless it may lead `anywhere`.
+    """
     document = load(path, name)
     written = schema.check(document, document.value)
+    _confine(document, written.data.path, path.parent, anywhere)
     if profile not in (FULL, *written.profiles):
         known = (FULL, *(p for p in written.profiles if p != FULL))
         raise document.error(("profiles",), f"no profile '{profile}'{suggest(profile, known)}")
@@ -37,6 +47,22 @@ def read(path: Path, profile: str = FULL, seeds: Sequence[int] | None = None, na
     studies = {name: schema.check(over, over.value) for name, over in laid.items()}
     overlaid, study = laid.get(profile, document), studies.get(profile, written)
     return _Resolver(overlaid, study, written).spec(path, profile, seeds, document)
+
+
+def _confine(document: Document, data: str, folder: Path, anywhere: bool) -> None:
+    """Refuse a data.path that is no file, or leaves `folder` by `..`, as an absolute path or through a symlink."""
+    place = ("data", "path")
+    try:
+        home, target = folder.resolve(), (folder / data).resolve()
+        inside, other = target.is_relative_to(home), target.exists() and not target.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL or too long a name; symlinks in a circle
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise document.error(place, f"cannot be followed ({reason:.80}), got {schema.show(data)}") from None
+    if not inside and not anywhere:
+        problem = f"leads out of the study file's folder, got {schema.show(data)}"
+        raise document.error(place, f"{problem}; move the word list there, or allow this with --data-anywhere")
+    if other:
+        raise document.error(place, f"expected a file, a word on each line, got {schema.show(data)}, which is none")
 
 
 def overlay(document: Document, profile: str, patch: Any) -> Document:
