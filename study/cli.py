@@ -114,6 +114,23 @@ def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_a
     raise typer.Exit(0 if passed else 1)
 
 
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A report's folder.")],
+    b: Annotated[Path, typer.Argument(help="Another, compared with it.")],
+    html: Annotated[Optional[Path], typer.Option(help="Write a page, too.", show_default=False)] = None,  # noqa: UP045
+) -> None:
+    """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
+    from study.diff import compare
+    from study.diffpage import save, text
+
+    found = compare(a, b)
+    if html is not None:
+        save(found, html)
+    print(text(found))
+    raise typer.Exit(0 if found.equal else 1)
+
+
 @app.callback(invoke_without_command=True)
 def version(
     context: typer.Context, show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
