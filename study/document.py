@@ -51,8 +51,9 @@ class Document:
 
 
 def _error(name: str, line: int, path: Path_, message: str) -> SpecError:
-    dotted = ".".join(f"{part:.60}" if isinstance(part, str) else str(part) for part in path)
-    return SpecError(f"{name}:{line}: {dotted + ': ' if dotted else ''}{message}")
+    words = (str(part)[:60] for part in path)
+    dotted = ".".join(word if word.strip() else repr(word) for word in words)  # a blank key is seen in quotes
+    return SpecError(f"{name}:{line}: {dotted[:200] + ': ' if dotted else ''}{message}")
 
 
 def load(path: Path, name: str | None = None) -> Document:

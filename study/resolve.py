@@ -74,7 +74,7 @@ def overlay(document: Document, profile: str, patch: Any) -> Document:
         raise document.error(place, f"expected a mapping with {', '.join(OVERLAY)}, got {schema.show(patch)}")
     for key in patch:
         if key not in OVERLAY:
-            raise document.error((*place, key), f"unknown key '{key}'{suggest(str(key), OVERLAY)}")
+            raise document.error((*place, key), f"unknown key {schema.show(key)}{suggest(str(key), OVERLAY)}")
     lines = dict(document.lines)
     lines.update({path[2:]: line for path, line in document.lines.items() if path[:2] == place and len(path) > 2})
     return Document(document.name, _merge(document.value, patch), lines)
@@ -174,7 +174,9 @@ class _Resolver:
         origin = raw.from_
         while origin is not None and origin not in self._drafts:
             if origin not in conditions:
-                raise self.document.error((*place, "from"), f"no condition '{origin}'{suggest(origin, conditions)}")
+                raise self.document.error(
+                    (*place, "from"), f"no condition {schema.show(origin)}{suggest(origin, conditions)}"
+                )
             if origin in chain:
                 cycle = " from ".join((*chain[chain.index(origin) :], origin))
                 raise self.document.error((*place, "from"), f"a cycle: {cycle:.200}")
@@ -189,7 +191,9 @@ class _Resolver:
     def _draft(self, place: tuple[str, ...], raw: schema.Condition) -> _Draft:
         parent = self._parent(place, raw)
         if raw.group is not None and raw.group not in self.groups:
-            raise self.document.error((*place, "group"), f"no group '{raw.group}'{suggest(raw.group, self.groups)}")
+            raise self.document.error(
+                (*place, "group"), f"no group {schema.show(raw.group)}{suggest(raw.group, self.groups)}"
+            )
         model = {**parent.model, **_sizes(raw.model)}
         return _Draft(
             group=raw.group or parent.group,
@@ -306,7 +310,9 @@ class _Resolver:
         by_name = {c.name: c for c in known}
         for i, name in enumerate(names):
             if name not in by_name:
-                raise self.document.error((*place, "of", i), f"no condition '{name}'{suggest(name, by_name)}")
+                raise self.document.error(
+                    (*place, "of", i), f"no condition {schema.show(name)}{suggest(name, by_name)}"
+                )
         return [by_name[name] for name in dict.fromkeys(names)]
 
     def _sweeps(self, conditions: Sequence[Condition]) -> tuple[tuple[Sweep, ...], list[Condition]]:

@@ -89,6 +89,8 @@ def test_an_error_points_to_the_line_of_its_key_or_of_the_nearest_one_above() ->
     assert str(document.error(("a", "b", 1, "e"), "no")) == "s.yaml:5: a.b.1.e: no"
     assert str(document.error(("a", "b", 1, "missing"), "no")) == "s.yaml:5: a.b.1.missing: no"
     assert str(document.error((), "no")) == "s.yaml:1: no"
+    assert str(document.error(("a", "", " "), "no")) == "s.yaml:1: a.''.' ': no"
+    assert len(one_line(str(document.error(("x" * 5000,) * 50, "no")))) < 250
 
 
 @given(st.lists(st.sampled_from(["x", "long: 1", "[1, 2]", "{k: v}", "|\n  text\n  more"]), min_size=1, max_size=8))

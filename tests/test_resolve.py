@@ -512,6 +512,32 @@ def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
     assert "gian" in (tmp_path / "tiny.yaml").read_text().split("\n")[line - 1]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"conditions.fixed": {"x" * 5000: 1}},
+        {"conditions.fixed.from": "x" * 5000},
+        {"conditions.fixed.group": "x" * 5000},
+        {"conditions.fixed.hidden.weight": {"gain": "x" * 5000}},
+        {"profiles.quick": {"x" * 5000: 1}},
+        {"claims.0.of": "x" * 5000},
+        {"claims.0.of": {"x" * 5000: 1}},
+        {"claims.0.measure": "x" * 5000},
+        {"claims.0.measure": "loss." + "x" * 5000},
+        {"claims.1.near": "x" * 5000},
+        {"twins": {"of": ["x" * 5000]}},
+        {
+            "conditions": {f"{i:03}" + "n" * 97: tiny()["conditions"]["baseline"] for i in range(30)},
+            "claims": [],
+            "published": GONE,
+            "twins": {"of": ["x"]},
+        },
+    ],
+)
+def test_a_message_stays_short_however_long_the_word(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert len(refusal(tmp_path, changes)) < 600
+
+
 @pytest.mark.parametrize("links", [1, 2, 3, 50])
 def test_a_cycle_of_parents_is_refused(tmp_path: Path, links: int) -> None:
     cycle = {f"conditions.c{i}": {"from": f"c{(i + 1) % links}"} for i in range(links)}
