@@ -25,6 +25,7 @@ Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.
 Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
+Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead out of the study file's folder.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
@@ -55,9 +56,10 @@ def run(
     fail_fast: FailFast = False,
     out: Out = None,
     notebooks: Notebooks = True,
+    data_anywhere: Anywhere = False,
 ) -> None:
     """Train, measure and report; what the cache holds is not done again."""
-    spec = _spec(file, profile, only, seeds)
+    spec = _spec(file, profile, only, seeds, data_anywhere)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
     folder = out or _out(file, profile, bool(chosen))
     from study.run import How
@@ -81,7 +83,13 @@ def run(
 
 
 @app.command()
-def report(file: File = STUDY, profile: Profile = "full", out: Out = None, notebooks: Notebooks = True) -> None:
+def report(
+    file: File = STUDY,
+    profile: Profile = "full",
+    out: Out = None,
+    notebooks: Notebooks = True,
+    data_anywhere: Anywhere = False,
+) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
     from study.report import report as render
@@ -89,7 +97,8 @@ def report(file: File = STUDY, profile: Profile = "full", out: Out = None, noteb
     folder = out or _out(file, profile, False)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
-    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder, notebooks))
+    spec = _spec(file, profile, chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
+    print(render(spec, folder, notebooks))
 
 
 @app.command()
@@ -101,11 +110,12 @@ def plan(
     workers: Workers = "",
     engine: Engine = "auto",
     cache: CacheFolder = CACHE,
+    data_anywhere: Anywhere = False,
 ) -> None:
     """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
     from study.listing import listing
 
-    print(listing(_spec(file, profile, only, seeds), _workers(workers), engine, cache))
+    print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, cache))
 
 
 @app.command()
@@ -121,19 +131,37 @@ def clean(
 
 
 @app.command()
-def check(file: File = STUDY, profile: Profile = "full", out: Out = None) -> None:
+def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
     """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
     from study import manifest
     from study.claims import verdicts
 
     folder = out or _out(file, profile, False)
     facts = manifest.read(folder)
-    spec = _spec(file, facts["profile"], facts["chosen"].get("only", ""), facts["chosen"].get("seeds", ""))
+    chosen = facts["chosen"]
+    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
     for warning in manifest.stale(facts, spec):
         print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
     text, passed = verdicts(spec, folder)
     print(text)
     raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A report's folder.")],
+    b: Annotated[Path, typer.Argument(help="Another, compared with it.")],
+    html: Annotated[Optional[Path], typer.Option(help="Write a page, too.", show_default=False)] = None,  # noqa: UP045
+) -> None:
+    """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
+    from study.diff import compare
+    from study.diffpage import save, text
+
+    found = compare(a, b)
+    if html is not None:
+        save(found, html)
+    print(text(found))
+    raise typer.Exit(0 if found.equal else 1)
 
 
 @app.callback(invoke_without_command=True)
@@ -146,11 +174,11 @@ def version(
         raise typer.Exit
 
 
-def _spec(file: Path, profile: str, only: str, seeds: str) -> Any:
+def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
     from study.resolve import read
     from study.spec import only as cut
 
-    spec = read(file, profile, _seeds(seeds), str(file))
+    spec = read(file, profile, _seeds(seeds), str(file), anywhere)
     return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tiny import GONE, HERE, one_line, tiny, write
 
-from study import __version__, cli
+from study import __version__, cli, manifest
 
 HOME = HERE.parent
 
@@ -168,6 +168,20 @@ def test_a_report_that_was_not_made_is_one_line(study: Study, tmp_path: Path, ke
     before = content(kept)
     assert "remake it with `study run`" in refused(study(command, file, "--out", kept))
     assert content(kept) == before
+
+
+def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    file = write(tmp_path / "own", {"data.path": "../tiny.txt"})
+    (tmp_path / "own" / "tiny.txt").rename(tmp_path / "tiny.txt")
+    (out := tmp_path / "out").mkdir()
+    manifest.write({"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), "profile": "full", "chosen": {}}, out)
+    for command in ("run", "plan", "report", "check"):
+        options = [] if command == "plan" else ["--out", out]
+        assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))
+        if command in ("report", "check"):
+            assert "tables are of another study" in study(command, file, *options, "--data-anywhere").err
+    assert study("plan", file, "--data-anywhere").status == 0
 
 
 def test_a_command_that_is_not_there_is_one_line(study: Study) -> None:

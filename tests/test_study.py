@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from study.resolve import read
 from study.run import How, run
 from study.spec import Spec, only
+from study.tables import read as read_tables
+from study.tables import write as write_table
 
 HERE = Path(__file__).parent
 
@@ -135,3 +138,18 @@ def test_a_changed_study_is_told_from_its_tables(report: Path, tmp_path: Path) -
     done = study("check", str(tmp_path / "tiny.yaml"), "--out", str(report))
     assert done.returncode == 2
     assert "out of date" in done.stderr
+
+
+def test_a_report_is_compared_with_another(report: Path, tmp_path: Path) -> None:
+    shutil.copytree(report, tmp_path / "other")
+    path = tmp_path / "other" / "data" / "losses.parquet"
+    losses = read_tables(path.parent)["losses"]
+    losses.loc[(losses["condition"] == "batchnorm") & (losses["step"] == 30), "loss"] += 0.5
+    write_table("losses", losses, path.parent)
+    same = study("diff", str(report), str(report))
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "Every table holds the same rows." in same.stdout
+    differ = study("diff", str(report), str(tmp_path / "other"), "--html", str(tmp_path / "d.html"))
+    assert (differ.returncode, differ.stderr) == (1, "")
+    assert "batchnorm: loss (nats), dev, running statistics, end: +0.5 [+0.5, +0.5], n = 2" in differ.stdout
+    assert "running statistics" in (tmp_path / "d.html").read_text("utf-8")
