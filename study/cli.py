@@ -95,6 +95,7 @@ def report(
     from study.report import report as render
 
     folder = out or _out(file, profile, False)
+    manifest.intact(manifest.read(folder), folder)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
     spec = _spec(file, profile, chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
@@ -142,6 +143,7 @@ def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_a
     spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
     for warning in manifest.stale(facts, spec):
         print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+    manifest.intact(facts, folder)
     text, passed = verdicts(spec, folder)
     print(text)
     raise typer.Exit(0 if passed else 1)
@@ -162,6 +164,33 @@ def diff(
         save(found, html)
     print(text(found))
     raise typer.Exit(0 if found.equal else 1)
+
+
+@app.command()
+def verify(
+    file: File = STUDY,
+    profile: Profile = "full",
+    out: Out = None,
+    cells: Annotated[int, typer.Option(min=1, help="How many cells to train again.")] = 3,
+    every: Annotated[bool, typer.Option("--all", help="Train all of them again.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="What the choice is drawn by.")] = 0,
+    workers: Workers = "",
+    data_anywhere: Anywhere = False,
+) -> None:
+    """Train some cells of a report again; exit 1 when they come out otherwise."""
+    from study import manifest
+    from study.verify import verify as again
+
+    folder = out or _out(file, profile, False)
+    facts = manifest.read(folder)
+    chosen = facts["chosen"]
+    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
+    for warning in manifest.stale(facts, spec):
+        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+    manifest.intact(facts, folder)
+    text, passed = again(spec, folder, None if every else cells, seed, _workers(workers))
+    print(text)
+    raise typer.Exit(0 if passed else 1)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from study import __version__
 from study.errors import SpecError
+from study.keys import cpu_level, installed
 
 FORMAT = 1
 NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
 PACKAGES = (
-    "torch", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
+    "torch", "numpy", "numba", "llvmlite", "safetensors", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
     "pydantic",
 )  # fmt: skip
 
 
 def versions() -> dict[str, str]:
     """Versions of everything that a number or a page may depend on."""
-    found = {"python": platform.python_version(), "study": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # a run without the report's packages is still a run
-            found[package] = "not installed"
-    return found
+    # a run without the report's packages is still a run
+    own = {"python": platform.python_version(), "study": __version__}
+    return own | {package: installed(package) for package in PACKAGES}
 
 
 def cpu() -> dict[str, str]:
@@ -47,6 +45,7 @@ def cpu() -> dict[str, str]:
         "model": model or platform.processor() or "unknown",
         "capability": torch.backends.cpu.get_cpu_capability(),
         "blas": blas or "unknown",
+        "level": cpu_level(),
         "threads_per_process": "1",
     }
 
@@ -69,6 +68,15 @@ def read(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not NEEDED.issubset(manifest):
         raise SpecError(f"{path}: not a manifest of format {FORMAT}; remake it with `study run`")
     return manifest
+
+
+def intact(manifest: dict[str, Any], folder: Path) -> None:
+    """SpecError unless the tables beside a manifest are those that it names: a run may have been cut off in between."""
+    for name, expected in manifest["tables"].items():
+        path = folder / "data" / f"{name}.parquet"
+        with contextlib.suppress(OSError):  # what is not there is said by whoever reads it
+            if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+                raise SpecError(f"{path}: not the table that manifest.json names; remake it with `study run`")
 
 
 def stale(facts: dict[str, Any], spec: Any) -> list[str]:

@@ -1,0 +1,142 @@
+"""Cells of a report trained again: is what it says of them what comes out here?"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study import manifest, tables
+from study.errors import SpecError
+from study.executors import Local
+from study.keys import PACKAGES, cpu_level, installed
+from study.plan import cell_id, plan, twin
+from study.pool import Failure
+from study.pool import run as run_shards
+from study.progress import progress
+from study.rows import Reading, Rows
+from study.setup import Cell, Stack
+from study.spec import Spec
+from study.words import load
+from study.worker import Job
+
+SAME = 1e-6  # nats: losses by another engine's bits, on the same kind of CPU and the same versions
+OTHER = 5e-3  # nats: on another kind of CPU or with other versions; a start without repairs amplifies last digits
+
+
+@dataclass(frozen=True)
+class Check:
+    """What came of one cell."""
+
+    cell: str
+    condition: str
+    seed: int
+    engine: str
+    steps: int
+    same_bits: bool
+    largest: float | None  # difference of a final loss, nats; None where the report holds none of this cell
+    passed: bool
+    why: str
+
+
+def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int) -> tuple[str, bool]:
+    """Train `count` cells of a report again, chosen by `seed`, or all of them: a table, and whether it holds.
+
+    By the fused engine parameters must come out bit for bit. By autograd they do on the same kind of CPU, mostly; the
+    final losses must agree within SAME there, and within OTHER where the CPU or the versions differ.
+    """
+    facts, found = manifest.read(folder), tables.read(folder / "data")
+    if facts["spec_sha256"] != spec.digest():
+        raise SpecError(f"{folder}: made from another study than {spec.name}; verify it with the study file it came from")
+    words = load(spec.data, spec.folder)
+    known = found["cells"].drop_duplicates("cell").set_index("cell")
+    cells = {cell_id(cell): cell for cell in plan(spec).uses}
+    names = [name for name in cells if name in known.index and known.loc[name, "status"] != "failed"]
+    chosen = names if count is None else sorted(random.Random(seed).sample(names, min(count, len(names))))
+    differing = differences(facts)
+    shards = _shards([cells[name] for name in chosen], known)
+    reading = Reading(spec.measure, spec.batch_sizes)
+    total = sum(cell.training.steps for shard in shards for cell in shard.cells)
+    rows: dict[Cell, Rows] = {}
+    with progress(sum(len(shard.cells) for shard in shards), total) as display:
+        job = Job(words, reading, facts["device"])
+        for result in run_shards(shards, job, Local(min(workers, len(shards))), display.update, display.say):
+            if isinstance(result, Failure):
+                raise SpecError(f"a cell could not be trained here: {result.reason}")
+            rows |= result
+    checks = []
+    for name in chosen:
+        cell, row = cells[name], known.loc[name]
+        there = _losses(found, str(row["condition"]), cell)
+        checks.append(_check(cell, row, rows[cell], there, bool(differing)))
+    how = f"all {len(names)} cells" if count is None else f"{len(chosen)} of {len(names)} cells, chosen by seed {seed}"
+    lines = [f"{folder}: {how}, trained again"]
+    if differing:
+        lines.append(f"not as in the manifest: {'; '.join(differing)}. Losses may differ by {OTHER:g}")
+    lines += [_line(check) for check in checks]
+    failed = sum(not check.passed for check in checks)
+    lines.append(f"{failed} of {len(checks)} differ" if failed else f"all {len(checks)} come out as the report says")
+    return "\n".join(lines), not failed
+
+
+def differences(facts: dict[str, Any]) -> list[str]:
+    """What here is not what the report was made with, as far as numbers may depend on it."""
+    packages = {"cpu": (facts["cpu"].get("level"), cpu_level())}
+    packages |= {name: (facts["versions"].get(name), installed(name)) for engine in PACKAGES.values() for name in engine}
+    return [f"{name} {here}, there {there}" for name, (there, here) in packages.items() if there != here]
+
+
+def _shards(chosen: Sequence[Cell], known: pd.DataFrame) -> list[Stack]:
+    """The chosen cells one by one, by the engine that trained them; a twin with its original."""
+    shards = []
+    for cell in dict.fromkeys(cell.original for cell in chosen):
+        pair = (cell, twin(cell)) if twin(cell) in chosen else (cell,)
+        shards.append(Stack(pair, known.loc[cell_id(pair[-1]), "engine"]))
+    return shards
+
+
+def _losses(found: tables.Tables, condition: str, cell: Cell) -> dict[tuple[str, str], float]:
+    """The final losses that the report holds of a cell: (split, statistics) -> nats."""
+    if cell.protocol == "lecture":
+        t = found["published"]
+        t = t[t["condition"] == condition]
+        return {(s, k): float(v) for s, k, v in zip(t["split"], t["statistics"], t["reproduced"], strict=True)}
+    if cell.twin:
+        return {}
+    t = found["losses"]
+    t = t[(t["condition"] == condition) & (t["seed"] == cell.seed) & (t["step"] == cell.training.steps)]
+    t = t[t["batch_size"].isna()]
+    return {(s, k): float(v) for s, k, v in zip(t["split"], t["statistics"], t["loss"].astype(float), strict=True)}
+
+
+def _check(cell: Cell, row: pd.Series, rows: Rows, there: dict[tuple[str, str], float], elsewhere: bool) -> Check:
+    same_bits = rows.cells[0]["sha256"] == row["sha256"]
+    here = {
+        (r["split"], r["statistics"]): r["loss"]
+        for r in rows.losses
+        if r["step"] == cell.training.steps and r.get("batch_size") is None
+    }
+    gaps = [abs(here[key] - loss) for key, loss in there.items() if key in here and math.isfinite(loss)]
+    largest = max(gaps, default=None)
+    tolerance = OTHER if elsewhere else SAME
+    near = largest is not None and largest <= tolerance
+    if row["engine"] == "fused" and not elsewhere:
+        passed, why = same_bits and (largest is None or near), "" if same_bits else "the fused engine gives other bits"
+    else:
+        passed = near or (largest is None and same_bits)
+        why = "" if passed else f"losses differ by more than {tolerance:g}"
+    keys = cell_id(cell), str(row["condition"]), cell.seed, str(row["engine"]), cell.training.steps
+    return Check(*keys, same_bits, largest, passed, why)
+
+
+def _line(check: Check) -> str:
+    bits = "same bits" if check.same_bits else "other bits"
+    gap = "no loss in the report" if check.largest is None else f"losses within {check.largest:.1e}"
+    verdict = "ok" if check.passed else f"DIFFERS: {check.why}"
+    about = f"{check.condition}, seed {check.seed}, {check.steps:,} steps, {check.engine}"
+    return f"  {check.cell}  {about}: {bits}, {gap}: {verdict}"
