@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -116,8 +117,13 @@ def initialise(stack: Stack, vocabulary: int, streams: Sequence[Streams], device
 def embed(C: Tensor, X: Tensor) -> Tensor:
     """Concatenated embeddings of the contexts. (M, N, T·E), from C (M, V, E) and X (M, N, T) or (N, T)."""
     M, V, E = C.shape
-    offsets = torch.arange(0, M * V, V, device=C.device).view(M, 1, 1)
-    return C.view(M * V, E)[X + offsets].view(M, X.shape[-2], -1)
+    return C.view(M * V, E)[X + _offsets(M, V, C.device)].view(M, X.shape[-2], -1)
+
+
+@lru_cache(maxsize=8)
+def _offsets(M: int, V: int, device: torch.device) -> Tensor:
+    """First row of every model in the flattened C. (M, 1, 1)"""
+    return torch.arange(0, M * V, V, device=device).view(M, 1, 1)
 
 
 def forward(
