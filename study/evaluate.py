@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from study.data import Split
-from study.model import Params, Statistics, forward, fresh_statistics
+from study.model import Activations, Params, Statistics, forward, fresh_statistics
 from study.setup import Setup
 
-CHUNK = 1_000_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
+CHUNK = 250_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
 SMALL_BATCH_EPS = 1e-5  # identical contexts in a batch of two have std 0
 
 
@@ -38,26 +38,27 @@ class Moments:
     def __init__(self) -> None:
         self.n, self.mean, self.squares = 0.0, torch.zeros(()), torch.zeros(())
 
-    def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (M, n, …), seen `weights` (n,) times each."""
-        x = values.double()
-        w = weights.view(1, -1, *(1,) * (x.dim() - 2))  # (1, n, 1 …)
-        n = float(weights.sum())
-        mean = (w * x).sum(1, keepdim=True) / n  # (M, 1, …)
-        squares = (w * (x - mean) ** 2).sum(1, keepdim=True)
-        self._merge(n, mean, squares)
+    @classmethod
+    def of(cls, values: Tensor, weights: Tensor) -> Moments:
+        """Those of values (M, n, H), seen `weights` (n,) float64 times each."""
+        found, x = cls(), values.to(torch.float64, copy=True)
+        found.n = float(weights.sum())
+        found.mean = (weights @ x).unsqueeze(1) / found.n  # (M, 1, H)
+        found.squares = (weights @ x.sub_(found.mean).square_()).unsqueeze(1)
+        return found
 
-    def _merge(self, n: float, mean: Tensor, squares: Tensor) -> None:
+    def add(self, other: Moments) -> None:
+        """Take in those of other examples."""
         if self.n == 0:
-            self.n, self.mean, self.squares = n, mean, squares
+            self.n, self.mean, self.squares = other.n, other.mean, other.squares
             return
-        total, gap = self.n + n, mean - self.mean
-        self.squares = self.squares + squares + gap**2 * (self.n * n / total)
-        self.mean = self.mean + gap * (n / total)
+        total, gap = self.n + other.n, other.mean - self.mean
+        self.squares = self.squares + other.squares + gap**2 * (self.n * other.n / total)
+        self.mean = self.mean + gap * (other.n / total)
         self.n = total
 
     def std(self, correction: int = 1) -> Tensor:
-        """Standard deviation over the examples, unbiased variance unless `correction` is 0. (M, 1, …)"""
+        """Standard deviation over the examples, unbiased variance unless `correction` is 0. (M, 1, H)"""
         return (self.squares / (self.n - correction)).sqrt()
 
 
@@ -79,7 +80,7 @@ def calibrate(params: Params, setup: Setup, split: Split) -> Statistics:
         moments = Moments()
         for X, counts in chunks(split, setup):
             level = forward(params, setup, X, Statistics(tuple(mean), tuple(std))).levels[i]
-            moments.add(level.preact, counts.sum(1))
+            moments.add(Moments.of(level.preact, counts.sum(1)))
         mean[i], std[i] = moments.mean.float(), moments.std().float()
     return Statistics(tuple(mean), tuple(std))
 
@@ -87,16 +88,20 @@ def calibrate(params: Params, setup: Setup, split: Split) -> Statistics:
 @torch.no_grad()
 def batch_statistics(params: Params, setup: Setup, X: Tensor, size: int) -> Statistics:
     """Mean and std over consecutive batches of `size` contexts of X (n, T), repeated for every example. (M, n, H)"""
+    levels = _in_batches(params, setup, X, size).levels
+    mean, std = (
+        tuple(None if t is None else t.repeat_interleave(size, dim=1) for t in ts)
+        for ts in ([level.mean for level in levels], [level.std for level in levels])
+    )
+    return Statistics(mean, std)
+
+
+def _in_batches(params: Params, setup: Setup, X: Tensor, size: int) -> Activations:
+    """Activations of X (n, T), every `size` contexts normalised by their own statistics."""
     if size < 2:
         raise ValueError(f"a batch of {size} has no standard deviation; batch statistics need 2 examples or more")
     assert len(X) % size == 0, f"{len(X)} contexts do not fill batches of {size}"
-    mean, std = _partial(params, setup)
-    for i in setup.normed:
-        preact = forward(params, setup, X, Statistics(tuple(mean), tuple(std)), SMALL_BATCH_EPS).levels[i].preact
-        batches = preact.unflatten(1, (-1, size))  # (M, n / size, size, H)
-        mean[i] = batches.mean(2).repeat_interleave(size, dim=1)
-        std[i] = batches.std(2).repeat_interleave(size, dim=1)
-    return Statistics(tuple(mean), tuple(std))
+    return forward(params, setup, X, eps=SMALL_BATCH_EPS, batch=size)
 
 
 def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
@@ -126,6 +131,6 @@ def small_batch_loss(params: Params, setup: Setup, X: Tensor, Y: Tensor, size: i
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for start in range(0, len(X), step):
         x, y = X[start : start + step], Y[start : start + step]
-        logits = forward(params, setup, x, batch_statistics(params, setup, x, size), SMALL_BATCH_EPS).logits
-        total += negative_log_likelihood(logits, F.one_hot(y, logits.shape[-1]).double())
+        log_p = F.log_softmax(_in_batches(params, setup, x, size).logits, dim=-1)  # (M, n, V)
+        total -= log_p.gather(2, y.view(1, -1, 1).expand(len(log_p), -1, 1)).double().sum((1, 2))
     return total / len(X)

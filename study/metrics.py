@@ -98,15 +98,35 @@ class Extreme(Reducer):
         return self._value.double()
 
 
+class Chunk:
+    """Moments of the newest chunk's tensors, each found once however many reducers ask for it."""
+
+    def __init__(self) -> None:
+        self._weights: Tensor | None = None
+        self._known: list[tuple[Tensor, Moments]] = []
+
+    def moments(self, values: Tensor, weights: Tensor) -> Moments:
+        """Those of values (M, n, H), seen `weights` (n,) times each."""
+        if weights is not self._weights:
+            self._weights, self._known = weights, []
+        for tensor, moments in self._known:
+            if tensor is values:
+                return moments
+        moments = Moments.of(values, weights)
+        self._known.append((values, moments))
+        return moments
+
+
 class Spread(Reducer):
     """Mean or std over examples and units together."""
 
     def __init__(self, what: Literal["mean", "std"]) -> None:
         self._what, self._moments = what, Moments()
+        self.chunk = Chunk()
 
     def add(self, values: Tensor, weights: Tensor) -> None:
         """Take in values (M, n, H)."""
-        self._moments.add(values, weights)
+        self._moments.add(self.chunk.moments(values, weights))
 
     def result(self) -> Tensor:
         """(M,)"""
@@ -141,13 +161,13 @@ def metric(
 @metric("level", Mean, activations=["tanh"])
 def saturation_97(a: LevelActivations, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.97, per example. (M, n)"""
-    return (a.h.abs() > 0.97).double().mean(-1)
+    return _share(a.h.abs() > 0.97)
 
 
 @metric("level", Mean, activations=["tanh"])
 def saturation_99(a: LevelActivations, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.99, per example. (M, n)"""
-    return (a.h.abs() > 0.99).double().mean(-1)
+    return _share(a.h.abs() > 0.99)
 
 
 @metric("level", All, activations=["tanh", "relu"])
@@ -160,8 +180,8 @@ def dead(a: LevelActivations, layer: Layer) -> Tensor:
 def gradient_pass(a: LevelActivations, layer: Layer) -> Tensor:
     """Mean local gradient of the activation over units, per example: 1 − h² for tanh. (M, n)"""
     if layer.activation == "tanh":
-        return torch.mean(1 - a.h.double() ** 2, dim=-1)
-    return ((a.h > 0) if layer.activation == "relu" else torch.ones_like(a.h)).double().mean(-1)
+        return 1 - a.h.double().square().mean(-1)
+    return _share(a.h > 0 if layer.activation == "relu" else torch.ones_like(a.h, dtype=torch.bool))
 
 
 @metric("level", lambda: Spread("mean"))
@@ -186,6 +206,11 @@ def normed_std(a: LevelActivations, layer: Layer) -> Tensor:
 def h_std(a: LevelActivations, layer: Layer) -> Tensor:
     """Outputs of the activation. (M, n, H)"""
     return a.h
+
+
+def _share(true: Tensor) -> Tensor:
+    """Share of true entries over the last axis, float64."""
+    return true.count_nonzero(-1).double() / true.shape[-1]
 
 
 # -- of the output: logits -> values ------------------------------------------------------------------------------
@@ -261,10 +286,10 @@ class Bins:
 
     def place(self, values: Tensor) -> Tensor:
         """Position from 0 (at −reach) to `count` (at reach), as float64; beyond them outside."""
-        x, end = values.double(), torch.tensor(self.reach, dtype=torch.float64)
+        x, end = values.to(torch.float64, copy=True), self.reach
         if self.knee is not None:
-            x, end = torch.asinh(x / self.knee), torch.asinh(end / self.knee)
-        return (x / end + 1) * (self.count / 2)
+            x, end = _asinh(x.div_(self.knee)), math.asinh(end / self.knee)
+        return x.div_(end).add_(1).mul_(self.count / 2)
 
     def edges(self) -> list[float]:
         """count + 3 edges, the first −inf and the last inf."""
@@ -273,6 +298,12 @@ class Bins:
             return [-math.inf, *(self.reach * u for u in inner), math.inf]
         end = math.asinh(self.reach / self.knee)
         return [-math.inf, *(self.knee * math.sinh(end * u) for u in inner), math.inf]
+
+
+def _asinh(x: Tensor) -> Tensor:
+    """asinh of float64, in place: ±log(|x| + √(x² + 1)), a fifth of the time of torch's and within 1e-15 of it."""
+    size = x.abs()
+    return size.add_(size.square().add_(1).sqrt_()).log_().copysign_(x)
 
 
 # fixed edges, so that histograms of seeds and chunks add up; tanh's outputs fill [−1, 1]
@@ -294,13 +325,13 @@ class Histogram:
     def add(self, values: Tensor, weights: Tensor) -> None:
         """Take in values (n, H), each row seen `weights` (n,) times. NaN are left out."""
         b = self.bins
-        index = b.place(values).floor().clamp(-1, b.count) + 1
+        index = b.place(values).floor_().clamp_(-1, b.count).add_(1)
         # the last bin is closed, so that h = 1 is inside
-        index = torch.where(values == b.reach, float(b.count), index)
-        # a NaN counts as nothing; masking it out would cost more than all the rest
-        weight = torch.where(torch.isnan(index), 0.0, weights.view(-1, 1))
-        index = index.nan_to_num(0).long()
-        self.counts += torch.bincount(index.flatten(), weights=weight.flatten(), minlength=b.count + 2)
+        index.masked_fill_(values == b.reach, float(b.count))
+        weight = weights.view(-1, 1).expand_as(index)
+        if bool(index.sum().isnan()):  # a NaN counts as nothing
+            weight, index = torch.where(index.isnan(), 0.0, weight), index.nan_to_num_(0)
+        self.counts += torch.bincount(index.flatten().long(), weights=weight.flatten(), minlength=b.count + 2)
 
 
 def bins_of(quantity: str, layer: Layer) -> Bins:
@@ -317,5 +348,9 @@ def names(needs: Needs, layer: Layer | None = None) -> list[str]:
 
 
 def reducers(chosen: Iterable[str]) -> dict[str, Any]:
-    """A fresh reducer for each of the metrics."""
-    return {name: METRICS[name].reduce() for name in chosen}  # type: ignore[misc]
+    """A fresh reducer for each of the metrics; those of one tensor's moments share them."""
+    found, chunk = {name: METRICS[name].reduce() for name in chosen}, Chunk()  # type: ignore[misc]
+    for reducer in found.values():
+        if isinstance(reducer, Spread):
+            reducer.chunk = chunk
+    return found

@@ -46,9 +46,10 @@ class Trainer:
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
         minibatch = (len(stack.cells), stack.training.batch_size)
         self._rows = torch.empty((0, *minibatch), dtype=torch.int64, device=device)
-        # (M · batch,): what each example counts in the mean of its minibatch
-        self._share = (torch.ones(minibatch, device=device) / stack.training.batch_size).flatten()
-        for tensor in self.params.tensors():
+        # (M, batch): what each example counts in the mean of its minibatch
+        self._share = torch.ones(minibatch, device=device) / stack.training.batch_size
+        self._parameters = self.params.tensors()
+        for tensor in self._parameters:
             tensor.requires_grad_()
 
     def _draw(self, steps: int) -> None:
@@ -85,23 +86,24 @@ class Trainer:
             self._draw(steps)
             rows, self._rows = self._rows[:steps], self._rows[steps:]
             X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
-            losses += [self._sgd(X[i], Y[i], self.stack.training.rate(self.step + i)) for i in range(steps)]
+            rates = [self.stack.training.rate(self.step + i) for i in range(steps)]
+            block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates, strict=True)]
+            losses.append(torch.stack(block).mean(2))  # (steps, M)
             self.step += steps
         M = len(self.stack.cells)
-        return torch.stack(losses, dim=1) if losses else torch.empty((M, 0), device=self._X.device)
+        return torch.cat(losses).T.contiguous() if losses else torch.empty((M, 0), device=self._X.device)
 
     def _sgd(self, X: Tensor, Y: Tensor, lr: float) -> Tensor:
-        """One step of every model on its own X (M, batch, T), Y (M, batch); the losses before the step. (M,)"""
+        """One step of every model on its own X (M, batch, T), Y (M, batch); the losses before the step. (M, batch)"""
         activations = forward(self.params, self.stack.setup, X)
         loss = example_loss(activations.logits, Y)  # (M, batch)
-        parameters = self.params.tensors()
         # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
-        gradients = torch.autograd.grad(torch.dot(loss.flatten(), self._share), parameters)
+        gradients = torch.autograd.grad(loss, self._parameters, self._share)
         with torch.no_grad():
-            updates = torch._foreach_mul(gradients, -lr)
-            torch._foreach_add_(parameters, updates)
+            torch._foreach_mul_(gradients, -lr)
+            torch._foreach_add_(self._parameters, gradients)
             self._update_running(activations)
-        return loss.detach().mean(1)
+        return loss.detach()
 
     def _update_running(self, activations: Activations) -> None:
         """Exponential moving average of the batches' mean and std: the lecture averages the std, not the variance."""
@@ -109,7 +111,7 @@ class Trainer:
             level = activations.levels[i]
             for average, batch in ((self.running.mean[i], level.mean), (self.running.std[i], level.std)):
                 assert average is not None and batch is not None
-                average.copy_((1 - MOMENTUM) * average + MOMENTUM * batch)
+                average.mul_(1 - MOMENTUM).add_(MOMENTUM * batch)
 
 
 def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:

@@ -228,12 +228,12 @@ def test_batch_statistics_are_those_of_each_batch() -> None:
 def test_moments_merge_to_those_of_the_repeated_values(weights: list[int], cuts: list[int], offset: float) -> None:
     g = torch.Generator().manual_seed(len(weights))
     values = torch.randn(2, len(weights), 3, generator=g, dtype=torch.float64) + offset
-    w = torch.tensor(weights)
+    w = torch.tensor(weights, dtype=torch.float64)
     moments = Moments()
     ends = sorted({c for c in cuts if c < len(weights)})
     for a, b in zip([0, *ends], [*ends, len(weights)], strict=True):
-        moments.add(values[:, a:b], w[a:b])
-    repeated = values.repeat_interleave(w, dim=1)
+        moments.add(Moments.of(values[:, a:b], w[a:b]))
+    repeated = values.repeat_interleave(w.long(), dim=1)
     # float64: an offset of 1e6 leaves ten digits of a spread of order one
     torch.testing.assert_close(moments.mean, repeated.mean(1, keepdim=True), rtol=1e-14, atol=1e-14)
     torch.testing.assert_close(moments.std(), repeated.std(1, keepdim=True), rtol=1e-9, atol=1e-12)

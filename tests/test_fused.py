@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from hypothesis import strategies as st
 from llvmlite import binding
 
 from study.engines.fused import supported, train_block
+from study.engines.kernels import kernel
 from study.engines.layout import Layout
 from study.setup import Init, Layer, Setup
 
 ROOT = Path(__file__).parents[1]
+LIBRARY = kernel(math.tanh, math.exp, math.log)  # for float64
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
@@ -64,12 +67,20 @@ def minibatches(rows: int, steps: int, batch: int, seed: int = 5) -> Any:
 
 
 def train(
-    setup: Setup, vocabulary: int, arrays: Any, X: Any, Y: Any, indices: Any, lr: Any, dtype: Any = np.float32
+    setup: Setup,
+    vocabulary: int,
+    arrays: Any,
+    X: Any,
+    Y: Any,
+    indices: Any,
+    lr: Any,
+    dtype: Any = np.float32,
+    by: Any = None,
 ) -> Any:
-    """(named arrays, losses (steps,)) by the fused engine, in one block."""
+    """(named arrays, losses (steps,)) by the fused engine, in one block, or `by` a kernel with other functions."""
     layout, loss = Layout(setup, vocabulary), np.zeros(len(indices), dtype)
     buffer = layout.pack(arrays, dtype)
-    train_block(layout, buffer, X, Y, indices, np.full(len(indices), lr, dtype), loss)
+    train_block(layout, buffer, X, Y, indices, np.full(len(indices), lr, dtype), loss, by)
     return layout.unpack(buffer), loss
 
 
@@ -146,7 +157,7 @@ def test_float64_gradients_agree_with_autograd_for_any_setup(drawn: tuple[Setup,
     setup, vocabulary, batch = drawn
     arrays, (X, Y) = draw(setup, vocabulary, seed), split(setup, vocabulary, seed)
     indices = minibatches(len(Y), 1, batch)
-    ours, _ = train(setup, vocabulary, arrays, X, Y, indices, 1.0, np.float64)  # rate 1: the step is the gradient
+    ours, _ = train(setup, vocabulary, arrays, X, Y, indices, 1.0, np.float64, LIBRARY)  # rate 1: the gradient
     theirs, _ = lecture(setup, arrays, X, Y, indices, 1.0, torch.float64)
     assert distance(ours, theirs) < 1e-9
 
@@ -242,10 +253,12 @@ def test_importing_the_engine_imports_neither_torch_nor_numba() -> None:
 
 
 def fingerprint() -> str:
-    """sha256 of all parameters and losses of three short trainings: plain, BatchNorm, deep with odd sizes."""
+    """sha256 of all parameters and losses of short trainings: plain, BatchNorm, deep with odd sizes, narrow and wide."""
     digest = hashlib.sha256()
     deep = network((50, 33, 20), "batch", "relu", context=2, embedding_size=17)
-    for setup, batch, steps in ((network(), 32, 1000), (network(norm="batch", bias=False), 32, 300), (deep, 37, 100)):
+    uneven = network((7, 512), activation="linear")
+    plain, normed = network(), network(norm="batch", bias=False)
+    for setup, batch, steps in ((plain, 32, 1000), (normed, 32, 300), (deep, 37, 100), (uneven, 32, 100)):
         X, Y = split(setup, 27, 2)
         arrays, loss = train(setup, 27, draw(setup, 27, 1), X, Y, minibatches(len(Y), steps, batch), 0.1)
         for array in (*arrays.values(), loss):
@@ -253,28 +266,27 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def another_cpu() -> str | None:
-    """A kind of CPU whose code this one can run and that differs most from it; None where there is none."""
+def other_cpus() -> dict[str, str]:
+    """Kinds of CPU whose code this one can run, and the features that Numba is told of: those by which tiles differ."""
     features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return "haswell"  # vectors of 8 for 16, and the tiles of a smaller register file
-    return "nehalem" if features.get("sse4.2") else None  # vectors of 4, fused multiply-add in software
+    if features.get("avx512f"):  # vectors of 8 for 16 and the tiles of a smaller register file; Intel's scheduling
+        return {"haswell": "", "skylake-avx512": "+avx512f"}
+    return {"nehalem": ""} if features.get("sse4.2") else {}  # vectors of 4, fused multiply-add in software
 
 
 @pytest.fixture(scope="module", autouse=True)
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str] | None]:
-    """The fingerprint of code compiled for another CPU, under way in a process of its own while other tests run."""
-    if (cpu := another_cpu()) is None:
-        yield None
-        return
-    code = "from tests.test_fused import fingerprint; print(fingerprint())"
-    folder = str(tmp_path_factory.mktemp(cpu))
-    changes = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": folder}
-    command = [sys.executable, "-c", code]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | changes, stdout=subprocess.PIPE, text=True)
-    yield process
-    process.kill()
-    process.wait()
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """Fingerprints of code compiled for other CPUs, under way in processes of their own while other tests run."""
+    command = [sys.executable, "-c", "from tests.test_fused import fingerprint; print(fingerprint())"]
+    found = {}
+    for cpu, features in other_cpus().items():
+        folder = str(tmp_path_factory.mktemp(cpu))
+        changes = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": folder}
+        found[cpu] = subprocess.Popen(command, cwd=ROOT, env=os.environ | changes, stdout=subprocess.PIPE, text=True)
+    yield found
+    for process in found.values():
+        process.kill()
+        process.wait()
 
 
 def test_a_second_process_compiles_nothing() -> None:
@@ -289,8 +301,23 @@ print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values(
     assert counts.split() == ["1", "0"]  # loaded once, compiled never
 
 
-def test_code_compiled_for_another_cpu_gives_the_same_bits(elsewhere: subprocess.Popen[str] | None) -> None:
-    if elsewhere is None:
+def test_what_is_compiled_ahead_is_what_training_calls(tmp_path: Path) -> None:
+    code = """
+from study.engines import kernels
+print(kernels.cached())
+kernels.warm()
+print(kernels.cached(), len(kernels.train.signatures))
+from tests.test_fused import fingerprint
+fingerprint()
+print(len(kernels.train.signatures))
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True)
+    assert found.split() == ["False", "True", "1", "1"]
+
+
+def test_code_compiled_for_another_cpu_gives_the_same_bits(elsewhere: dict[str, subprocess.Popen[str]]) -> None:
+    if not elsewhere:
         pytest.skip("no other kind of CPU whose code this one can run")
-    output, _ = elsewhere.communicate(timeout=150)
-    assert output.strip() == fingerprint()
+    found = {cpu: process.communicate(timeout=150)[0].strip() for cpu, process in elsewhere.items()}
+    assert found == dict.fromkeys(found, fingerprint())

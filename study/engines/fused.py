@@ -38,15 +38,17 @@ def train_block(
     indices: NDArray[Any],
     lr: NDArray[Any],
     loss: NDArray[Any],
+    train: Any = None,
 ) -> None:
     """Advances one model by len(indices) SGD steps: writes `buffer` and `loss` (steps,), nats, in place.
 
     X (N, T) and Y (N,) are the training split, indices (steps, batch) rows of it, lr (steps,) the learning rates. With
-    X, Y and indices in int32 nothing is copied. float32 buffers train with our own tanh, exp and log; a float64 buffer
-    runs the same code with the library's, to check the algebra. Errors: an index outside the split or a character
-    outside the vocabulary is an assertion, since the compiled code does not look.
+    X, Y and indices in int32 nothing is copied. `train` is a kernel with other functions than our own tanh, exp and log,
+    which are float32's: with the library's, a float64 buffer runs the same code, to check the algebra. Errors: an index
+    outside the split or a character outside the vocabulary is an assertion, since the compiled code does not look.
     """
-    from study.engines.kernels import train  # compiled code: loaded when there is something to train
+    if train is None:
+        from study.engines.kernels import train  # compiled code: loaded when there is something to train
 
     reason = supported(layout.setup)
     assert reason is None, reason

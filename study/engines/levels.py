@@ -9,7 +9,7 @@ import numpy as np
 from numba import carray, njit
 
 from study.engines.layout import LANES
-from study.engines.scalar import exp, fma, log, tanh
+from study.engines.scalar import fma
 from study.engines.tiles import address, transpose
 from study.engines.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, MEAN, RELU, ROW, STD, TANH, XHAT
 
@@ -28,7 +28,7 @@ def fill(out: Any, value: float) -> None:
 
 
 @njit(error_model="numpy")
-def activate(h: Any, activation: int) -> None:
+def activate(h: Any, activation: int, tanh: Any) -> None:
     """h = activation(h), in place."""
     if activation == TANH:
         for i in range(h.size):
@@ -111,7 +111,17 @@ def normalise_back(params: Any, work: Any, p: Any, d: Any, examples: int, rate: 
 
 @njit(error_model="numpy")
 def cross_entropy(
-    logits: Any, row: int, targets: Any, vocabulary: int, zeros: Any, turned: Any, top: Any, total: Any, d: Any
+    logits: Any,
+    row: int,
+    targets: Any,
+    vocabulary: int,
+    zeros: Any,
+    turned: Any,
+    top: Any,
+    total: Any,
+    d: Any,
+    exp: Any,
+    log: Any,
 ) -> Any:
     """Mean cross-entropy of logits (N, V) in nats; d (N, V) = its gradient.
 
