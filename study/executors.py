@@ -96,7 +96,7 @@ class Dask:
                 self._client = Client(self._cluster or self._address, timeout="10s")
             except (OSError, ValueError) as error:
                 problem = f"no Dask scheduler answers ({type(error).__name__}); start one with `dask scheduler`"
-                raise SpecError(f"--executor {self._address}: {problem}") from None
+                raise SpecError(f"--executor: at {self._address} {problem}") from None
         executor: Executor = self._client.get_executor(pure=False)
         return executor
 

@@ -172,9 +172,12 @@ def loss_rows(
     """Losses of every full split under all statistics; batch: the split as one batch."""
     rows = []
     for name, split in data.splits.items():
-        own = {"batch": calibrate(params, setup, split)} if setup.normed else {}
-        for kind, values in {**statistics, **own}.items():
-            loss = float(split_loss(params, setup, split, values))
+        losses = {kind: float(split_loss(params, setup, split, values)) for kind, values in statistics.items()}
+        if setup.normed:  # calibrated is the training split as one batch
+            train = name == "train"
+            own = None if train else calibrate(params, setup, split)
+            losses["batch"] = losses["calibrated"] if train else float(split_loss(params, setup, split, own))
+        for kind, loss in losses.items():
             rows.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
     return rows
 
@@ -223,10 +226,10 @@ def picture_rows(params: Params, setup: Setup, X: Tensor, keys: Row) -> list[Row
     with torch.no_grad():
         levels = forward(params, setup, X).levels
     return [
-        {**keys, "layer": i + 1, "example": n, "units": "".join("01"[bool(on)] for on in units)}
+        {**keys, "layer": i + 1, "example": n, "units": bytes(units + ord("0")).decode("ascii")}
         for i, layer in enumerate(setup.hidden)
         if layer.activation == "tanh"
-        for n, units in enumerate(levels[i].h[0].abs() > 0.99)
+        for n, units in enumerate((levels[i].h[0].abs() > 0.99).numpy().astype("uint8"))
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+COMPILING = -1.0  # the loss that a shard shows while the fused engine is compiled
 LINE = 15.0  # seconds between two plain lines
 
 
@@ -45,6 +46,8 @@ def progress(models: int, total: int, starting: str = "starting") -> Iterator[Di
 
 def _range(done: Sequence[float], loss: Sequence[float]) -> str:
     known = [value for value, steps in zip(loss, done, strict=True) if steps and math.isfinite(value)]
+    if not known and COMPILING in loss:
+        return "compiling the fused engine, once on this machine"
     return f"loss {min(known):.2f}–{max(known):.2f}" if known else "loss –"
 
 
@@ -55,7 +58,7 @@ class _Bar:
         self._show, self._task = bar, task
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
-        if any(done):
+        if any(done) or COMPILING in loss:
             self._show.update(self._task, completed=sum(done), loss=_range(done, loss))
 
     def say(self, text: str) -> None:
@@ -68,10 +71,13 @@ class _Lines:
     def __init__(self, models: int, total: int, starting: str) -> None:
         self._models, self._total, self._starting = models, total, starting
         self._start = self._last = time.monotonic()
+        self._compiling = False
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
         now, steps = time.monotonic(), sum(done)
-        if now - self._last < LINE:
+        begun = COMPILING in loss and not self._compiling  # said when it begins: it takes as long as a line
+        self._compiling = COMPILING in loss
+        if now - self._last < LINE and not begun:
             return
         self._last = now
         left = self._starting

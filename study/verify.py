@@ -52,7 +52,9 @@ def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int)
     """
     facts, found = manifest.read(folder), tables.read(folder / "data")
     if facts["spec_sha256"] != spec.digest():
-        raise SpecError(f"{folder}: made from another study than {spec.name}; verify it with the study file it came from")
+        raise SpecError(
+            f"{folder}: made from another study than {spec.name}; verify it with the study file it came from"
+        )
     words = load(spec.data, spec.folder)
     known = found["cells"].drop_duplicates("cell").set_index("cell")
     cells = {cell_id(cell): cell for cell in plan(spec).uses}
@@ -87,7 +89,9 @@ def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int)
 def differences(facts: dict[str, Any]) -> list[str]:
     """What here is not what the report was made with, as far as numbers may depend on it."""
     packages = {"cpu": (facts["cpu"].get("level"), cpu_level())}
-    packages |= {name: (facts["versions"].get(name), installed(name)) for engine in PACKAGES.values() for name in engine}
+    packages |= {
+        name: (facts["versions"].get(name), installed(name)) for engine in PACKAGES.values() for name in engine
+    }
     return [f"{name} {here}, there {there}" for name, (there, here) in packages.items() if there != here]
 
 

@@ -9,13 +9,19 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from study.cache import Store
+from study.progress import COMPILING
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.words import Words
@@ -69,9 +75,23 @@ def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
         if _progress is not None:
             _progress[2 * slot], _progress[2 * slot + 1] = done, loss
 
+    if shard.engine == "fused":
+        _compile(lambda: report(0, COMPILING))
     rows = train_shard(shard, _data(packed, shard.setup.context), job.reading, job.device, report, job.store)
     _trim()
     return rows
+
+
+def _compile(report: Callable[[], None]) -> None:
+    """Have the fused engine compiled: by one process of this machine, while the others wait for it."""
+    from study.engines import kernels
+
+    if not kernels.cached():
+        report()
+        with FileLock(
+            Path(tempfile.gettempdir()) / f"study-compile-{os.getuid() if hasattr(os, 'getuid') else 0}.lock"
+        ):
+            kernels.warm()
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def test_dask_says_once_a_shard_is_done_how_far_it_is(words: Words) -> None:
     seen: list[list[float]] = []
     list(pool.run(shards(), Job(words, READING, "cpu"), Dask(1), lambda done, _: seen.append(list(done))))
     assert sum(seen[-1]) <= 150
-    assert all(sum(a) <= sum(b) for a, b in zip(seen, seen[1:], strict=False))
+    assert all(sum(a) <= sum(b) for a, b in itertools.pairwise(seen))
 
 
 @pytest.mark.parametrize("wrong", ["slurm", "http://host:1", ""])

@@ -18,7 +18,7 @@ from study.resolve import read
 from study.run import How, run
 from study.verify import verify
 
-TWINS = {"twins": {"conditions": ["fixed"], "seeds": 1, "short_seeds": 2, "short_steps": 5}}
+TWINS = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
 
 
 @pytest.fixture(scope="module")
