@@ -21,6 +21,9 @@ from study.resolve import read
 from study.results import Results
 from study.schema import Claim
 from study.sections import SECTIONS
+from study.sections.evidence import verdict
+from study.setup import Init
+from study.theory import growth, predict
 
 HOME = Path(__file__).parent.parent
 SPEC = read(HOME / "experiments.yaml")
@@ -273,13 +276,13 @@ def test_differences_are_adjusted_over_the_ledger(results: Results) -> None:
     """Ten seeds carry a family of 25 and no larger one; five seeds carry none. An unmeasured claim counts, too."""
     rng = np.random.default_rng(0)
     values = {"kaiming": list(2 + 0.01 * rng.random(10)), "baseline": [3.0] * 10}
-    for family, verdict in ((1, "holds"), (25, "holds"), (26, "cannot be told")):
+    for family, wanted in ((1, "holds"), (25, "holds"), (26, "cannot be told")):
         written = tuple(claim(id=str(i), less_than="baseline") for i in range(family))
         spec = replace(SPEC, claims=written)
         found = ledger(replace(results, spec=spec, tables={**results.tables, **with_losses(results, values, 10)}))
-        assert {e.verdict for e in found} == {verdict}
+        assert {e.verdict for e in found} == {wanted}
         assert found[0].p == pytest.approx(min(1.0, family * 2 / 1024))
-        assert ("after Holm" in found[0].measured) == (verdict == "holds")
+        assert ("after Holm" in found[0].measured) == (wanted == "holds")
     assert "cannot be significant in a family of 26" in found[0].reason
     five = with_losses(results, {name: x[:5] for name, x in values.items()}, 5)
     (entry,) = judged(results, claim(less_than="baseline"), **five)
@@ -356,3 +359,65 @@ def test_a_section_or_a_step_that_does_not_fit_is_one_line_with_its_place(tmp_pa
     assert "claims.0.section: no section 'initial-los'; did you mean" in refusal(tmp_path, {"claims.0.section": "initial-los"})  # fmt: skip
     problem = refusal(tmp_path, {"claims.0.measure": "twin_gap"})
     assert "claims.0.at: measurement 'twin_gap' is of a whole training" in problem
+
+
+# -- the ledger as a section --------------------------------------------------------------------------------------
+
+
+def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
+    results: Results, entries: list[Entry]
+) -> None:
+    section = verdict(results)
+    assert section is not None
+    ledger_, details = section.tables
+    claimed = [row["claim"] for row in ledger_.rows if isinstance(row, dict)]
+    assert [cell.text for cell in claimed] == [c.sentence for c in SPEC.claims]
+    assert [cell.href for cell in claimed] == [f"#{c.section}" for c in SPEC.claims]
+    assert len(details.cells) == len(entries)
+    for entry, row in zip(entries, details.cells, strict=True):
+        assert {entry.measured, entry.method, entry.wanted} <= set(row)
+        assert entry.middle in row
+    (failing,) = section.answer[1:]
+    assert failing.startswith("Failing: W1 × 0.2 leaves less than 3 %") and "**Scaled W1** has 1.9" in failing
+
+
+def test_a_measurement_is_said_in_words_without_a_time_that_it_does_not_have(results: Results) -> None:
+    section = verdict(results)
+    assert section is not None
+    wanted = {
+        c.id: row["wanted"] for c, row in zip(SPEC.claims, section.tables[0].rows, strict=True) if isinstance(row, dict)
+    }
+    assert wanted["grows-as-root"].startswith("std after x @ w, fan_in 100: 10 ± 0.5")
+    assert wanted["steps-wasted"].startswith("steps needed, as a share of the first condition's: below 0.2")
+    assert wanted["zero-output-blocks"].startswith("norm of the gradient of C, W1, b1 at the start: 0 ± 0")
+    assert wanted["wrong-starts-part-at-once"].startswith(
+        "relative distance of the twin's parameters after 1,000 steps: above"
+    )
+    assert wanted["not-the-learning-rate"].startswith("loss of dev at its own best learning rate: above 0.05")
+
+
+@pytest.mark.parametrize(
+    ("claim", "predicted"),
+    [
+        ("kaiming-unsaturated", ("kaiming", "saturation_99", "11 %")),
+        ("scaled-unsaturated", ("scaled-w1", "saturation_99", "1.9 %")),
+        ("batchnorm-unsaturated", ("batchnorm", "saturation_99", "0.8 %")),
+        ("gradient-passes", ("scaled-w1", "gradient_pass", "0.58 ")),
+        ("gradient-passes", ("baseline", "gradient_pass", "0.15")),
+    ],
+)
+def test_what_theory_says_in_a_reason_is_what_it_says(
+    results: Results, claim: str, predicted: tuple[str, str, str]
+) -> None:
+    name, metric, printed = predicted
+    assert printed in next(c.because for c in SPEC.claims if c.id == claim)
+    patterns = {tuple(map(int, k.split())): share for k, share in results.facts["data"]["repeats"]["3"].items()}
+    told = predict(SPEC.condition(name).setup, 27, patterns).set_index("metric")["predicted"][metric]
+    digits = len(printed.partition(".")[2].rstrip(" %"))
+    assert f"{told * (100 if '%' in printed else 1):.{digits}f}" == printed.rstrip(" %")
+
+
+def test_the_probe_s_theory_in_a_reason_is_what_it_says() -> None:
+    because = next(c.because for c in SPEC.claims if c.id == "gain-keeps-more")
+    told = [growth(Init(gain=g), 100, "tanh") for g in (5 / 3, 1.0)]
+    assert because == f"theory says {told[0]:.2f} and {told[1]:.2f}"

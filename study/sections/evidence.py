@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 
@@ -49,17 +50,20 @@ def verdict(results: Results) -> Section | None:
         for name, group in by_claim.items()
     ]
     detail_columns = [Column("claim", "claim"), Column("condition", "condition"), Column("verdict", "verdict"), Column("measured", "measured"),
-                      Column("wanted", "holds if"), Column("reason", "why it cannot be told")]  # fmt: skip
+                      Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
+                      Column("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), e.measured, e.wanted, e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), e.measured, e.method, e.middle if math.isfinite(e.middle) else None, e.wanted, e.reason)  # type: ignore[arg-type]
         for e in entries
-    ]
+    ]  # fmt: skip
     counts = claims.summary(entries)
     failing = [e for e in entries if e.verdict == "fails"]
     answer = [f"{len({e.claim.id for e in entries})} claims were judged for {len(entries)} conditions: "
               + ", ".join(f"{n} {verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
     if failing:
-        answer.append("Failing: " + "; ".join(f"{e.claim.sentence} ({e.condition})" for e in failing))
+        answer += [
+            f"Failing: {e.claim.sentence} **{e.condition}** has {e.measured}; wanted: {e.wanted}." for e in failing
+        ]
     return Section(
         anchor="verdict",
         short="Verdict",
@@ -67,7 +71,8 @@ def verdict(results: Results) -> Section | None:
         answer=answer,
         tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
         made=made(results, "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over the "
-                  "ledger; equivalence is two one-sided t tests.", "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics"),
+                  "ledger; equivalence is two one-sided t tests. The interquartile mean is that of the middle half of the seeds.",
+                  "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics, curves, twins, probe"),
     )  # fmt: skip
 
 
@@ -88,13 +93,19 @@ def _conditions(group: list[claims.Entry]) -> str:
 def _words(claim: Claim) -> str:
     """`loss of dev at the end`: what is measured, for readers."""
     name, rest = check_measure(claim.measure)
-    what = f"{LABELS[name].text} of {rest}" if rest else LABELS[name].text
-    when = {
+    what = LABELS[name].text
+    if name == "probe":
+        return f"{what}, fan_in {rest}:"
+    if name == "steps_share":
+        return f"{what}:"
+    what += f" of {rest.replace('+', ', ')}" if rest else ""
+    named = {
         "init": "at the start",
         "end": "at the end",
         "common": "at the common step",
         "best": "at its own best learning rate",
-    }.get(str(claim.at), f"after {claim.at} steps")
+    }
+    when = named[claim.at] if isinstance(claim.at, str) else f"after {claim.at:,} steps"
     return f"{what} {when}:"
 
 
