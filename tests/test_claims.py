@@ -34,9 +34,9 @@ FOUND_FAILING = {"scaled-unsaturated"}  # one seed in ten or so has more; the se
 def results() -> Results:
     """The committed tables, as far as claims read them."""
     found = load(SPEC, HOME / "reports")
-    curves = found.tables["curves"]
-    kept = curves["condition"].isin(["baseline", "fixed-output"])  # most of the long tables is of the others
-    return replace(found, tables={**found.tables, "curves": curves[kept]})
+    curves, metrics = found.tables["curves"], found.tables["metrics"]
+    curves = curves[curves["condition"].isin(["baseline", "fixed-output"])]
+    return replace(found, tables={**found.tables, "curves": curves, "metrics": metrics[metrics["step"] == 0]})
 
 
 @pytest.fixture(scope="module")
@@ -377,6 +377,9 @@ def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
     for entry, row in zip(entries, details.cells, strict=True):
         assert {entry.measured, entry.method, entry.wanted} <= set(row)
         assert entry.middle in row
+    rows = {c.id: row["of"] for c, row in zip(SPEC.claims, ledger_.rows, strict=True) if isinstance(row, dict)}
+    assert str(rows["output-fix"]).startswith("5 conditions, means 3.2994 to 3.3024: Fixed output layer, Scaled W1,")
+    assert section.answer[0].endswith(f"holds {len(entries) - 1} of {len(entries)}, fails 1 of {len(entries)}.")
     (failing,) = section.answer[1:]
     assert failing.startswith("Failing: W1 × 0.2 leaves less than 3 %") and "**Scaled W1** has 1.9" in failing
 

@@ -43,6 +43,9 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "equivalent": {"measure": "loss.dev", "at": "end", "of": "calibrated", "equivalent_to": "batchnorm", "margin": 0.5},
     "at its best": {"measure": "loss.dev", "at": "best", "of": "baseline", "minus": "fixed", "above": 0.3},
     "neighbours": {"measure": "batch_gap", "at": "end", "of": "batchnorm", "above": 0.02},
+    "twins": {"measure": "twin_distance", "at": "end", "of": "fixed", "below": 1e-6},
+    "twins early": {"measure": "twin_distance", "at": 50, "of": "fixed", "below": 1e-6},
+    "twins' loss": {"measure": "twin_gap", "at": "end", "of": "fixed", "below": 1e-6},
     "steps": {"measure": "steps_share", "at": "end", "of": "fixed", "below": 0.5},
 }
 

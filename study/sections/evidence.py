@@ -13,7 +13,7 @@ from study.labels import LABELS
 from study.page import Cell, Column, Listing, Section, Table, Term, Value
 from study.results import Results
 from study.schema import Claim
-from study.sections.common import made
+from study.sections.common import made, span
 from study.sections.registry import section
 
 TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
@@ -58,8 +58,10 @@ def verdict(results: Results) -> Section | None:
     ]  # fmt: skip
     counts = claims.summary(entries)
     failing = [e for e in entries if e.verdict == "fails"]
-    answer = [f"{len({e.claim.id for e in entries})} claims were judged for {len(entries)} conditions: "
-              + ", ".join(f"{n} {verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
+    answer = [
+        f"{len(by_claim)} claims, each judged for every condition that it is about: "
+        + ", ".join(f"{verdict_} {n} of {len(entries)}" for verdict_, n in counts.items() if n) + "."
+    ]  # fmt: skip
     if failing:
         answer += [
             f"Failing: {e.claim.sentence} **{e.condition}** has {e.measured}; wanted: {e.wanted}." for e in failing
@@ -87,7 +89,9 @@ def _overall(group: list[claims.Entry]) -> Cell:
 def _conditions(group: list[claims.Entry]) -> str:
     if len(group) == 1:
         return f"{group[0].condition}: {group[0].measured}" + (f" ({group[0].reason})" if group[0].reason else "")
-    return f"{len(group)}: {', '.join(e.condition for e in group)}"
+    told = [e.effect for e in group if math.isfinite(e.effect)]
+    means = f", means {span(told, f'.{LABELS[check_measure(group[0].claim.measure)[0]].digits}f')}" if told else ""
+    return f"{len(group)} conditions{means}: {', '.join(e.condition for e in group)}"
 
 
 def _words(claim: Claim) -> str:

@@ -57,7 +57,7 @@ def compare(condition: Condition, metric: str, layer: int, predicted: float, val
     if metric.endswith("_std"):
         x, expected = x**2, predicted**2
     gap, rounding = float(x.mean()) - expected, RESOLUTION * abs(expected)
-    exact = bool(np.ptp(x) <= 4 * rounding)
+    exact = len(x) > 1 and bool(np.ptp(x) <= 4 * rounding)
     error = rounding if exact else float(x.std(ddof=1)) / math.sqrt(len(x))
     errors = math.nan if len(x) < 2 else gap / error if error else 0.0 if gap == 0 else math.copysign(math.inf, gap)
     return Gap(condition, metric, layer, predicted, float(values.mean()), errors, len(x), exact)
@@ -168,7 +168,7 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
     if tails:
         g = tails[0]
         text.append(
-            f"One difference has a cause. Under BatchNorm theory takes a unit as Gaussian over the examples, but a unit sees only {results.vocabulary} characters in "
+            f"One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples, but a unit sees only {results.vocabulary} characters in "
             f"{g.condition.setup.context} places: standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond 0.99, "
             f"{100 * g.predicted:.2f} % predicted). With an embedding of its own for every example, which a test of the theory draws, the difference is gone."
         )
