@@ -424,3 +424,23 @@ def test_the_probe_s_theory_in_a_reason_is_what_it_says() -> None:
     because = next(c.because for c in SPEC.claims if c.id == "gain-keeps-more")
     told = [growth(Init(gain=g), 100, "tanh") for g in (5 / 3, 1.0)]
     assert because == f"theory says {told[0]:.2f} and {told[1]:.2f}"
+
+
+def test_the_gradient_of_several_parameters_is_the_norm_over_all_of_them(results: Results) -> None:
+    condition = SPEC.condition("fixed-output")
+    norms = {p: results.measured(condition, f"grad_norm.{p}", "init") for p in ("C", "W1", "b1", "C+W1+b1")}
+    assert all(x is not None and len(x) == 10 for x in norms.values())
+    squares = sum(norms[p] ** 2 for p in ("C", "W1", "b1"))  # type: ignore[operator]
+    assert list(norms["C+W1+b1"]) == pytest.approx(list(squares**0.5))  # type: ignore[arg-type, union-attr, operator]
+    # BatchNorm here has no b1: a norm over parameters that are not all there is none
+    assert results.measured(SPEC.condition("batchnorm"), "grad_norm.W1+b1", "init") is None
+
+
+def test_every_profile_can_decide_the_gates() -> None:
+    """Gates are about the start or the probe, which no profile shortens; with fewer fan_in it still has theirs."""
+    for profile in ("full", "quick", "smoke"):
+        spec = read(HOME / "experiments.yaml", profile)
+        for claim in (c for c in spec.claims if c.gate):
+            assert claim.at == "init" and not claim.less_than and not claim.equivalent_to, claim.id
+            name, _, fan_in = claim.measure.partition(".")
+            assert name != "probe" or (spec.probe is not None and int(fan_in) in spec.probe.fan_in)
