@@ -444,3 +444,19 @@ def test_every_profile_can_decide_the_gates() -> None:
             assert claim.at == "init" and not claim.less_than and not claim.equivalent_to, claim.id
             name, _, fan_in = claim.measure.partition(".")
             assert name != "probe" or (spec.probe is not None and int(fan_in) in spec.probe.fan_in)
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [("kaiming", "not measured in this profile"), ({"depth": 7}, "no condition of this study is selected")],
+)
+def test_a_gate_that_cannot_be_told_does_not_pass(
+    results: Results, of: Any, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for gate in (True, False):
+        spec = replace(SPEC, claims=(claim(of=of, at=77, below=9, gate=gate),))
+        monkeypatch.setattr(claims, "load", lambda *_, spec=spec: replace(results, spec=spec))
+        printed, passed = verdicts(SPEC, HOME / "reports")
+        assert passed is not gate
+        assert printed.startswith("CANNOT BE TOLD" if gate else "cannot be told") and text in printed
+        assert ("not passed: c" in printed) is gate

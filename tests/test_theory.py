@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.stats import chi2, kstest, norm, ttest_1samp
+from scipy.stats import t as student
 
 from study import theory
+from study.claims import load
 from study.data import Dataset
+from study.page import Cell
+from study.results import Results
 from study.sections.theory import compare
 from study.sections.theory import equal as equals
+from study.sections.theory import theory as beside
 from study.setup import Activation, Init, Layer, Norm, Setup
 from study.spec import Spec
 from study.theory import embedding_norm, growth, initial_loss, log_sum_exp, moments, predict, repeats, saturation
@@ -403,6 +409,57 @@ def test_what_no_seed_changes_is_compared_to_the_rounding_of_float32(
 def test_one_seed_has_no_error_to_measure_a_difference_in() -> None:
     gap = compare(NOBODY, "saturation_99", 1, 0.1, pd.Series([0.2]))
     assert math.isnan(gap.errors) and not gap.exact
+
+
+@pytest.fixture(scope="module")
+def results(study: Spec) -> Results:
+    """The committed tables before the first step."""
+    found = load(study, HOME / "reports")
+    start = {name: found.tables[name][found.tables[name]["step"] == 0] for name in ("losses", "metrics")}
+    return replace(found, tables={**found.tables, **start})
+
+
+def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results: Results) -> None:
+    section = beside(results)
+    assert section is not None
+    rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
+    equal_ = [row for row in rows if isinstance(row["gap"], Cell)]
+    told = {
+        (row["what"], f"{row['predicted']:.6g}", f"{row['measured'].mean:.6g}"): row
+        for row in rows
+        if row not in equal_
+    }
+    inside = sum(2 * student.sf(abs(row["gap"]), 9) > 0.05 for row in told.values())
+    assert section.answer[0].startswith(f"{inside} of {len(told)} predictions lie in the 95 % interval")
+    assert len(told) > 40 and len(rows) > len(told) + len(equal_)  # equal first levels count once
+    # zero weights and unit spread: what is known without a draw
+    assert {row["what"] for row in equal_} >= {"initial loss", "std of what the activation sees", "std of the logits"}
+    tails = next(row for row in rows if row["condition"].sort == "batchnorm" and "0.99" in row["what"])
+    assert (
+        f"({tails['measured'].mean:.2f} % of **BatchNorm** beyond 0.99, {tails['predicted']:.2f} % predicted)"
+        in section.answer[3]
+    )
+
+
+def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(*arguments: Any) -> pd.DataFrame:
+        table = predict(*arguments)
+        return table.assign(
+            predicted=table["predicted"].where(table["metric"] != "logit_std", 1.2 * table["predicted"])
+        )
+
+    monkeypatch.setattr("study.sections.theory.predict", off)
+    section = beside(results)
+    assert section is not None
+    assert "none differs" not in section.answer[0] and "differ from it after Holm" in section.answer[0]
+    assert "std of the logits" in section.answer[2]
+
+
+def test_one_seed_is_shown_without_a_judgement(results: Results) -> None:
+    tables = {name: results.tables[name][results.tables[name]["seed"] == 0] for name in ("losses", "metrics")}
+    section = beside(replace(results, tables={**results.tables, **tables}))
+    assert section is not None
+    assert section.answer == ["With one seed a measurement has no standard error, so the table shows both figures without a judgement."]  # fmt: skip
 
 
 # --- limits and known numbers ----------------------------------

@@ -56,11 +56,15 @@ def compare(condition: Condition, metric: str, layer: int, predicted: float, val
     x, expected = values.to_numpy(float), predicted
     if metric.endswith("_std"):
         x, expected = x**2, predicted**2
-    gap, rounding = float(x.mean()) - expected, RESOLUTION * abs(expected)
-    exact = len(x) > 1 and bool(np.ptp(x) <= 4 * rounding)
-    error = rounding if exact else float(x.std(ddof=1)) / math.sqrt(len(x))
-    errors = math.nan if len(x) < 2 else gap / error if error else 0.0 if gap == 0 else math.copysign(math.inf, gap)
-    return Gap(condition, metric, layer, predicted, float(values.mean()), errors, len(x), exact)
+    n, gap, rounding = len(x), float(x.mean()) - expected, RESOLUTION * abs(expected)
+    exact = n > 1 and bool(np.ptp(x) <= 4 * rounding)
+    if n < 2:
+        errors = math.nan
+    elif error := rounding if exact else float(x.std(ddof=1)) / math.sqrt(n):
+        errors = gap / error
+    else:
+        errors = math.copysign(math.inf, gap) if gap else 0.0
+    return Gap(condition, metric, layer, predicted, float(values.mean()), errors, n, exact)
 
 
 def _measured(results: Results, condition: Condition, metric: str, layer: int) -> pd.Series:
