@@ -35,7 +35,7 @@ def facts(spec: Spec, words: Words, device: str) -> Facts:
 def check_device(device: str) -> None:
     """SpecError unless torch sees the device."""
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # a meta tensor has no value
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         problem = f"--device {device}: torch has no such device here ({reason:.90}); use --device cpu"

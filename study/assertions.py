@@ -35,13 +35,13 @@ def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[st
     known = [c.name for c in conditions]
     for name in names:
         if name not in known:
-            raise SpecError(f"no condition '{name}'{suggest(name, known)}")
+            raise SpecError(f"no condition {show(name)}{suggest(name, known)}")
     return [c for c in conditions if c.name in names]
 
 
 def _check_property(key: str, wanted: Any, properties: Mapping[str, Any]) -> None:
     if key not in properties:
-        raise SpecError(f"unknown property '{key}'{suggest(key, properties)}")
+        raise SpecError(f"unknown property {show(key)}{suggest(key, properties)}")
     if isinstance(wanted, Mapping):
         good = bool(wanted) and set(wanted) <= {"min", "max"} and all(_number(v) for v in wanted.values())
     else:
@@ -78,16 +78,16 @@ def check_measure(measure: str) -> tuple[str, str]:
     """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
     name, dot, rest = measure.partition(".")
     if name not in LABELS:
-        raise SpecError(f"unknown measurement '{name}'{suggest(name, LABELS)}")
+        raise SpecError(f"unknown measurement {show(name)}{suggest(name, LABELS)}")
     if name == "loss" and rest not in SPLITS:
-        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got '{measure}'")
+        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {show(measure)}")
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
     if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
-        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got '{measure}'")
+        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {show(measure)}")
     if name == "probe" and not re.fullmatch(r"[1-9][0-9]{0,8}", rest):
-        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100; got '{measure}'")
+        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100; got {show(measure)}")
     if name not in (*PER_PARAMETER, "loss", "probe") and dot:
-        raise SpecError(f"measurement '{name}' stands alone, got '{measure}'")
+        raise SpecError(f"measurement '{name}' stands alone, got {show(measure)}")
     return name, rest
 
 
@@ -102,7 +102,7 @@ def check_at(measure: str, at: str | int) -> None:
 def check_section(name: str) -> None:
     """SpecError for a section that the report does not have."""
     if name and name not in ORDER:
-        raise SpecError(f"no section '{name}'{suggest(name, ORDER)}")
+        raise SpecError(f"no section {show(name)}{suggest(name, ORDER)}")
 
 
 def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
@@ -113,6 +113,6 @@ def value(given: float | str | None, vocabulary: int, entropy: float = math.nan)
         return float(given)
     found = FORMULA.fullmatch(given.strip())
     if not found:
-        raise SpecError(f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got '{given}'")
+        raise SpecError(f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got {show(given)}")
     base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
     return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from study import __version__
-from study.errors import SpecError
+from study.errors import ShardError, SpecError
 
 app = typer.Typer(
     add_completion=False,
@@ -25,12 +25,20 @@ Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.
 Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
+Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead out of the study file's folder.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
+Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
+CacheFolder = Annotated[
+    Path,
+    typer.Option("--cache", envvar="STUDY_CACHE", help="Where trainings are kept, to be continued and not redone."),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
 
 UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
 STUDY = Path("experiments.yaml")
+CACHE = Path("build/cache")
 HOME = Path(__file__).resolve().parent.parent  # of the project, where its own study file and reports/ are
 
 
@@ -43,25 +51,45 @@ def run(
     workers: Workers = "",
     engine: Engine = "auto",
     device: Device = "cpu",
+    executor: Executor = "local",
+    cache: CacheFolder = CACHE,
+    fail_fast: FailFast = False,
     out: Out = None,
     notebooks: Notebooks = True,
+    data_anywhere: Anywhere = False,
 ) -> None:
-    """Train, measure and report."""
-    spec = _spec(file, profile, only, seeds)
+    """Train, measure and report; what the cache holds is not done again."""
+    spec = _spec(file, profile, only, seeds, data_anywhere)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
     folder = out or _out(file, profile, bool(chosen))
+    from study.run import How
     from study.run import run as train
+    from study.usage import Usage
 
-    train(spec, folder, _workers(workers), engine, device, chosen)
-    from study.report import (
-        report as render,
-    )  # after the training: matplotlib's memory comes when the workers' has gone
+    usage = Usage()
+    with usage.stage("training"):
+        done = train(spec, folder, How(_workers(workers), engine, device, executor, cache, fail_fast, chosen))
+    with usage.stage("report"):
+        # after the training: matplotlib's memory comes when the workers' has gone
+        from study.report import report as render
 
-    print(render(spec, folder, notebooks))
+        print(render(spec, folder, notebooks))
+    failures = [failure.traceback for failure in done.failures]
+    usage.write(folder, cells=done.cells, trained=done.trained, model_steps=done.model_steps, failures=failures)
+    if failures:
+        count = sum(len(failure.cells) for failure in done.failures)
+        print(f"{count} of {done.cells} cells failed; tracebacks in {folder / 'run.json'}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 @app.command()
-def report(file: File = STUDY, profile: Profile = "full", out: Out = None, notebooks: Notebooks = True) -> None:
+def report(
+    file: File = STUDY,
+    profile: Profile = "full",
+    out: Out = None,
+    notebooks: Notebooks = True,
+    data_anywhere: Anywhere = False,
+) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
     from study.report import report as render
@@ -69,7 +97,8 @@ def report(file: File = STUDY, profile: Profile = "full", out: Out = None, noteb
     folder = out or _out(file, profile, False)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
-    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder, notebooks))
+    spec = _spec(file, profile, chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
+    print(render(spec, folder, notebooks))
 
 
 @app.command()
@@ -80,27 +109,59 @@ def plan(
     seeds: Seeds = "",
     workers: Workers = "",
     engine: Engine = "auto",
+    cache: CacheFolder = CACHE,
+    data_anywhere: Anywhere = False,
 ) -> None:
-    """List cells, stacks, shards and the expected duration; trains nothing."""
+    """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
     from study.listing import listing
 
-    print(listing(_spec(file, profile, only, seeds), _workers(workers), engine))
+    print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, cache))
 
 
 @app.command()
-def check(file: File = STUDY, profile: Profile = "full", out: Out = None) -> None:
+def clean(
+    older: Annotated[str, typer.Option(help="Remove entries not used for so long: 30d, 12h; 0d for all.")] = "",
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Show the size of the cache; with --older, remove what was not used for so long."""
+    from study.cache import Cache
+    from study.housekeeping import clean as remove
+
+    print(remove(Cache(cache), older))
+
+
+@app.command()
+def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
     """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
     from study import manifest
     from study.claims import verdicts
 
     folder = out or _out(file, profile, False)
     facts = manifest.read(folder)
-    spec = _spec(file, facts["profile"], facts["chosen"].get("only", ""), facts["chosen"].get("seeds", ""))
+    chosen = facts["chosen"]
+    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
     for warning in manifest.stale(facts, spec):
         print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
     text, passed = verdicts(spec, folder)
     print(text)
     raise typer.Exit(0 if passed else 1)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A report's folder.")],
+    b: Annotated[Path, typer.Argument(help="Another, compared with it.")],
+    html: Annotated[Optional[Path], typer.Option(help="Write a page, too.", show_default=False)] = None,  # noqa: UP045
+) -> None:
+    """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
+    from study.diff import compare
+    from study.diffpage import save, text
+
+    found = compare(a, b)
+    if html is not None:
+        save(found, html)
+    print(text(found))
+    raise typer.Exit(0 if found.equal else 1)
 
 
 @app.callback(invoke_without_command=True)
@@ -113,11 +174,11 @@ def version(
         raise typer.Exit
 
 
-def _spec(file: Path, profile: str, only: str, seeds: str) -> Any:
+def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
     from study.resolve import read
     from study.spec import only as cut
 
-    spec = read(file, profile, _seeds(seeds), str(file))
+    spec = read(file, profile, _seeds(seeds), str(file), anywhere)
     return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
 
 
@@ -165,6 +226,9 @@ def main() -> None:
     except SpecError as error:
         print(error, file=sys.stderr)
         status = 2
+    except ShardError as error:
+        print(f"{error}stopped at the first failure, as --fail-fast asks", file=sys.stderr)
+        status = 1
     except UsageError as error:
         print(SpecError(f"{error.format_message()} (see `study --help`)"), file=sys.stderr)
         status = 2
@@ -173,7 +237,7 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(0)
     if status == 130:
-        print("interrupted; nothing half-written was left", file=sys.stderr)
+        print("interrupted; the same command goes on from here", file=sys.stderr)
     sys.exit(status)
 
 

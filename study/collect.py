@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import pyarrow as pa
@@ -14,28 +14,35 @@ from study.rows import LONG, Row, Rows
 from study.setup import Cell
 from study.spec import Condition, Spec
 
+FAILED: Row = {"status": "failed", "step": None, "sha256": None}
 
-def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
-    """Every table, its rows in the order of the study: no trace of which shard came first."""
+
+def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
+    """Every table, its rows in the order of the study: no trace of which shard came first. A cell without rows failed."""
+
+    def of(cell: Cell) -> Rows:
+        lost = Rows(cells=[{"seed": cell.seed, **FAILED}], arrow={name: tables.arrow(name, []) for name in LONG})
+        return rows.get(cell, lost)
+
     by_condition: dict[str, list[tuple[Cell, Rows]]] = {condition.name: [] for condition in spec.conditions}
     published: dict[str, tuple[Cell, Rows]] = {}
     for cell, uses in work.uses.items():
         for use in uses:
             if use.kind == "published":
-                published[use.condition.name] = cell, rows[cell_id(cell)]
+                published[use.condition.name] = cell, of(cell)
             elif use.kind == "condition":
-                by_condition[use.condition.name].append((cell, rows[cell_id(cell)]))
-    engines = {cell: stack.engine for stack in work.stacks for cell in stack.cells}
+                by_condition[use.condition.name].append((cell, of(cell)))
 
     def outcome(cell: Cell, condition: str) -> list[Row]:
         keys = {
+            "cell": cell_id(cell),
             "condition": condition,
             "protocol": cell.protocol,
-            "engine": engines[cell],
+            "engine": work.engines[cell],
             "twin": cell.twin,
             "steps": cell.training.steps,
         }
-        return [{**row, **keys} for row in rows[cell_id(cell)].cells]
+        return [{**row, **keys} for row in of(cell).cells]
 
     result: dict[str, list[Row]] = {name: [] for name in tables.TABLES if name not in LONG}
     long: dict[str, list[pa.Table]] = {name: [tables.arrow(name, [])] for name in LONG}
@@ -70,7 +77,7 @@ def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> 
     for condition, cell in twins(spec):
         if cell.twin:
             result["cells"] += outcome(cell, condition.name)
-            result["twins"] += _twins(condition, cell, rows)
+            result["twins"] += _twins(condition, cell, of(cell), of(cell.original))
     result["probe"] += probe
     frames = {name: tables.frame(name, found) for name, found in result.items()}
     frames |= {name: tables.pandas(pa.concat_tables(parts)) for name, parts in long.items()}
@@ -78,7 +85,7 @@ def collect(spec: Spec, work: Plan, rows: dict[str, Rows], probe: list[Row]) -> 
 
 
 def _renamed(rows: Iterable[Row], condition: str) -> list[Row]:
-    return [{"condition": condition, **{k: v for k, v in row.items() if k != "cell"}} for row in rows]
+    return [{"condition": condition, **row} for row in rows]
 
 
 def _pooled(rows: list[Row], condition: str) -> list[Row]:
@@ -120,7 +127,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
                 "split": split,
                 "statistics": condition.statistics,
                 "published": loss,
-                "reproduced": reproduced[0],
+                "reproduced": reproduced[0] if reproduced else None,
                 "tolerance": run_.tolerance,
                 "steps": condition.training.steps,
                 "comparable": run_.comparable,
@@ -129,23 +136,23 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
     return rows
 
 
-def _twins(condition: Condition, twin: Cell, rows: dict[str, Rows]) -> list[Row]:
+def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list[Row]:
     """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
 
-    def dev(cell: Cell, step: int) -> float | None:
+    def dev(rows: Rows, step: int) -> float | None:
         kinds = ("calibrated",) if condition.statistics == "running" and step == 0 else (condition.statistics,)
         return next(
             (
-                row["loss"] for row in rows[cell_id(cell)].losses
+                row["loss"] for row in rows.losses
                 if row["step"] == step and row["split"] == "dev" and row["statistics"] in kinds and row.get("batch_size") is None
             ),
             None,
         )  # fmt: skip
 
     found = []
-    for row in rows[cell_id(twin)].twins:
-        theirs, ours = dev(twin, row["step"]), dev(twin.original, row["step"])
+    for row in twin.twins:
+        theirs, ours = dev(twin, row["step"]), dev(original, row["step"])
         gap = None if theirs is None or ours is None else theirs - ours
-        keys = {"condition": condition.name, "seed": twin.seed, "steps": twin.training.steps, "step": row["step"]}
+        keys = {"condition": condition.name, "seed": cell.seed, "steps": cell.training.steps, "step": row["step"]}
         found.append({**keys, "distance": row["distance"], "loss_gap": gap})
     return found

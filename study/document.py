@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import yaml
 from study.errors import SpecError
 
 MAX_BYTES = 1_000_000
-MAX_SIZE = 1_000_000  # characters after aliases are expanded; every value counts as ten more
+MAX_SIZE = 1_000_000  # characters after aliases are expanded; every value counts as EACH more
 MAX_DEPTH = 50
+EACH = 10  # characters that a value counts as, whatever it holds
 
 Path_ = tuple[str | int, ...]
 
@@ -48,16 +51,16 @@ class Document:
 
 
 def _error(name: str, line: int, path: Path_, message: str) -> SpecError:
-    dotted = ".".join(f"{part:.60}" if isinstance(part, str) else str(part) for part in path)
-    return SpecError(f"{name}:{line}: {dotted + ': ' if dotted else ''}{message}")
+    words = (str(part)[:60] for part in path)
+    dotted = ".".join(word if word.strip() else repr(word) for word in words)  # a blank key is seen in quotes
+    return SpecError(f"{name}:{line}: {dotted[:200] + ': ' if dotted else ''}{message}")
 
 
 def load(path: Path, name: str | None = None) -> Document:
     """The document at `path`; SpecError for a file that is missing, too large, not UTF-8 or not YAML."""
     name = name or str(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = _read(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else error
         raise SpecError(f"{name}: cannot be read ({reason}); name a study file") from None
@@ -73,10 +76,18 @@ def load(path: Path, name: str | None = None) -> Document:
     return parse(text, name)
 
 
+def _read(path: Path) -> bytes:
+    """The first MAX_BYTES + 1 bytes of a regular file; a pipe is not waited for, a device not read."""
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
+        return file.read(MAX_BYTES + 1)
+
+
 def parse(text: str, name: str) -> Document:
     """The document in `text`; SpecError for what is not YAML."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(str(error.problem).split())
@@ -84,12 +95,32 @@ def parse(text: str, name: str) -> Document:
     except yaml.reader.ReaderError as error:  # it knows a position, no line
         line, character = text.count("\n", 0, error.position) + 1, chr(error.character)
         raise SpecError(f"{name}:{line}: not YAML: the character {character!r} may not stand in it") from None
+    except _TooManyError as error:
+        raise SpecError(
+            f"{name}:{error}: holds more than {MAX_SIZE // EACH:,} values; a study file needs a few hundred"
+        ) from None
     except RecursionError:
         raise SpecError(f"{name}:1: nested deeper than {MAX_DEPTH} levels; a study file needs a handful") from None
     if node is None:
         raise SpecError(f"{name}:1: is empty; a study file has at least data, model, training and conditions")
     builder = _Builder(name)
     return Document(name, builder.build(node, (), ()), builder.lines)
+
+
+class _TooManyError(Exception):
+    """More values than a study file may hold, from a line on."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that stops at what `_Builder` would refuse: a megabyte of commas is half a million values."""
+
+    nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes += 1
+        if self.nodes * EACH > MAX_SIZE:
+            raise _TooManyError(self.peek_event().start_mark.line + 1)
+        return super().compose_node(parent, index)
 
 
 class _Builder:
@@ -99,7 +130,7 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path_, above: tuple[int, ...]) -> Any:
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
-        self._size += 10 + len(node.value)
+        self._size += EACH + len(node.value)
         if len(path) > MAX_DEPTH or id(node) in above:
             raise self._error(line, (), f"nested deeper than {MAX_DEPTH} levels; a study file needs a handful")
         if self._size > MAX_SIZE:
@@ -118,6 +149,10 @@ class _Builder:
             key = self._scalar(key_node, line, path)
             if isinstance(key, bool) or not isinstance(key, (str, int)):
                 raise self._error(line, path, f"a key must be a name or a whole number, got {key_node.value!r:.60}")
+            if key == "<<" and key_node.style is None:
+                raise self._error(
+                    line, path, "merge keys (<<) are not read; write the keys out, or inherit with `from`"
+                )
             here = (*path, key)
             if key in result:
                 raise self._error(line, here, f"duplicate key {key!r:.60}, first given in line {self.lines[here]}")

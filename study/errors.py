@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import accumulate
 
-LISTED = 20  # names that a message lists at most
+LISTED, LENGTH = 20, 300  # names that a message lists at most, and their characters
 
 
 class SpecError(Exception):
@@ -16,11 +17,17 @@ class SpecError(Exception):
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
+class ShardError(Exception):
+    """The traceback of a shard that failed where --fail-fast was asked for; the command ends with status 1."""
+
+
 def suggest(got: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or the whole list of what is known when nothing is close."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(got, names, n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
-    more = ", …" if len(names) > LISTED else ""
-    return f"; known: {', '.join(names[:LISTED])}{more}" if names else ""
+    room = list(accumulate(len(name) + 2 for name in names[:LISTED]))
+    fit = max(1, sum(length <= LENGTH for length in room))
+    more = ", …" if len(names) > fit else ""
+    return f"; known: {', '.join(names[:fit])}{more}" if names else ""

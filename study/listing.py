@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
 
 from study import words
+from study.cache import Cache, Store
+from study.keys import keys
 from study.plan import cell_id, makespan, plan
+from study.rows import Reading
 from study.setup import Setup
 from study.spec import Spec
+from study.status import statuses
 
 
-def listing(spec: Spec, workers: int, engine: str = "auto") -> str:
-    """Cells, stacks, shards and expected duration of a study, a line each."""
+def listing(spec: Spec, workers: int, engine: str, cache: Path) -> str:
+    """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
     found = words.load(spec.data, spec.folder)
     work = plan(spec, engine)
-    workers = min(workers, len(work.shards))
+    keys_ = keys(found, spec.data.shuffle_seed, Reading(spec.measure, spec.batch_sizes), "cpu")
+    states = statuses(spec, work, Store(Cache(cache), keys_))
+    shards = work.shards({cell for cell, state in states.items() if state == "done"})
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
         f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)} characters, "
         f"{found.examples('train'):,} training examples",
         "",
-        f"{len(work.uses)} cells:",
+        f"{len(work.uses)} cells ({_counts(states.values())}):",
     ]
     for cell, uses in work.uses.items():
         words_ = {"condition": "", "published": "published ", "twin": "twin of " if cell.twin else "for the twin of "}
         readers = ", ".join(dict.fromkeys(words_[use.kind] + use.condition.name for use in uses))
         steps = f"{cell.training.steps:>9,} steps"
-        lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}")
+        lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}: {states[cell]}")
     lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
     for stack in work.stacks:
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
         shape = graph(stack.setup, len(found.vocabulary))
         lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {stack.training}")
-    sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in work.shards).items())
-    minutes = makespan(work.shards, workers) / 60
-    lines += ["", f"{len(work.shards)} shards, longest first, by number of models: {sizes}"]
-    lines += [f"{work.model_steps():,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
+    if not shards:
+        return "\n".join([*lines, "", "nothing to train: every cell is done"])
+    sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())
+    left = sum(cell.training.steps for shard in shards for cell in shard.cells)
+    workers = min(workers, len(shards))
+    minutes = makespan(shards, workers) / 60
+    lines += ["", f"{len(shards)} shards, longest first, by number of models: {sizes}"]
+    lines += [f"{left:,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
     return "\n".join(lines)
+
+
+def _counts(states: Iterable[str]) -> str:
+    """`300 done, 36 stale`"""
+    return ", ".join(f"{n} {state}" for state, n in Counter(re.split("[:;]", state)[0] for state in states).items())
 
 
 def graph(setup: Setup, vocabulary: int) -> str:

@@ -6,10 +6,12 @@ and always there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from study.rng import Streams
@@ -160,3 +162,28 @@ def fresh_statistics(params: Params, setup: Setup) -> Statistics:
         tuple(None if g is None else torch.zeros_like(g) for g in gains),
         tuple(None if g is None else torch.ones_like(g) for g in gains),
     )
+
+
+def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
+    """Model m's parameters and running statistics by name, (rows, columns) each, in memory of their own."""
+    tensors = dict(params.named())
+    for number, (mean, std) in enumerate(zip(running.mean, running.std, strict=True), start=1):
+        if mean is not None and std is not None:
+            tensors |= {f"mean{number}": mean, f"std{number}": std}
+    return {name: tensor.detach()[m].cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def stacked(
+    models: Sequence[Mapping[str, NDArray[np.float32]]], levels: int, device: str = "cpu"
+) -> tuple[Params, Statistics]:
+    """What arrays() took apart, as tensors of all models, in memory of their own, (M, rows, columns) each."""
+
+    def column(name: str) -> Tensor | None:
+        return (
+            torch.stack([torch.from_numpy(model[name]) for model in models]).to(device) if name in models[0] else None
+        )
+
+    names = [tuple(f"{name}{number}" for name in ("W", "b", "bngain", "bnbias")) for number in range(1, levels + 1)]
+    params = Params(column("C"), tuple(Level(*map(column, level)) for level in names))  # type: ignore[arg-type]
+    numbers = range(1, levels + 1)
+    return params, Statistics(tuple(column(f"mean{n}") for n in numbers), tuple(column(f"std{n}") for n in numbers))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from study.engine import choose
@@ -34,8 +35,26 @@ class Plan:
 
     uses: dict[Cell, tuple[Use, ...]]  # every distinct cell, in the order of the study
     stacks: tuple[Stack, ...]
-    shards: tuple[Stack, ...]  # longest first
     reasons: dict[Cell, str]  # why a cell is not trained by the fused engine
+
+    @cached_property
+    def engines(self) -> dict[Cell, Engine]:
+        """The engine that trains each cell."""
+        return {cell: stack.engine for stack in self.stacks for cell in stack.cells}
+
+    def shards(self, done: Container[Cell] = ()) -> tuple[Stack, ...]:
+        """What is left to do, longest first. Of a pair of twins both are done or both are left."""
+        left = []
+        for stack in self.stacks:
+            pairs = {cell.original for cell in stack.cells if cell.twin}
+            kept = {
+                cell for cell in stack.cells
+                if cell not in done or (cell.original in pairs and not (cell.original in done and twin(cell) in done))
+            }  # fmt: skip
+            if kept:
+                part = replace(stack, cells=tuple(cell for cell in stack.cells if cell in kept))
+                left += split(part, SHARD[stack.engine])
+        return tuple(sorted(left, key=lambda shard: -seconds(shard)))  # stable: equal ones keep the study's order
 
     def model_steps(self) -> int:
         """SGD steps of single models, all in all."""
@@ -68,9 +87,12 @@ def plan(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
     for cell in uses:
         groups.setdefault((cell.setup.graph, cell.training, reasons[cell][0]), []).append(cell)
     stacks = tuple(Stack(tuple(cells), key[2]) for key, cells in groups.items())
-    shards = [part for stack in stacks for part in split(stack, SHARD[stack.engine])]
-    shards.sort(key=lambda s: -seconds(s))  # stable: equal shards keep the order of the study
-    return Plan(uses, stacks, tuple(shards), {cell: reason for cell, (_, reason) in reasons.items() if reason})
+    return Plan(uses, stacks, {cell: reason for cell, (_, reason) in reasons.items() if reason})
+
+
+def twin(cell: Cell) -> Cell:
+    """The twin of a cell."""
+    return replace(cell, twin=True)
 
 
 def twins(spec: Spec) -> list[tuple[Condition, Cell]]:
@@ -88,7 +110,7 @@ def twins(spec: Spec) -> list[tuple[Condition, Cell]]:
             if i >= spec.twins.seeds:
                 training = training.first(spec.twins.short_steps)
             cell = Cell(condition.setup, seed, "paired", training)
-            found += [(condition, cell), (condition, replace(cell, twin=True))]
+            found += [(condition, cell), (condition, twin(cell))]
     return found
 
 
@@ -99,7 +121,7 @@ def split(stack: Stack, size: int) -> list[Stack]:
     shards: list[list[Cell]] = [[] for _ in range(count)]
     for cell in stack.cells:
         if not cell.twin:
-            unit = [cell, replace(cell, twin=True)] if cell in pairs else [cell]
+            unit = [cell, twin(cell)] if cell in pairs else [cell]
             shards[done * count // len(stack.cells)] += unit
             done += len(unit)
     return [replace(stack, cells=tuple(cells)) for cells in shards if cells]

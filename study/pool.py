@@ -1,162 +1,149 @@
-"""Shards on all cores: spawned processes with one compute thread each, progress read by the parent, no orphan left."""
+"""Shards through an executor: handed over, watched, tried again when they fail, and never in anybody's way."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
-import multiprocessing
-import os
-import pickle
-import signal
-import sys
-import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
-from multiprocessing.context import SpawnContext
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass, replace
 
-from study.setup import Stack
-from study.words import Words
-
-if TYPE_CHECKING:
-    from study.data import Dataset
-    from study.rows import Reading, Rows
+from study import worker
+from study.errors import ShardError, SpecError
+from study.executors import Place, interrupts_held
+from study.plan import split
+from study.rows import Rows
+from study.setup import Cell, Stack
 
 POLL = 0.2  # seconds between two looks at the shards' progress
-WATCH = 1.0  # seconds between a worker's looks at its parent
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+BACKOFF = (1.0, 4.0)  # seconds before each new try of a shard that failed
+DEATHS = 6  # workers that may die under a shard, of it or of a neighbour, before it counts as the reason
+
+Watch = Callable[[Sequence[float], Sequence[float]], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Job:
-    """What every worker needs besides a shard."""
+class Failure:
+    """Why a shard could not be trained, after all tries."""
 
-    words: Words
-    reading: Reading
-    device: str
+    cells: tuple[Cell, ...]
+    traceback: str
 
-
-_job: Job | None = None
-_progress: Any = None
-
-
-def _start(pickled: bytes, progress: Any, parent: int) -> None:
-    """In a fresh worker: one compute thread, deaf to Ctrl-C (the parent decides), gone when the parent is."""
-    global _job, _progress
-    _leave(parent)
-    _job, _progress = pickle.loads(pickled), progress  # imports torch, for seconds: not before the watch is set
-    import torch
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback."""
+        return self.traceback.strip().splitlines()[-1]
 
 
-def _leave(parent: int) -> None:
-    """In a fresh worker: deaf to Ctrl-C (the parent decides), gone when the parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # the kernel ends it with its parent, even while a compiler holds the interpreter
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+@dataclass
+class Task:
+    """A shard on its way."""
 
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)
-
-
-@functools.lru_cache(maxsize=4)
-def _data(context: int) -> Dataset:
-    from study.data import dataset
-
-    assert _job is not None
-    return dataset(_job.words, context)
-
-
-def _run(number: int, shard: Stack) -> Rows:
-    from study.shard import train_shard
-
-    def report(done: int, loss: float) -> None:
-        _progress[2 * number], _progress[2 * number + 1] = done, loss
-
-    assert _job is not None
-    rows = train_shard(shard, _data(shard.setup.context), _job.reading, _job.device, report)
-    _trim()
-    return rows
-
-
-def _trim() -> None:
-    """Give freed memory back: glibc keeps it, and a worker of many shards would grow."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+    shard: Stack
+    slot: int  # where it reports
+    tries: int = 0
+    deaths: int = 0
+    due: float = 0.0  # not before this moment
 
 
 def run(
-    shards: Sequence[Stack], job: Job, workers: int, watch: Callable[[Sequence[float], Sequence[float]], None]
-) -> Iterator[tuple[int, Rows]]:
-    """(number, rows) of every shard as it finishes; `watch` is called with model-steps done and last loss of each."""
-    context: SpawnContext = multiprocessing.get_context("spawn")
-    # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
-    progress = context.RawArray(ctypes.c_double, 2 * len(shards))
-    executor = ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=(pickle.dumps(job), progress, os.getpid())
-    )
+    shards: Sequence[Stack],
+    job: worker.Job,
+    place: Place,
+    watch: Watch,
+    say: Say = lambda text: None,
+    fail_fast: bool = False,
+) -> Iterator[dict[Cell, Rows] | Failure]:
+    """The rows of every shard's cells as it finishes, or why it could not; `watch` is called with model-steps done and
+    last loss of each slot, `say` with what went wrong when it does. Results do not depend on the place or the order."""
+    slots = sum(len(shard.cells) for shard in shards)  # a shard that fails is tried again cell by cell
+    starts = [sum(len(shard.cells) for shard in shards[:n]) for n in range(len(shards))]
+    waiting = [Task(shard, start) for shard, start in zip(shards, starts, strict=True)]
+    running: dict[Future[dict[Cell, Rows]], Task] = {}
+    packed, finished = job.packed(), [0.0] * (2 * slots)
     try:
-        with _interrupts_held():
-            futures = {executor.submit(_run, number, shard): number for number, shard in enumerate(shards)}
-        pending = set(futures)
-        while pending:
-            done, pending = wait(pending, timeout=POLL, return_when=FIRST_COMPLETED)
-            watch(progress[0::2], progress[1::2])
+        executor = place.start(slots)
+        while waiting or running:
+            _hand_over(executor, place, packed, waiting, running)
+            done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+            seen = place.progress() or finished
+            watch(seen[0::2], seen[1::2])
+            broken = False
             for future in done:
-                yield futures[future], future.result()
+                task = running.pop(future)
+                try:
+                    rows = future.result()
+                except SpecError:  # a full disk, say: the user's to mend, and no better the second time
+                    raise
+                except BrokenExecutor as error:
+                    broken = True
+                    yield from _died(task, error, waiting, say)
+                except Exception as error:
+                    if fail_fast:
+                        raise ShardError(_text(error)) from None
+                    yield from _failed(task, error, waiting, say)
+                else:
+                    finished[2 * task.slot] = float(sum(cell.training.steps for cell in task.shard.cells))
+                    yield rows
+            if broken:
+                place.stop()
+                executor = place.start(slots)
     except BaseException:
-        _stop(executor)
+        place.stop()
         raise
-    executor.shutdown()
+    place.close()
 
 
-def apart(function: str, *arguments: Any) -> Any:
-    """What a function of study.apart returns, run in a process that ends with it: torch's memory goes, too."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(1, context, initializer=_leave, initargs=(os.getpid(),))
-    try:
-        with _interrupts_held():
-            future = executor.submit(_apart, function, arguments)
-        result = future.result()
-    except BaseException:
-        _stop(executor)
-        raise
-    executor.shutdown()
-    return result
+def _hand_over(
+    executor: Executor, place: Place, packed: bytes, waiting: list[Task], running: dict[Future[dict[Cell, Rows]], Task]
+) -> None:
+    """Give the executor what is due, as much as the place takes at a time."""
+    now = time.monotonic()
+    for task in [task for task in waiting if task.due <= now]:
+        if place.at_once is not None and len(running) >= place.at_once:
+            return
+        with interrupts_held():
+            try:
+                running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
+            except BrokenExecutor:  # broken since the last look; the shards that were lost will say so
+                return
+        waiting.remove(task)
+    if not running:
+        time.sleep(POLL)  # all that is left waits for its next try
 
 
-def _apart(function: str, arguments: tuple[Any, ...]) -> Any:
-    from study import apart
+def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
+    """Put a shard back whose worker is gone; too often, and it is the reason."""
+    task.deaths += 1
+    if task.deaths < DEATHS:
+        say(f"a worker died under {_named(task)}; a new one goes on from the last checkpoint")
+        waiting.insert(0, task)
+    else:
+        say(f"{_named(task)} is given up: its workers die")
+        yield Failure(task.shard.cells, _text(error))
 
-    return getattr(apart, function)(*arguments)
 
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; a process started in it inherits the mask and never hears one, not even while
-    it still imports."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
+def _failed(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
+    """Put a shard back that failed, the last time cell by cell, so that one cell's fault is not its neighbours'."""
+    text, task.tries = _text(error), task.tries + 1
+    reason = text.strip().splitlines()[-1]
+    if task.tries > len(BACKOFF):
+        say(f"{_named(task)} failed, and is given up: {reason}")
+        yield Failure(task.shard.cells, text)
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    pause = BACKOFF[task.tries - 1]
+    say(f"{_named(task)} failed: {reason}; tried again in {pause:g} s")
+    task.due = time.monotonic() + pause
+    slot = task.slot
+    for part in [task.shard] if task.tries < len(BACKOFF) else split(task.shard, 1):
+        waiting.append(replace(task, shard=part, slot=slot))
+        slot += len(part.cells)
 
 
-def _stop(executor: ProcessPoolExecutor) -> None:
-    """End all workers at once; their work is lost, nothing of it is on disk."""
-    for process in list((executor._processes or {}).values()):
-        with contextlib.suppress(OSError):
-            process.kill()
-    executor.shutdown(wait=True, cancel_futures=True)
+def _named(task: Task) -> str:
+    return "a cell" if len(task.shard.cells) == 1 else f"a shard of {len(task.shard.cells)} cells"
+
+
+def _text(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -7,26 +7,40 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 LINE = 15.0  # seconds between two plain lines
 
 
-class Watch(Protocol):
-    """Called with the model-steps done and the last mean loss of every shard."""
+class Display(Protocol):
+    """Something that shows how far a training is."""
 
-    def __call__(self, done: Sequence[float], loss: Sequence[float]) -> None:
-        """Show it."""
+    def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
+        """Show the model-steps done and the last mean loss of every shard."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
 
 
 @contextmanager
-def progress(models: int, total: int) -> Iterator[Watch]:
-    """A display of `total` model-steps of `models` models on standard error."""
+def progress(models: int, total: int, starting: str = "starting") -> Iterator[Display]:
+    """A display of `total` model-steps of `models` models on standard error; `starting` is what happens before them."""
     if sys.stderr.isatty():
-        with _bar(models, total) as watch:
-            yield watch
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = [
+            TextColumn("{task.fields[models]} models"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} model-steps"),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+        ]
+        with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
+            task = bar.add_task("training", total=total, models=models, loss=starting)
+            yield _Bar(bar, task)
     else:
-        yield _lines(models, total)
+        yield _Lines(models, total, starting)
 
 
 def _range(done: Sequence[float], loss: Sequence[float]) -> str:
@@ -34,43 +48,37 @@ def _range(done: Sequence[float], loss: Sequence[float]) -> str:
     return f"loss {min(known):.2f}–{max(known):.2f}" if known else "loss –"
 
 
-@contextmanager
-def _bar(models: int, total: int) -> Iterator[Watch]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+class _Bar:
+    """A bar of rich's, on a terminal."""
 
-    columns = [
-        TextColumn("{task.fields[models]} models"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} model-steps"),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-    ]
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
-        task = bar.add_task("training", total=total, models=models, loss="loss –")
-        yield lambda done, loss: bar.update(task, completed=sum(done), loss=_range(done, loss))
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._show, self._task = bar, task
+
+    def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
+        if any(done):
+            self._show.update(self._task, completed=sum(done), loss=_range(done, loss))
+
+    def say(self, text: str) -> None:
+        self._show.console.print(text, markup=False, highlight=False)
 
 
-def _lines(models: int, total: int) -> Watch:
-    start = last = time.monotonic()
+class _Lines:
+    """Plain lines, one every LINE seconds."""
 
-    def watch(done: Sequence[float], loss: Sequence[float]) -> None:
-        nonlocal last
+    def __init__(self, models: int, total: int, starting: str) -> None:
+        self._models, self._total, self._starting = models, total, starting
+        self._start = self._last = time.monotonic()
+
+    def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
         now, steps = time.monotonic(), sum(done)
-        if now - last < LINE:
+        if now - self._last < LINE:
             return
-        last = now
-        left = (
-            "measuring"
-            if steps >= total
-            else f"{(now - start) * (total - steps) / steps:,.0f} s left"
-            if steps
-            else "starting"
-        )
-        print(
-            f"{models} models: {steps:,.0f} of {total:,} model-steps, {_range(done, loss)}, {left}",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._last = now
+        left = self._starting
+        if steps:
+            seconds = (now - self._start) * (self._total - steps) / steps
+            left = "measuring" if steps >= self._total else f"{seconds:,.0f} s left"
+        self.say(f"{self._models} models: {steps:,.0f} of {self._total:,} model-steps, {_range(done, loss)}, {left}")
 
-    return watch
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)

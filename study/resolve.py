@@ -25,10 +25,20 @@ OVERLAY = (
 MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy want as much memory again
 
 
-def read(path: Path, profile: str = FULL, seeds: Sequence[int] | None = None, name: str | None = None) -> Spec:
-    """The study in the file at `path` under `profile`; SpecError for whatever cannot be run."""
+def read(
+    path: Path,
+    profile: str = FULL,
+    seeds: Sequence[int] | None = None,
+    name: str | None = None,
+    anywhere: bool = False,
+) -> Spec:
+    """The study in the file at `path` under `profile`; SpecError for whatever cannot be run.
+
+    data.path stays in the folder of the study file, unless it may lead `anywhere`.
+    """
     document = load(path, name)
     written = schema.check(document, document.value)
+    _confine(document, written.data.path, path.parent, anywhere)
     if profile not in (FULL, *written.profiles):
         known = (FULL, *(p for p in written.profiles if p != FULL))
         raise document.error(("profiles",), f"no profile '{profile}'{suggest(profile, known)}")
@@ -37,6 +47,22 @@ def read(path: Path, profile: str = FULL, seeds: Sequence[int] | None = None, na
     studies = {name: schema.check(over, over.value) for name, over in laid.items()}
     overlaid, study = laid.get(profile, document), studies.get(profile, written)
     return _Resolver(overlaid, study, written).spec(path, profile, seeds, document)
+
+
+def _confine(document: Document, data: str, folder: Path, anywhere: bool) -> None:
+    """Refuse a data.path that is no file, or leaves `folder` by `..`, as an absolute path or through a symlink."""
+    place = ("data", "path")
+    try:
+        home, target = folder.resolve(), (folder / data).resolve()
+        inside, other = target.is_relative_to(home), target.exists() and not target.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL or too long a name; symlinks in a circle
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise document.error(place, f"cannot be followed ({reason:.80}), got {schema.show(data)}") from None
+    if not inside and not anywhere:
+        problem = f"leads out of the study file's folder, got {schema.show(data)}"
+        raise document.error(place, f"{problem}; move the word list there, or allow this with --data-anywhere")
+    if other:
+        raise document.error(place, f"expected a file, a word on each line, got {schema.show(data)}, which is none")
 
 
 def overlay(document: Document, profile: str, patch: Any) -> Document:
@@ -48,7 +74,7 @@ def overlay(document: Document, profile: str, patch: Any) -> Document:
         raise document.error(place, f"expected a mapping with {', '.join(OVERLAY)}, got {schema.show(patch)}")
     for key in patch:
         if key not in OVERLAY:
-            raise document.error((*place, key), f"unknown key '{key}'{suggest(str(key), OVERLAY)}")
+            raise document.error((*place, key), f"unknown key {schema.show(key)}{suggest(str(key), OVERLAY)}")
     lines = dict(document.lines)
     lines.update({path[2:]: line for path, line in document.lines.items() if path[:2] == place and len(path) > 2})
     return Document(document.name, _merge(document.value, patch), lines)
@@ -148,7 +174,9 @@ class _Resolver:
         origin = raw.from_
         while origin is not None and origin not in self._drafts:
             if origin not in conditions:
-                raise self.document.error((*place, "from"), f"no condition '{origin}'{suggest(origin, conditions)}")
+                raise self.document.error(
+                    (*place, "from"), f"no condition {schema.show(origin)}{suggest(origin, conditions)}"
+                )
             if origin in chain:
                 cycle = " from ".join((*chain[chain.index(origin) :], origin))
                 raise self.document.error((*place, "from"), f"a cycle: {cycle:.200}")
@@ -163,7 +191,9 @@ class _Resolver:
     def _draft(self, place: tuple[str, ...], raw: schema.Condition) -> _Draft:
         parent = self._parent(place, raw)
         if raw.group is not None and raw.group not in self.groups:
-            raise self.document.error((*place, "group"), f"no group '{raw.group}'{suggest(raw.group, self.groups)}")
+            raise self.document.error(
+                (*place, "group"), f"no group {schema.show(raw.group)}{suggest(raw.group, self.groups)}"
+            )
         model = {**parent.model, **_sizes(raw.model)}
         return _Draft(
             group=raw.group or parent.group,
@@ -280,7 +310,9 @@ class _Resolver:
         by_name = {c.name: c for c in known}
         for i, name in enumerate(names):
             if name not in by_name:
-                raise self.document.error((*place, "of", i), f"no condition '{name}'{suggest(name, by_name)}")
+                raise self.document.error(
+                    (*place, "of", i), f"no condition {schema.show(name)}{suggest(name, by_name)}"
+                )
         return [by_name[name] for name in dict.fromkeys(names)]
 
     def _sweeps(self, conditions: Sequence[Condition]) -> tuple[tuple[Sweep, ...], list[Condition]]:

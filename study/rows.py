@@ -1,8 +1,8 @@
-"""What a shard gives back: rows of the tables, by cell. No torch, so that the parent process does without it."""
+"""What a cell gives: rows of the tables. No torch, so that the parent process does without it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Reading:
 
 @dataclass
 class Rows:
-    """Rows of the tables of one shard; `cell` stands for the conditions that read it."""
+    """Rows of the tables of one cell, for all conditions that read it."""
 
     losses: list[Row] = field(default_factory=list)
     curves: list[Row] = field(default_factory=list)
@@ -31,4 +31,27 @@ class Rows:
     pictures: list[Row] = field(default_factory=list)
     twins: list[Row] = field(default_factory=list)
     cells: list[Row] = field(default_factory=list)
-    arrow: dict[str, pa.Table] = field(default_factory=dict)  # the LONG tables of a cell, in the parent
+    arrow: dict[str, pa.Table] = field(default_factory=dict)  # the LONG tables, in the parent
+
+
+KEPT = tuple(f.name for f in fields(Rows) if f.name != "arrow")
+
+
+def packed(rows: Rows) -> dict[str, dict[str, list[Any]]]:
+    """The rows column by column, as JSON takes them: a value that a row does not have is null, and stays away."""
+    found = {}
+    for table in KEPT:
+        entries: list[Row] = getattr(rows, table)
+        columns = dict.fromkeys(name for row in entries for name in row)
+        found[table] = {name: [row.get(name) for row in entries] for name in columns}
+    return found
+
+
+def unpacked(found: dict[str, dict[str, list[Any]]]) -> Rows:
+    """The rows that were packed."""
+    rows = Rows()
+    for table in KEPT:
+        columns = found[table]
+        values = zip(*columns.values(), strict=True)
+        setattr(rows, table, [dict(zip(columns, row, strict=True)) for row in values])
+    return rows

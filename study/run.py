@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import resource
-import shutil
-import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
-from study import manifest, pool, source, tables
+from study import manifest, source, status, tables
+from study.cache import Cache, Store
 from study.collect import collect
 from study.errors import SpecError
+from study.executors import apart, place
+from study.keys import keys
 from study.plan import Plan, plan
+from study.pool import Failure
+from study.pool import run as run_shards
 from study.progress import progress
 from study.rows import LONG, Reading, Rows
+from study.setup import Cell
 from study.spec import Spec
 from study.words import Words, load
+from study.worker import Job
 
 if TYPE_CHECKING:
     from study.apart import Facts
 
 
-def run(
-    spec: Spec, out: Path, workers: int, engine: str = "auto", device: str = "cpu", chosen: dict[str, Any] | None = None
-) -> Path:
-    """Train and measure the study; tables and manifest in `out`, all of them or none. Returns `out`."""
-    started = time.monotonic()
+@dataclass(frozen=True)
+class How:
+    """How a study is run: nothing here changes a number, but for the engine and the device in their last digits."""
+
+    workers: int
+    engine: str = "auto"
+    device: str = "cpu"
+    executor: str = "local"
+    cache: Path = Path("build/cache")
+    fail_fast: bool = False
+    chosen: dict[str, Any] = field(default_factory=dict)  # what the command cut the study down to
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did."""
+
+    cells: int
+    trained: int  # of them; the others were in the cache
+    model_steps: int  # of the trained ones
+    failures: tuple[Failure, ...]
+
+
+def run(spec: Spec, out: Path, how: How) -> Done:
+    """Train and measure the study; tables and manifest in `out`, all of them or none."""
     writable(out)
     words = load(spec.data, spec.folder)
-    work = plan(spec, engine, device)
-    known = pool.apart("facts", spec, words, device)
-    rows = _train(work, pool.Job(words, Reading(spec.measure, spec.batch_sizes), device), workers)
-    frames = collect(spec, work, rows, known.probe)
-    facts = _facts(spec, words, work, known, device, chosen or {})
-    _publish(frames, facts, out)
-    _log(out, work, workers, time.monotonic() - started)
-    return out
+    work = plan(spec, how.engine, how.device)
+    known = apart("facts", spec, words, how.device)
+    reading = Reading(spec.measure, spec.batch_sizes)
+    store = Store(Cache(how.cache), keys(words, spec.data.shuffle_seed, reading, how.device))
+    with _locked(out):
+        rows, done = _train(spec, work, Job(words, reading, how.device, store), how)
+        frames = collect(spec, work, rows, known.probe)
+        _publish(frames, _facts(spec, words, work, known, how), out)
+    return done
 
 
 def writable(out: Path) -> None:
@@ -54,39 +81,72 @@ def writable(out: Path) -> None:
         raise SpecError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from None
 
 
-def _train(work: Plan, job: pool.Job, workers: int) -> dict[str, Rows]:
-    """Rows of every cell, by cell."""
-    found: dict[str, Rows] = {}
-    with progress(len(work.uses), work.model_steps()) as watch:
-        for _, rows in pool.run(work.shards, job, min(workers, len(work.shards)), watch):
-            found |= _by_cell(rows)
-    return found
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Nobody else writes to `out` meanwhile. The lock goes with the process, however it ends."""
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        problem = "another run is writing here; wait until it has ended, or choose another folder with --out"
+        raise SpecError(f"{out}: {problem}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _by_cell(rows: Rows) -> dict[str, Rows]:
-    """The rows of a shard, cell by cell, the long tables in Arrow."""
-    found: dict[str, Rows] = {}
-    for name in ("losses", "curves", "metrics", "histograms", "pictures", "twins", "cells"):
-        for row in getattr(rows, name):
-            getattr(found.setdefault(row["cell"], Rows()), name).append(row)
-    for cell in found.values():
-        for name in LONG:
-            cell.arrow[name] = tables.arrow(name, getattr(cell, name))
-            getattr(cell, name).clear()
-    return found
+def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows], Done]:
+    """Rows of every cell that did not fail: out of the cache, or trained now."""
+    store = job.store
+    assert store is not None
+    store.cache.tidy()
+    found: dict[Cell, Rows] = {}
+    for cell, engine in work.engines.items():
+        rows = store.rows(cell, engine)
+        if rows is not None:
+            found[cell] = _shrunk(rows)
+    shards = work.shards(found)
+    left = [cell for shard in shards for cell in shard.cells]
+    failures = []
+    try:
+        if shards:
+            with progress(len(left), sum(cell.training.steps for cell in left)) as display:
+                site = place(how.executor, min(how.workers, len(shards)))
+                for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):
+                    if isinstance(result, Failure):
+                        failures.append(result)
+                        continue
+                    for cell, rows in result.items():
+                        if not store.measured(cell, work.engines[cell]):  # a worker elsewhere has a cache of its own
+                            store.keep_rows(cell, work.engines[cell], rows)
+                        found[cell] = _shrunk(rows)
+    finally:
+        status.note(spec, work, store, found)
+    steps = sum(cell.training.steps for cell in left)
+    done = Done(len(work.uses), len(left), steps, tuple(failures))
+    return found, done
+
+
+def _shrunk(rows: Rows) -> Rows:
+    """The rows of a cell, the long tables in Arrow."""
+    for name in LONG:
+        rows.arrow[name] = tables.arrow(name, getattr(rows, name))
+        getattr(rows, name).clear()
+    return rows
 
 
 # -- provenance ---------------------------------------------------------------------------------------------------
 
 
-def _facts(spec: Spec, words: Words, work: Plan, known: Facts, device: str, chosen: dict[str, Any]) -> dict[str, Any]:
+def _facts(spec: Spec, words: Words, work: Plan, known: Facts, how: How) -> dict[str, Any]:
     """The manifest, the hashes of the tables aside."""
     return {
         "format": manifest.FORMAT,
         "title": spec.title,
         "study_file": Path(spec.name).name,
         "profile": spec.profile,
-        "chosen": chosen,
+        "chosen": how.chosen,
         "seeds": list(spec.seeds),
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
@@ -108,7 +168,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: Facts, device: str, chos
         "cells": len(work.uses),
         "model_steps": work.model_steps(),
         "engines": engines(work),
-        "device": device,
+        "device": how.device,
         "cpu": known.cpu,
         "versions": manifest.versions(),
         "draws": known.draws,
@@ -136,30 +196,3 @@ def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) 
         for table in frames:
             os.replace(new / f"{table}.parquet", out / "data" / f"{table}.parquet")
         os.replace(new / "manifest.json", out / "manifest.json")
-
-
-def _log(out: Path, work: Plan, workers: int, seconds: float) -> None:
-    """Durations and memory, which differ from run to run, in run.json (not committed) and on standard error."""
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    workers = min(workers, len(work.shards))
-    log = {
-        "seconds": round(seconds, 1),
-        "workers": workers,
-        "cells": len(work.uses),
-        "model_steps": work.model_steps(),
-        "core_microseconds_per_model_step": round(seconds * workers / work.model_steps() * 1e6, 1),
-        "peak_bytes_at_most": (own + workers * children) * unit,
-    }
-    (out / "run.json").write_text(json.dumps(log, indent=1) + "\n")
-    print(
-        f"trained {log['cells']} cells, {log['model_steps']:,} model-steps, in {seconds:,.0f} s on {workers} workers; "
-        f"at most {log['peak_bytes_at_most'] / 1e6:,.0f} MB",
-        file=sys.stderr,
-    )
-
-
-def clean(out: Path) -> None:
-    """Remove what an interrupted run left in `out`."""
-    for left in out.glob(".new-*"):
-        shutil.rmtree(left, ignore_errors=True)

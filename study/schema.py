@@ -62,7 +62,7 @@ def _name(name: str) -> str:
 def _gain(value: Any) -> Any:
     if isinstance(value, str):
         if value not in GAINS:
-            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {value!r}")
+            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {show(value)}")
         return GAINS[value]
     return value
 
@@ -93,7 +93,7 @@ class Entry(BaseModel):
             if key not in (known := cls.keys()):
                 hint = suggest(str(key), known)
                 raise PydanticCustomError(
-                    "unknown_key", "unknown key {key}{hint}", {"key": repr(key), "hint": hint, "at": key}
+                    "unknown_key", "unknown key {key}{hint}", {"key": show(key), "hint": hint, "at": key}
                 )
         return value
 

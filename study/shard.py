@@ -1,56 +1,71 @@
-"""One shard, trained and measured: rows of the tables, by cell. The only code that runs in worker processes."""
+"""One shard, trained and measured: what runs in worker processes. What the cache holds is not trained again."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from study import metrics
-from study.data import Dataset, Split
-from study.evaluate import batch_statistics, calibrate, chunks, small_batch_loss, split_loss
-from study.metrics import METRICS, Histogram
-from study.model import Level, Params, Statistics, forward
-from study.plan import cell_id
-from study.rng import generator
-from study.rows import Reading, Row, Rows
-from study.setup import Cell, Setup, Stack, Training
-from study.train import Trainer, cross_entropy, stackable
+from study.data import Dataset
+from study.measure import boundaries, measure
+from study.model import arrays
+from study.rows import Reading, Rows
+from study.setup import Cell, Stack
+from study.train import Trainer, stackable
+from study.trajectory import State, Trajectory
 
 if TYPE_CHECKING:
+    from study.cache import Store
     from study.engines.compiled import FusedTrainer
 
-Paths = dict[tuple[Cell, int], Tensor]  # (cell, step) -> all its parameters in one row, for the comparison of twins
 Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
 
 BLOCK = 1000  # steps between two reports of progress
-FINE = 1000  # steps at the start whose curve is kept in fine bins
-POINTS = 2000  # bins of the rest of the curve, at most
+CHECKPOINT = 20.0  # seconds of training between two checkpoints
+NEW = Trajectory((), np.empty(0, np.float32))
 
 
 def train_shard(
-    shard: Stack, data: Dataset, reading: Reading, device: str = "cpu", report: Report | None = None
-) -> Rows:
-    """Train the cells of a shard together and measure each by itself: no figure depends on a neighbour."""
-    together = shard.engine == "fused" or stackable(shard, data.vocabulary, device)
-    parts = [shard] if together else [replace(shard, cells=(cell,)) for cell in shard.cells]
-    paired = {cell.original for cell in shard.cells if cell.twin}
-    rows, done = Rows(), 0
-    paths: Paths = {}
-    for part in parts:
-        for steps, loss in _train_part(part, data, reading, device, rows, paths if paired else None):
+    shard: Stack,
+    data: Dataset,
+    reading: Reading,
+    device: str = "cpu",
+    report: Report | None = None,
+    store: Store | None = None,
+) -> dict[Cell, Rows]:
+    """Train the cells of a shard together and measure each by itself: the rows of every cell."""
+    pauses = list(boundaries(shard.training, reading.measure))
+    found: dict[Cell, Trajectory] = {}
+    for cell in shard.cells:
+        stored = None if store is None else store.trajectory(cell, shard.engine)
+        found[cell] = (stored or NEW).covering(pauses)
+    done = sum(trajectory.step for trajectory in found.values())
+    for part in parts(shard, found, data.vocabulary, device):
+        for steps, loss in train(part, found, data, pauses, device, store):
             done += steps * len(part.cells)
             if report is not None:
                 report(done, loss)
+    rows = {}
     for cell in shard.cells:
-        if cell.twin:
-            rows.twins += distances(cell, paths)
+        rows[cell] = measure(cell, found[cell], data, reading, found[cell.original] if cell.twin else None)
+        if store is not None:
+            store.keep_rows(cell, shard.engine, rows[cell])
     return rows
+
+
+def parts(shard: Stack, found: dict[Cell, Trajectory], vocabulary: int, device: str) -> Iterator[Stack]:
+    """What is trained together: cells that stand at the same step, unless stacking would change their bits here."""
+    for step in sorted({trajectory.step for trajectory in found.values()}):
+        part = replace(shard, cells=tuple(cell for cell in shard.cells if found[cell].step == step))
+        if step == shard.training.steps:
+            continue
+        if part.engine == "fused" or stackable(part, vocabulary, device):
+            yield part
+        else:
+            yield from (replace(part, cells=(cell,)) for cell in part.cells)
 
 
 def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
@@ -62,283 +77,48 @@ def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
     return Trainer(part, data.splits["train"], data.vocabulary, device)
 
 
-def boundaries(training: Training, measure: tuple[int, ...]) -> dict[int, bool]:
-    """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
-    traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
-    full = {0, training.steps, *measure}
-    return {step: step in full for step in sorted(full | traced) if step <= training.steps}
-
-
-def _train_part(
-    part: Stack, data: Dataset, reading: Reading, device: str, rows: Rows, paths: Paths | None
-) -> Iterator[tuple[int, float]]:
-    """Yields (steps, mean loss) after every block."""
-    training = trainer(part, data, device)
-    losses = []
-    for step, everything in boundaries(part.training, reading.measure).items():
-        while training.step < step:
-            before = training.step
-            losses.append(training.advance(min(step, before + BLOCK)).cpu())  # (M, steps)
-            yield training.step - before, float(losses[-1].nanmean())
-        X, Y = (t.cpu() for t in training.peek())
-        every_params, every_running = training.params, training.running
-        lr = part.training.rate(min(step, part.training.steps - 1))
-        for m, cell in enumerate(part.cells):
-            params, running = model(every_params, m), statistics_of(every_running, m)
-            keys = {"cell": cell_id(cell), "seed": cell.seed, "step": step}
-            if paths is not None:
-                paths[cell, step] = torch.cat([t.flatten() for t in params.tensors()])
-            if cell.twin and everything:
-                rows.losses += loss_rows(
-                    params, cell.setup, data, readings(params, running, cell.setup, data, step), keys
-                )
-            if cell.twin:
-                continue
-            rows.metrics += gradient_rows(params, cell.setup, X[m : m + 1], Y[m : m + 1], lr, keys)
-            if everything:
-                end = step == part.training.steps
-                _measure(params, running, cell.setup, data, reading, X[m : m + 1], keys, end, rows)
-    loss = torch.cat(losses, dim=1).double()  # (M, steps)
-    for m, cell in enumerate(part.cells):
-        keys = {"cell": cell_id(cell), "seed": cell.seed}
-        rows.curves += [{**keys, **bin_} for bin_ in curve(loss[m])]
-        rows.cells.append({**keys, **outcome(training, m, loss[m])})
-
-
-def distances(twin: Cell, paths: Paths) -> list[Row]:
-    """How far a twin is from its original after so many steps: |θ' − θ| / |θ| over all parameters."""
-    found = []
-    for (cell, step), theirs in paths.items():
-        if cell == twin:
-            ours = paths[twin.original, step].double()
-            gap = float((theirs.double() - ours).norm() / ours.norm())
-            keys = {"cell": cell_id(twin), "original": cell_id(twin.original), "seed": twin.seed}
-            found.append({**keys, "step": step, "distance": gap if math.isfinite(gap) else None})
-    return found
-
-
-# -- one model of a stack -----------------------------------------------------------------------------------------
-
-
-def model(params: Params, m: int) -> Params:
-    """Model m by itself, on the CPU, in memory of its own; the model axis stays, with length one."""
-
-    def cut(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.detach()[m : m + 1].cpu().clone()
-
-    levels = tuple(Level(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.levels)  # type: ignore[arg-type]
-    return Params(cut(params.C), levels)  # type: ignore[arg-type]
-
-
-def statistics_of(statistics: Statistics, m: int) -> Statistics:
-    """Model m's running statistics by themselves, (1, 1, H) per normed level."""
-    mean, std = (
-        tuple(None if t is None else t[m : m + 1].cpu().clone() for t in ts) for ts in (statistics.mean, statistics.std)
-    )
-    return Statistics(mean, std)
-
-
-def outcome(trainer: Trainer | FusedTrainer, m: int, loss: Tensor) -> Row:
-    """Status and hash of a finished cell; a NaN or an infinity anywhere is a diverged cell, not a dropped one."""
-    params, running = model(trainer.params, m), statistics_of(trainer.running, m)
-    tensors = [
-        *params.tensors(),
-        *(t for pair in zip(running.mean, running.std, strict=True) for t in pair if t is not None),
-    ]
-    bad = (~torch.isfinite(loss)).nonzero()
-    diverged = bool(len(bad)) or not all(torch.isfinite(t).all() for t in tensors)
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return {
-        "status": "diverged" if diverged else "done",
-        "step": int(bad[0]) if len(bad) else (len(loss) if diverged else None),
-        "sha256": digest.hexdigest(),
-    }
-
-
-def curve(loss: Tensor) -> list[Row]:
-    """Mean of the minibatch losses (steps,) in bins: a hundred for the first thousand steps, then at most 2,000."""
-    steps, fine = len(loss), min(FINE, len(loss))
-    width = max(FINE // 100, -(-(steps - FINE) // POINTS))
-    starts = [*range(0, fine, max(1, fine // 100)), *range(fine, steps, width)]
-    ends = [*starts[1:], steps]
-    return [
-        {"first": a, "step": (a + b - 1) / 2, "loss": float(loss[a:b].mean())}
-        for a, b in zip(starts, ends, strict=True)
-    ]
-
-
-# -- measurements -------------------------------------------------------------------------------------------------
-
-
-def gradient_rows(params: Params, setup: Setup, X: Tensor, Y: Tensor, lr: float, keys: Row) -> list[Row]:
-    """Rows about every parameter's gradient on the next minibatch, X (1, batch, T), Y (1, batch), of the cell's stream."""
-    names, tensors = zip(*params.named(), strict=True)
-    for tensor in tensors:
-        tensor.requires_grad_()
-    loss = cross_entropy(forward(params, setup, X).logits, Y).sum()
-    gradients = torch.autograd.grad(loss, tensors)
-    for tensor in tensors:
-        tensor.requires_grad_(False)
-    return [
-        {**keys, "parameter": name, "metric": metric, "value": _finite(METRICS[metric].measure(tensor, gradient, lr))}
-        for name, tensor, gradient in zip(names, tensors, gradients, strict=True)
-        for metric in metrics.names("gradient")
-    ]
-
-
-def _finite(value: Tensor) -> float | None:
-    """The figure of one model; empty where it does not exist (log10 of 0, say)."""
-    number = float(value)
-    return number if math.isfinite(number) else None
-
-
-def readings(
-    params: Params, running: Statistics, setup: Setup, data: Dataset, step: int
-) -> dict[str, Statistics | None]:
-    """Statistics that a model is read under, by name. Before the first step there are no running statistics yet."""
-    if not setup.normed:
-        return {"none": None}
-    calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, setup, data.splits["train"])}
-    return calibrated if step == 0 else {"running": running, **calibrated}
-
-
-def _measure(
-    params: Params,
-    running: Statistics,
-    setup: Setup,
+def train(
+    part: Stack,
+    found: dict[Cell, Trajectory],
     data: Dataset,
-    reading: Reading,
-    X: Tensor,
-    keys: Row,
-    end: bool,
-    rows: Rows,
-) -> None:
-    """Everything about one model at one step, except its gradients."""
-    statistics = readings(params, running, setup, data, keys["step"])
-    rows.losses += loss_rows(params, setup, data, statistics, keys)
-    for kind, values in statistics.items():
-        rows.metrics += activation_rows(params, setup, data.splits["train"], values, {**keys, "statistics": kind})
-    last = list(statistics)[-1]  # histograms: calibrated, or without a norm
-    rows.histograms += histogram_rows(params, setup, data.splits["train"], statistics[last], keys)
-    rows.pictures += picture_rows(params, setup, X, keys)
-    if setup.normed:
-        rows.metrics += gap_rows(params, setup, statistics, X[0], keys)
-        if end:
-            rows.losses += batch_size_rows(params, setup, data.splits["dev"], reading.batch_sizes, keys)
+    pauses: Sequence[int],
+    device: str,
+    store: Store | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train from where the cells stand in `found`, which holds their trajectories at the end; yields (steps, mean loss)
+    after every block. A checkpoint every CHECKPOINT seconds, and one at the end."""
+    training = trainer(part, data, device)
+    start = found[part.cells[0]].step
+    if start:
+        training.restore(start, [found[cell].states[-1].arrays for cell in part.cells])
+    # a checkpoint's last state may lie between two pauses: it has served
+    states = [[state for state in found[cell].states if state.step in pauses] for cell in part.cells]
+    losses = [[found[cell].losses] for cell in part.cells]
 
+    def here() -> list[State]:
+        upcoming = training.upcoming().cpu().numpy()  # (M, batch)
+        params, running = training.params, training.running
+        return [State(training.step, arrays(params, running, m), upcoming[m]) for m in range(len(part.cells))]
 
-def loss_rows(
-    params: Params, setup: Setup, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
-) -> list[Row]:
-    """Losses of every full split under all statistics; batch: the split as one batch."""
-    rows = []
-    for name, split in data.splits.items():
-        own = {"batch": calibrate(params, setup, split)} if setup.normed else {}
-        for kind, values in {**statistics, **own}.items():
-            loss = float(split_loss(params, setup, split, values))
-            rows.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
-    return rows
+    def keep(extra: Sequence[Sequence[State]]) -> None:
+        for m, cell in enumerate(part.cells):
+            losses[m] = [np.concatenate(losses[m])]
+            found[cell] = Trajectory((*states[m], *extra[m]), losses[m][0])
+            if store is not None:
+                store.keep(cell, part.engine, found[cell])
 
-
-def activation_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
-    """Rows of every registered metric of hidden levels and logits over the full split, streamed."""
-    by_layer = {i + 1: metrics.reducers(metrics.names("level", layer)) for i, layer in enumerate(setup.hidden)}
-    of_output = metrics.reducers(metrics.names("output"))
-    with torch.no_grad():
-        for X, counts in chunks(split, setup):
-            weights = counts.sum(1)  # (n,)
-            activations = forward(params, setup, X, statistics)
-            for number, chosen in by_layer.items():
-                level, layer = activations.levels[number - 1], setup.layers[number - 1]
-                for name, reducer in chosen.items():
-                    reducer.add(METRICS[name].measure(level, layer), weights)
-            for name, reducer in of_output.items():
-                reducer.add(METRICS[name].measure(activations), weights)
-    rows = [
-        {**keys, "layer": number, "metric": name, "value": _finite(reducer.result())}
-        for number, chosen in by_layer.items()
-        for name, reducer in chosen.items()
-    ]
-    return rows + [{**keys, "metric": name, "value": _finite(reducer.result())} for name, reducer in of_output.items()]
-
-
-def histogram_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
-    """Counts of what every hidden activation sees and gives, and of the logits, over the full split, streamed."""
-    wanted = [(i + 1, q, metrics.bins_of(q, layer)) for i, layer in enumerate(setup.hidden) for q in ("preact", "h")]
-    wanted.append((len(setup.layers), "logits", metrics.bins_of("logits", setup.output)))
-    histograms = {(number, quantity): Histogram(bins) for number, quantity, bins in wanted}
-    with torch.no_grad():
-        for X, counts in chunks(split, setup):
-            activations = forward(params, setup, X, statistics)
-            for (number, quantity), histogram in histograms.items():
-                level = activations.levels[number - 1]
-                histogram.add(level.normed[0] if quantity == "preact" else level.h[0], counts.sum(1))
-    return [
-        {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
-        for (number, quantity), h in histograms.items()
-    ]
-
-
-def picture_rows(params: Params, setup: Setup, X: Tensor, keys: Row) -> list[Row]:
-    """Which units of a tanh level have |h| > 0.99, for every example of the next minibatch X (1, batch, T): 0 and 1."""
-    with torch.no_grad():
-        levels = forward(params, setup, X).levels
-    return [
-        {**keys, "layer": i + 1, "example": n, "units": "".join("01"[bool(on)] for on in units)}
-        for i, layer in enumerate(setup.hidden)
-        if layer.activation == "tanh"
-        for n, units in enumerate(levels[i].h[0].abs() > 0.99)
-    ]
-
-
-def gap_rows(params: Params, setup: Setup, statistics: dict[str, Statistics | None], X: Tensor, keys: Row) -> list[Row]:
-    """Largest gap of a unit's mean and std from the calibrated ones: running statistics, and one minibatch X (batch, T)."""
-    calibrated = statistics["calibrated"]
-    assert calibrated is not None
-    minibatch = batch_statistics(params, setup, X, len(X))
-    rows = []
-    for kind, values in {**statistics, "batch": minibatch}.items():
-        if kind == "calibrated" or values is None:
-            continue
-        for i in setup.normed:
-            for metric, a, b in (
-                ("gap_mean", values.mean[i], calibrated.mean[i]),
-                ("gap_std", values.std[i], calibrated.std[i]),
-            ):
-                assert a is not None and b is not None
-                rows.append(
-                    {
-                        **keys,
-                        "layer": i + 1,
-                        "statistics": kind,
-                        "metric": metric,
-                        "value": _finite((a - b).abs().max()),
-                    }
-                )
-    return rows
-
-
-def batch_size_rows(params: Params, setup: Setup, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
-    """Losses of the same examples of dev, read with batch statistics in batches of each size, and all as one batch.
-
-    The first n of a seeded permutation, n the largest number of examples that fills every size without a rest.
-    """
-    fitting = [size for size in sizes if size <= len(dev.Y)]
-    unit = math.lcm(*fitting)
-    while fitting and unit > len(dev.Y):
-        fitting.pop()
-        unit = math.lcm(*fitting)
-    if not fitting:
-        return []
-    n = len(dev.Y) // unit * unit
-    order = torch.from_numpy(generator(0, "evaluation order").permutation(len(dev.Y))[:n])
-    X, Y = dev.X[order], dev.Y[order]
-    whole = Split(X, Y, dev.vocabulary)
-    rows = {size: float(small_batch_loss(params, setup, X, Y, size)) for size in fitting}
-    rows[n] = float(split_loss(params, setup, whole, calibrate(params, setup, whole)))
-    return [
-        {**keys, "split": "dev", "statistics": "batch", "batch_size": size, "examples": n, "loss": loss}
-        for size, loss in rows.items()
-    ]
+    kept = time.monotonic()
+    for pause in (pause for pause in pauses if pause >= start):
+        while training.step < pause:
+            before = training.step
+            loss = training.advance(min(pause, before + BLOCK)).cpu()  # (M, steps)
+            for m, one in enumerate(loss.numpy()):
+                losses[m].append(one)
+            yield training.step - before, float(loss.nanmean())
+            if store is not None and training.step < pause and time.monotonic() - kept > CHECKPOINT:
+                keep([[state] for state in here()])
+                kept = time.monotonic()
+        if pause > start or not states[0] or states[0][-1].step < pause:
+            for m, state in enumerate(here()):
+                states[m].append(state)
+    keep([()] * len(part.cells))

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from pathlib import Path
 
-# What turns a Spec into tables. The Spec has a digest of its own; what shows, judges or renders is not here.
-MODULES = (
-    "apart", "collect", "data", "engine", "engines/compiled", "engines/embedding", "engines/fused", "engines/kernels", "engines/layout",
-    "engines/levels", "engines/products", "engines/scalar", "engines/tiles", "engines/workspace", "evaluate", "metrics",
-    "model", "plan", "probe", "rng", "rows", "run", "setup", "shard", "tables", "train", "words",
+# What a trajectory depends on: parameters, running statistics, losses.
+TRAINING = (
+    "data", "engines/compiled", "engines/embedding", "engines/fused", "engines/kernels", "engines/layout",
+    "engines/levels", "engines/products", "engines/scalar", "engines/tiles", "engines/workspace", "model", "rng", "setup",
+    "shard", "train", "trajectory", "words",
 )  # fmt: skip
+# What the rows of a trajectory depend on, besides.
+MEASURING = ("data", "evaluate", "measure", "metrics", "model", "rng", "rows", "setup", "train", "trajectory", "words")
+# All that turns a Spec into tables. The Spec has a digest of its own; what runs, shows, judges or renders is not here.
+MODULES = tuple(sorted({*TRAINING, *MEASURING, "apart", "collect", "engine", "plan", "probe", "tables"}))
 
 
 def digest(names: tuple[str, ...] = MODULES) -> str:
     """sha256 over the syntax trees of the modules; equal on every Python version for equal code."""
-    folder = Path(__file__).parent
     total = hashlib.sha256()
-    for name in names:
-        total.update(f"{name}\n{canonical((folder / f'{name}.py').read_text('utf-8'))}\n".encode())
+    for name, found in hashes(names).items():
+        total.update(f"{name} {found}\n".encode())
     return total.hexdigest()
+
+
+def hashes(names: tuple[str, ...]) -> dict[str, str]:
+    """The same, module by module."""
+    return {name: _hash(name) for name in names}
+
+
+@functools.cache
+def _hash(name: str) -> str:
+    text = (Path(__file__).parent / f"{name}.py").read_text("utf-8")
+    return hashlib.sha256(canonical(text).encode()).hexdigest()
 
 
 def canonical(source: str) -> str:

@@ -125,7 +125,9 @@ TABLES: dict[str, dict[str, Column]] = {
         "engine": Column(TEXT, "engine that trained it"),
         "twin": Column(YES, "whether it is a twin, one unit in the last place of one weight away"),
         "steps": Column(WHOLE, "length of the training"),
-        "status": Column(TEXT, "done, or diverged (a NaN or an infinity in loss or parameters)"),
+        "status": Column(
+            TEXT, "done, diverged (a NaN or an infinity in loss or parameters), or failed (an error, no rows)"
+        ),
         "step": Column(WHOLE, "first step with a loss that is not finite; empty unless diverged"),
         "sha256": Column(TEXT, "of the final parameters and running statistics"),
     },
@@ -144,10 +146,10 @@ def frame(name: str, rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def arrow(name: str, rows: list[dict[str, object]]) -> pa.Table:
-    """The same in Arrow, a tenth of the memory of the rows; what is not a column (the cell) is left out."""
+    """The same in Arrow, a tenth of the memory of the rows."""
     columns = TABLES[name]
     for row in rows[:1]:
-        assert set(row) <= {*columns, "cell"}, f"{name}: unknown columns {set(row) - set(columns)}"
+        assert set(row) <= set(columns), f"{name}: unknown columns {set(row) - set(columns)}"
     arrays = [pa.array([row.get(c) for row in rows], type=spec.type) for c, spec in columns.items()]
     return pa.Table.from_arrays(arrays, schema=schema(name))
 

@@ -6,12 +6,16 @@ flattened indices, and an update is a product, then a sum (`p += -lr * grad`), n
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from study.data import Split
-from study.model import Activations, Params, Statistics, forward, fresh_statistics, initialise
+from study.model import Activations, Params, Statistics, forward, fresh_statistics, initialise, stacked
 from study.rng import streams
 from study.setup import Stack
 
@@ -55,10 +59,23 @@ class Trainer:
             drawn = torch.stack([s.indices(high, missing, batch_size) for s in self._streams], dim=1)
             self._rows = torch.cat([self._rows, drawn.to(self._rows.device)])
 
-    def peek(self) -> tuple[Tensor, Tensor]:
-        """The minibatch of the next step, X (M, batch, T) and Y (M, batch), without using it up."""
+    def upcoming(self) -> Tensor:
+        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
         self._draw(1)
-        return self._X[self._rows[0]], self._Y[self._rows[0]]
+        return self._rows[0]
+
+    def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        assert self.step == 0 and len(self._rows) == 0, "already begun"
+        params, running = stacked(models, len(self.stack.setup.layers), str(self._X.device))
+        with torch.no_grad():
+            for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
+                own.copy_(kept)
+        self.running = running
+        for done in range(0, step, AT_ONCE):  # minibatches that were used
+            for stream in self._streams:
+                stream.indices(len(self._X), min(AT_ONCE, step - done), self.stack.training.batch_size)
+        self.step = step
 
     def advance(self, until: int) -> Tensor:
         """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""

@@ -178,7 +178,7 @@ def open_condition(condition: str, folder: str = "reports", file: str = "experim
     """The condition called `condition` in the report folder `folder` of the study in `file`."""
     facts = manifest.read(Path(folder))
     chosen = facts["chosen"]
-    spec = read(Path(file), facts["profile"], facts["seeds"], file)
+    spec = read(Path(file), facts["profile"], facts["seeds"], file, anywhere=True)  # reads tables, no words
     if chosen.get("only"):
         spec = only(spec, [name.strip() for name in chosen["only"].split(",")])
     known = [c.name for c in spec.conditions]

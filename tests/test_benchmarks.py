@@ -53,7 +53,7 @@ def test_every_peer_meets_the_minibatches_of_the_study() -> None:
     trainer = Trainer(job.stack, training_split(), 27)
     for step, ix in enumerate(rows):
         trainer.advance(step)
-        assert torch.equal(trainer.peek()[1], training_split().Y[ix])
+        assert torch.equal(training_split().Y[trainer.upcoming()], training_split().Y[ix])
 
 
 @pytest.mark.parametrize("norm", ["none", "batch"])

@@ -10,7 +10,7 @@ from tiny import GONE, load
 
 from study import claims
 from study.claims import Entry, ledger
-from study.run import run
+from study.run import How, run
 
 # the setup and the training in which eight letters show what the claims are about, with seeds enough for a sign flip
 SIZE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def judged(folder: Path, changes: dict[str, Any]) -> dict[str, Entry]:
     folder.mkdir()
     written = [{"id": name, "sentence": "s", **keys} for name, keys in CLAIMS.items()]
     spec = load(folder, {**SIZE, **changes, "claims": written})
-    run(spec, folder / "out", workers=1, engine="autograd")  # nothing to compile
+    run(spec, folder / "out", How(workers=1, engine="autograd", cache=folder / "cache"))  # nothing to compile
     return {entry.claim.id: entry for entry in ledger(claims.load(spec, folder / "out"))}
 
 

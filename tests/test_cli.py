@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tiny import GONE, HERE, one_line, tiny, write
 
-from study import __version__, cli
+from study import __version__, cli, manifest
 
 HOME = HERE.parent
 
@@ -170,6 +170,20 @@ def test_a_report_that_was_not_made_is_one_line(study: Study, tmp_path: Path, ke
     assert content(kept) == before
 
 
+def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    file = write(tmp_path / "own", {"data.path": "../tiny.txt"})
+    (tmp_path / "own" / "tiny.txt").rename(tmp_path / "tiny.txt")
+    (out := tmp_path / "out").mkdir()
+    manifest.write({"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), "profile": "full", "chosen": {}}, out)
+    for command in ("run", "plan", "report", "check"):
+        options = [] if command == "plan" else ["--out", out]
+        assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))
+        if command in ("report", "check"):
+            assert "tables are of another study" in study(command, file, *options, "--data-anywhere").err
+    assert study("plan", file, "--data-anywhere").status == 0
+
+
 def test_a_command_that_is_not_there_is_one_line(study: Study) -> None:
     assert "No such command 'pln'" in refused(study("pln"))
 
@@ -189,11 +203,11 @@ def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study,
     file = write(tmp_path)
     done = study("plan", file, "--only", "fixed, zero", "--seeds", "4,9", "--workers", 3)
     assert done.status == 0
-    assert "\n4 cells:" in done.out
+    assert "\n4 cells (4 new):" in done.out
     assert "seed 4 " in done.out
     assert "seed 9 " in done.out
     assert "baseline" not in done.out
-    assert "\n2 cells:" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
+    assert "\n2 cells (2 new):" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
     assert "profile quick" in study("plan", file, "--profile", "quick").out
 
 
@@ -210,7 +224,7 @@ def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_spec", interrupted)
-    assert study("plan") == Done(130, "", "interrupted; nothing half-written was left\n")
+    assert study("plan") == Done(130, "", "interrupted; the same command goes on from here\n")
 
 
 # -- the same from outside ----------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiny import one_line
 
-from study.document import MAX_BYTES, MAX_DEPTH, Document, load, parse
+from study.document import EACH, MAX_BYTES, MAX_DEPTH, MAX_SIZE, Document, load, parse
 from study.errors import SpecError
 
 
@@ -86,6 +89,8 @@ def test_an_error_points_to_the_line_of_its_key_or_of_the_nearest_one_above() ->
     assert str(document.error(("a", "b", 1, "e"), "no")) == "s.yaml:5: a.b.1.e: no"
     assert str(document.error(("a", "b", 1, "missing"), "no")) == "s.yaml:5: a.b.1.missing: no"
     assert str(document.error((), "no")) == "s.yaml:1: no"
+    assert str(document.error(("a", "", " "), "no")) == "s.yaml:1: a.''.' ': no"
+    assert len(one_line(str(document.error(("x" * 5000,) * 50, "no")))) < 250
 
 
 @given(st.lists(st.sampled_from(["x", "long: 1", "[1, 2]", "{k: v}", "|\n  text\n  more"]), min_size=1, max_size=8))
@@ -154,6 +159,59 @@ def test_deep_nesting_is_refused(depth: int) -> None:
     assert f"nested deeper than {MAX_DEPTH} levels" in refusal("[" * depth + "]" * depth)
 
 
+MANY = MAX_SIZE // EACH
+BOMBS = {
+    "values in a line": "[" + "1," * (MAX_BYTES // 2 - 1) + "]",
+    "keys": "".join(f"k{i}: \n" for i in range(MANY)),
+    "aliases": "a: &a [1]\nb: [" + "*a," * (MAX_BYTES // 4) + "]",
+    "opened brackets": "[" * MAX_BYTES,
+    "opened braces": "{a: " * (MAX_BYTES // 4),
+    "levels of a list": "- " * (MAX_BYTES // 2),
+    "levels of a key": "? " * (MAX_BYTES // 2),
+    "documents": "---\n" * (MAX_BYTES // 4),
+    "directives": "%TAG !a! x\n" * (MAX_BYTES // 11),
+    "a tag": "!" * MAX_BYTES,
+    "a directive": "%" * MAX_BYTES,
+    "blank lines": "\n" * MAX_BYTES,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_megabyte_of_anything_is_refused_in_seconds(bomb: str) -> None:
+    """On an idle core each takes less than 3 s; without a bound on values the first would take 20."""
+    started = time.process_time()
+    refusal(BOMBS[bomb])
+    assert time.process_time() - started < 12
+
+
+def test_as_many_values_as_a_file_may_hold_are_counted_where_they_stand() -> None:
+    assert refusal("".join("-\n" for _ in range(MANY))) == (
+        f"s.yaml:{MANY}: holds more than 100,000 values; a study file needs a few hundred"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("9" * 500_000, math.inf),
+        ("1e" + "9" * 500_000, math.inf),
+        ("1e-" + "9" * 500_000, 0.0),
+        ("9_" * 100_000, "9_" * 100_000),
+        ("x" * 900_000, "x" * 900_000),
+    ],
+)
+def test_a_scalar_of_any_length_is_read_once(written: str, meant: Any) -> None:
+    started = time.process_time()
+    assert parse(f"key: {written}", "s.yaml").value["key"] == meant
+    assert time.process_time() - started < 5
+
+
+def test_a_merge_key_is_refused_not_taken_for_a_name() -> None:
+    message = "merge keys (<<) are not read; write the keys out, or inherit with `from`"
+    assert refusal("a: &a {b: 1}\nc:\n  <<: *a\n  d: 2\n") == f"s.yaml:3: c: {message}"
+    assert parse("'<<': 1", "s.yaml").value == {"<<": 1}
+
+
 def test_a_file_of_a_megabyte_and_more_is_refused(tmp_path: Path) -> None:
     assert "larger than 1,000,000 bytes" in refusal_of_bytes(tmp_path, b"#" * (MAX_BYTES + 1))
 
@@ -162,6 +220,16 @@ def test_what_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
     assert refusal_of_bytes(tmp_path, b"a: 1\nb: \xff\n") == "s.yaml:2: byte 0xff is not UTF-8; save the file as UTF-8"
     assert "not UTF-8" in refusal_of_bytes(tmp_path, "title: x".encode("utf-16"))
     assert refusal_of_bytes(tmp_path, b"\x7fELF\x02\x01\x01\x00\x00")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
+    assert re.search("is not UTF-8|may not stand in it", refusal_of_bytes(tmp_path, "title: x\n".encode(encoding)))
+
+
+@pytest.mark.parametrize("code", [*range(1, 9), 11, 12, *range(14, 32), 127, 128, 0xFFFE])
+def test_a_control_character_is_refused_with_its_line(code: int) -> None:
+    assert refusal(f"a: 1\nb: x{chr(code)}y\n").startswith("s.yaml:2: not YAML: the character ")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
@@ -176,6 +244,30 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match="cannot be read"):
         load(tmp_path / name)
+
+
+def test_what_is_no_regular_file_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")  # to open it for reading as a file would wait for a writer for ever
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("pipe.yaml", "zero.yaml", "folder.yaml"):
+        with pytest.raises(SpecError) as refused:
+            load(tmp_path / name, name)
+        assert one_line(str(refused.value)).startswith(f"{name}: cannot be read (")
+
+
+def test_a_file_larger_than_memory_is_not_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "s.yaml").open("wb") as file:
+        file.truncate(2**40)  # a hole: it takes no room on the disk
+    with pytest.raises(SpecError, match="larger than 1,000,000 bytes"):
+        load(tmp_path / "s.yaml", "s.yaml")
+
+
+def test_files_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    with pytest.raises(SpecError, match=r"a\.yaml: cannot be read"):
+        load(tmp_path / "a.yaml", "a.yaml")
 
 
 def parsed(text: str) -> Document | str:

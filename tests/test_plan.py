@@ -45,7 +45,7 @@ def test_a_published_run_is_another_cell_for_its_protocol_alone(tmp_path: Path) 
 
 def test_every_cell_is_in_one_stack_and_in_one_shard(spec: Spec) -> None:
     work = plan(spec)
-    for stacks in (work.stacks, work.shards):
+    for stacks in (work.stacks, work.shards()):
         cells = [cell for stack in stacks for cell in stack.cells]
         assert sorted(map(cell_id, cells)) == sorted(map(cell_id, work.uses))
 
@@ -112,7 +112,7 @@ def test_a_twin_stays_with_its_original(twinned: list[bool], size: int) -> None:
 
 
 def test_the_longest_shard_starts_first(spec: Spec) -> None:
-    expected = [seconds(shard) for shard in plan(spec).shards]
+    expected = [seconds(shard) for shard in plan(spec).shards()]
     assert expected == sorted(expected, reverse=True)
 
 
@@ -146,14 +146,14 @@ def test_every_profile_of_the_projects_own_study_can_be_planned(profile: str) ->
     work = plan(spec)
     trainings = {(use.condition.setup, use.condition.training) for uses in work.uses.values() for use in uses}
     assert len(work.uses) >= len(trainings)  # calibration reads a training, it is none
-    assert all(len(shard.cells) <= SHARD[shard.engine] + 1 for shard in work.shards)  # a pair is not parted
+    assert all(len(shard.cells) <= SHARD[shard.engine] + 1 for shard in work.shards())  # a pair is not parted
 
 
 def test_a_twin_is_trained_beside_its_original_and_costs_one_cell_more(tmp_path: Path, spec: Spec) -> None:
     twinned = load(tmp_path, {"twins": {"of": ["fixed"], "seeds": 1}})
     more = [cell for cell in plan(twinned).uses if cell not in plan(spec).uses]
     assert [(cell.twin, cell.seed, cell.setup) for cell in more] == [(True, 0, spec.condition("fixed").setup)]
-    (shard,) = [shard for shard in plan(twinned).shards if more[0] in shard.cells]
+    (shard,) = [shard for shard in plan(twinned).shards() if more[0] in shard.cells]
     assert more[0].original in shard.cells
 
 
@@ -176,14 +176,14 @@ def test_a_sweep_trains_its_conditions_at_every_rate_with_as_many_seeds_as_it_sa
     ]
 
 
-def test_the_listing_names_every_cell_stack_and_shard(spec: Spec) -> None:
-    work, text = plan(spec), listing(spec, workers=2)
+def test_the_listing_names_every_cell_stack_and_shard(spec: Spec, tmp_path: Path) -> None:
+    work, text = plan(spec), listing(spec, 2, "auto", tmp_path)
     for cell, uses in work.uses.items():
         (line,) = [line for line in text.split("\n") if cell_id(cell) in line]
         assert all(use.condition.name in line for use in uses)
-    assert f"{len(work.uses)} cells:" in text
+    assert f"{len(work.uses)} cells ({len(work.uses)} new):" in text
     assert f"{len(work.stacks)} stacks" in text
-    assert f"{len(work.shards)} shards" in text
+    assert f"{len(work.shards())} shards" in text
     assert f"{work.model_steps():,} model-steps" in text
 
 

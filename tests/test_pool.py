@@ -8,19 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nets import cell, network
 
 from study import pool
+from study.cache import Cache, Store
 from study.data import dataset
-from study.rows import Reading, Rows
+from study.errors import ShardError
+from study.executors import Local
+from study.keys import keys
+from study.rows import Reading, Rows, packed
 from study.schema import Data
-from study.setup import Stack
+from study.setup import Cell, Stack
 from study.shard import train_shard
+from study.spec import sha256
 from study.words import Words, load
+from study.worker import Job
 
 HERE = Path(__file__).parent
 PROC = Path("/proc/self/stat").exists()
@@ -46,40 +53,113 @@ def quiet(done: object, loss: object) -> None:
     """Watch nothing."""
 
 
+Result = dict[Cell, Rows] | pool.Failure
+
+
+def results(
+    shards: list[Stack],
+    words: Words,
+    reading: Reading,
+    workers: int = 2,
+    watch: Any = quiet,
+    store: Any = None,
+    **more: Any,
+) -> list[Result]:
+    """What the shards give in processes."""
+    return list(pool.run(shards, Job(words, reading, "cpu", store), Local(workers), watch, **more))
+
+
+def plain(found: Iterable[Result]) -> dict[Cell, str]:
+    """The rows of every cell as text: a NaN equals a NaN."""
+    return {cell: repr(packed(rows)) for result in found if isinstance(result, dict) for cell, rows in result.items()}
+
+
 # -- rows ---------------------------------------------------------------------------------------------------------
 
 
 def test_two_processes_give_the_rows_of_one(words: Words) -> None:
     reading, seen = Reading((10,), (2,)), []
     serial = [train_shard(shard, dataset(words, 2), reading) for shard in shards()]
-    found = dict(pool.run(shards(), pool.Job(words, reading, "cpu"), 2, lambda done, loss: seen.append(list(done))))
-    assert {n: vars(rows) for n, rows in found.items()} == {n: vars(rows) for n, rows in enumerate(serial)}
-    assert seen[-1] == [60, 30, 60]  # model-steps of every shard, as the parent saw them
+    found = results(shards(), words, reading, watch=lambda done, loss: seen.append(list(done)))
+    assert plain(found) == plain(serial)
+    assert seen[-1] == [60, 0, 30, 60, 0]  # model-steps of every shard, as the parent saw them, at its first cell
     assert multiprocessing.active_children() == []
 
 
-def test_an_error_in_a_worker_surfaces_and_leaves_no_process(words: Words) -> None:
-    job = pool.Job(words, Reading((), (1,)), "cpu")  # batches of one: refused while measuring
-    with pytest.raises(ValueError, match="a batch of 1 has no standard deviation"):
-        list(pool.run(shards()[2:], job, 1, quiet))
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between tries."""
+    monkeypatch.setattr(pool, "BACKOFF", (0.0, 0.0))
+
+
+def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words: Words, prompt: None) -> None:
+    said: list[str] = []
+    found = results(shards(), words, Reading((), (1,)), say=said.append)  # batches of one: refused while measuring
+    whole = [result for result in found if not isinstance(result, pool.Failure)]
+    failed = [result for result in found if isinstance(result, pool.Failure)]
+    assert {cell for rows in whole for cell in rows} == {*shards()[0].cells, *shards()[1].cells}  # without BatchNorm
+    assert {failure.cells for failure in failed} == {(cell,) for cell in shards()[2].cells}
+    for failure in failed:
+        assert "a batch of 1 has no standard deviation" in failure.reason
+        assert "Traceback" in failure.traceback
+    assert [("tried again" in line, "given up" in line) for line in said] == [(True, False)] * 2 + [(False, True)] * 2
     assert multiprocessing.active_children() == []
 
 
-def test_a_killed_worker_is_an_error_not_a_hang(words: Words) -> None:
+def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_path: Path) -> None:
+    """A cell whose cache entry cannot be written fails; the one that it shares a shard with does not."""
+    store = Store(Cache(tmp_path), keys(words, 42, Reading((), (2,)), "cpu"))
+    shard = shards()[0]
+    place = tmp_path / "rows" / (key := sha256(store.keys.measuring(shard.cells[0], "autograd")))[:2] / f"{key}.bin"
+    place.mkdir(parents=True)  # a folder where the file should be
+    found = results([shard], words, Reading((), (2,)), store=store)
+    assert [result.cells for result in found if isinstance(result, pool.Failure)] == [shard.cells[:1]]
+    assert [set(result) for result in found if not isinstance(result, pool.Failure)] == [{shard.cells[1]}]
+
+
+def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
+    with pytest.raises(ShardError, match="a batch of 1 has no standard deviation"):
+        results(shards()[2:], words, Reading((), (1,)), fail_fast=True)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp_path: Path) -> None:
+    store = Store(Cache(tmp_path), keys(words, 42, Reading((10,), (2,)), "cpu"))
+    kills = 0
+
+    def kill(done: Sequence[float], loss: object) -> None:
+        nonlocal kills
+        if any(done) and kills < 2:
+            kills += 1
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    said: list[str] = []
+    found = results(shards(4000), words, Reading((10,), (2,)), watch=kill, say=said.append, store=store)
+    assert kills == 2
+    assert any("worker died" in line for line in said)
+    serial = [train_shard(shard, dataset(words, 2), Reading((10,), (2,))) for shard in shards(4000)]
+    assert plain(found) == plain(serial)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(done: object, loss: object) -> None:
         for process in multiprocessing.active_children():
             process.kill()
 
-    with pytest.raises(Exception, match="terminated abruptly"):
-        list(pool.run(shards(10**7), pool.Job(words, Reading((), ()), "cpu"), 1, kill))
+    monkeypatch.setattr(pool, "DEATHS", 2)
+    found = results(shards(10**7)[:1], words, Reading((), ()), watch=kill, workers=1)
+    assert [type(result) for result in found] == [pool.Failure]
+    assert "terminated abruptly" in found[0].reason  # type: ignore[union-attr]
     assert multiprocessing.active_children() == []
 
 
 def test_a_consumer_that_stops_stops_the_workers(words: Words) -> None:
     work = [*shards()[:1], *shards(10**7)[1:2]]
-    results: Iterator[tuple[int, Rows]] = pool.run(work, pool.Job(words, Reading((), ()), "cpu"), 1, quiet)
-    assert next(results)[0] == 0  # the other would take hours
-    results.close()  # type: ignore[attr-defined]
+    found = pool.run(work, Job(words, Reading((), ()), "cpu"), Local(1), quiet)
+    assert set(next(found)) == set(work[0].cells)  # type: ignore[arg-type]  # the other would take hours
+    found.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
 
 
@@ -181,5 +261,5 @@ def test_an_interrupt_ends_all_and_leaves_no_file(to: str, training: Training) -
     assert gone(workers, within=1)
     assert "Traceback" not in errors
     assert "interrupted" in errors
-    assert [p for p in out.rglob("*") if p.is_file()] == []
+    assert [p for p in out.rglob("*") if p.is_file() and p.name != ".lock"] == []
     assert list(out.glob(".new-*")) == []

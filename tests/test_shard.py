@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nets import cell, dataset, flat, network, params, split, trained
 
-from study import shard
-from study.data import Split
+from study import measure, shard
+from study.data import Dataset, Split
 from study.evaluate import calibrate
+from study.measure import batch_size_rows, boundaries, curve
 from study.model import forward
 from study.plan import cell_id
-from study.rows import Reading, Rows
+from study.rows import KEPT, Reading, Rows
 from study.setup import Cell, Init, Setup, Stack, Training
-from study.shard import batch_size_rows, boundaries, curve, train_shard
 
 READING = Reading((20,), (2, 8))
 DATA = dataset()
@@ -34,12 +34,19 @@ def cells(norm: Any = "none", steps: int = 40, seeds: int = 3) -> tuple[Cell, ..
     return tuple(cell(setup, seed, steps) for setup in setups for seed in range(seeds))
 
 
+def train_shard(stack: Stack, data: Dataset = DATA, reading: Reading = READING, **more: Any) -> Rows:
+    """The rows of all cells of a shard, one after the other."""
+    found = Rows()
+    for one, rows in shard.train_shard(stack, data, reading, **more).items():
+        for name in KEPT:
+            getattr(found, name).extend({"cell": cell_id(one), **row} for row in getattr(rows, name))
+    return found
+
+
 def of(rows: Rows, one: Cell) -> dict[str, list[Any]]:
     """The rows of a cell, table by table; repr, so that a NaN equals a NaN."""
     cell = cell_id(one)
-    return {
-        name: [repr(row) for row in getattr(rows, name) if row["cell"] == cell] for name in Rows.__dataclass_fields__
-    }
+    return {name: [repr(row) for row in getattr(rows, name) if row["cell"] == cell] for name in KEPT}
 
 
 # -- sharding -----------------------------------------------------------------------------------------------------
@@ -176,14 +183,14 @@ def test_a_curve_covers_every_step_once(steps: int) -> None:
     ends = [*(b["first"] for b in bins[1:]), steps]
     assert bins[0]["first"] == 0
     for b, end in zip(bins, ends, strict=True):
-        assert 0 < end - b["first"] <= max(shard.FINE // 100, math.ceil((steps - shard.FINE) / shard.POINTS))
+        assert 0 < end - b["first"] <= max(measure.FINE // 100, math.ceil((steps - measure.FINE) / measure.POINTS))
         middle = (b["first"] + end - 1) / 2
         assert b["step"] == middle
         assert b["loss"] == pytest.approx(
             middle, rel=1e-12
         )  # the loss of step i is i here: the mean of the bin's steps
-    assert len(bins) <= shard.FINE // 5 + shard.POINTS
-    assert len([b for b in bins if b["first"] < shard.FINE]) >= min(steps, 100)
+    assert len(bins) <= measure.FINE // 5 + measure.POINTS
+    assert len([b for b in bins if b["first"] < measure.FINE]) >= min(steps, 100)
 
 
 def test_curve_rows_average_the_reported_losses() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 import pytest
 
 from study.resolve import read
-from study.run import run
+from study.run import How, run
 from study.spec import Spec, only
+from study.tables import read as read_tables
+from study.tables import write as write_table
 
 HERE = Path(__file__).parent
 
@@ -25,7 +28,7 @@ def study(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProce
 
 def digests(folder: Path) -> dict[str, str]:
     """sha256 of every file of a report, the log of durations aside."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("run.json", ".lock"))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -38,11 +41,21 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_second_run_with_other_workers_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
-    done = study("run", str(HERE / "tiny.yaml"), "--out", str(tmp_path), "--workers", "1", "--no-notebooks")
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    command = ("run", str(HERE / "tiny.yaml"), "--out", str(out), "--cache", str(cache), "--no-notebooks")
+    done = study(*command, "--workers", "1")
     assert done.returncode == 0, done.stderr
-    again, first = digests(tmp_path), digests(report)
+    assert json.loads((out / "run.json").read_text())["trained"] == 10
+    again, first = digests(out), digests(report)
     assert {"index.html", "manifest.json", "data/losses.parquet"} <= set(again)
     assert again == {name: digest for name, digest in first.items() if not name.startswith("notebooks/")}
+
+
+def test_the_same_run_again_trains_nothing_and_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
+    done = study("run", str(HERE / "tiny.yaml"), "--out", str(tmp_path), "--no-notebooks")  # with the first run's cache
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run.json").read_text())["trained"] == 0
+    assert digests(tmp_path) == {k: v for k, v in digests(report).items() if not k.startswith("notebooks/")}
 
 
 def test_rendering_again_changes_nothing(report: Path) -> None:
@@ -82,9 +95,9 @@ def test_the_manifest_names_the_hash_of_every_table(report: Path) -> None:
     assert tables == found
 
 
-def tables(spec: Spec, out: Path) -> Path:
+def tables(spec: Spec, out: Path) -> None:
     """The tables and the manifest of a study, without its pages."""
-    return run(spec, out, workers=2)
+    run(spec, out, How(workers=2, cache=out / "cache"))
 
 
 def test_only_and_seeds_change_no_number_of_what_is_left(report: Path, tmp_path: Path) -> None:
@@ -125,3 +138,18 @@ def test_a_changed_study_is_told_from_its_tables(report: Path, tmp_path: Path) -
     done = study("check", str(tmp_path / "tiny.yaml"), "--out", str(report))
     assert done.returncode == 2
     assert "out of date" in done.stderr
+
+
+def test_a_report_is_compared_with_another(report: Path, tmp_path: Path) -> None:
+    shutil.copytree(report, tmp_path / "other")
+    path = tmp_path / "other" / "data" / "losses.parquet"
+    losses = read_tables(path.parent)["losses"]
+    losses.loc[(losses["condition"] == "batchnorm") & (losses["step"] == 30), "loss"] += 0.5
+    write_table("losses", losses, path.parent)
+    same = study("diff", str(report), str(report))
+    assert (same.returncode, same.stderr) == (0, "")
+    assert "Every table holds the same rows." in same.stdout
+    differ = study("diff", str(report), str(tmp_path / "other"), "--html", str(tmp_path / "d.html"))
+    assert (differ.returncode, differ.stderr) == (1, "")
+    assert "batchnorm: loss (nats), dev, running statistics, end: +0.5 [+0.5, +0.5], n = 2" in differ.stdout
+    assert "running statistics" in (tmp_path / "d.html").read_text("utf-8")

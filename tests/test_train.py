@@ -16,7 +16,6 @@ from torch import Tensor
 from study import train
 from study.data import Dataset, Split
 from study.model import forward
-from study.plan import cell_id
 from study.rows import Reading
 from study.setup import Cell, Init, Protocol, Setup, Stack
 from study.shard import train_shard
@@ -185,9 +184,9 @@ def test_a_shard_gives_the_bits_of_each_alone_whatever_stackable_says(seed: int)
     data = dataset(r.randint(2, 12), setup.context, 60)
     cells = tuple(cell(setup, s, 12, 5) for s in range(3))
     reading = Reading((), (2,))
-    together = {row["cell"]: row for row in train_shard(Stack(cells), data, reading).cells}
+    together = {one: rows.cells[0] for one, rows in train_shard(Stack(cells), data, reading).items()}
     for one in cells:
-        assert train_shard(Stack((one,)), data, reading).cells == [together[cell_id(one)]]
+        assert train_shard(Stack((one,)), data, reading)[one].cells == [together[one]]
 
 
 def test_stackable_is_true_of_one_model_and_of_the_lectures_network() -> None:
@@ -215,16 +214,17 @@ def test_blocks_of_any_length_give_the_same_bits(blocks: list[int], at_once: int
     assert torch.equal(in_blocks, losses)
 
 
-def test_peeking_uses_no_minibatch_up() -> None:
+def test_looking_ahead_uses_no_minibatch_up() -> None:
     one, data = cell(network(), steps=20), split()
     plain, _ = trained([one], data)
     curious = Trainer(Stack((one,)), data, data.vocabulary)
     for step in range(1, 21):
-        X, Y = curious.peek()
-        assert torch.equal(curious.peek()[0], X)
+        rows = curious.upcoming()
+        assert torch.equal(curious.upcoming(), rows)
+        X, Y = data.X[rows], data.Y[rows]
         with torch.no_grad():
             expected = cross_entropy(forward(curious.params, one.setup, X).logits, Y)
-        assert torch.equal(curious.advance(step)[:, 0], expected)  # the minibatch peeked at is the one trained on
+        assert torch.equal(curious.advance(step)[:, 0], expected)  # the minibatch that was seen is the one trained on
     assert same(flat(curious, 0), flat(plain, 0))
 
 
@@ -247,7 +247,7 @@ def test_all_conditions_of_a_seed_meet_the_same_minibatches(study: Spec, names: 
             met.append([])
             for step in range(3):
                 trainer.advance(step)
-                met[-1].append(trainer.peek()[0])
+                met[-1].append(trainer.upcoming())
         for batches in met[1:]:
             assert all(torch.equal(a, b) for a, b in zip(batches, met[0], strict=True))
 
@@ -257,7 +257,7 @@ def test_running_statistics_are_the_average_of_std_not_of_variance() -> None:
     trainer = Trainer(Stack((one,)), data, data.vocabulary)
     mean, std = torch.zeros(1, 1, 12, dtype=torch.float64), torch.ones(1, 1, 12, dtype=torch.float64)
     for step in range(40):
-        X, _ = trainer.peek()
+        X = data.X[trainer.upcoming()]
         with torch.no_grad():
             preact = forward(trainer.params, one.setup, X).levels[0].preact.double()
         mean = 0.999 * mean + 0.001 * preact.mean(1, keepdim=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from torch import Tensor
 from study.data import Split
 from study.engines.fused import train_block
 from study.engines.layout import Layout
-from study.model import Level, Params, Statistics, fresh_statistics, initialise
+from study.model import Params, Statistics, arrays, fresh_statistics, initialise, stacked
 from study.rng import streams
 from study.setup import Stack
 
@@ -27,8 +29,7 @@ class FusedTrainer:
         params = initialise(stack, vocabulary, self._streams)
         self._layout = Layout(stack.setup, vocabulary)  # sizes and places only, so it serves the whole stack
         running = fresh_statistics(params, stack.setup)
-        self._buffers = [self._layout.pack(_arrays(params, running, m)) for m in range(len(stack.cells))]
-        self._split = split
+        self._buffers = [self._layout.pack(arrays(params, running, m)) for m in range(len(stack.cells))]
         self._X, self._Y = (t.numpy().astype(np.int32) for t in (split.X, split.Y))  # (N, T), (N,)
         none = np.empty((0, stack.training.batch_size), np.int32)
         self._rows = [none] * len(stack.cells)  # (steps, batch) at hand, per model
@@ -41,11 +42,19 @@ class FusedTrainer:
             drawn = [s.indices(high, missing, batch_size).numpy().astype(np.int32) for s in self._streams]
             self._rows = [np.concatenate(pair) for pair in zip(self._rows, drawn, strict=True)]
 
-    def peek(self) -> tuple[Tensor, Tensor]:
-        """The minibatch of the next step, X (M, batch, T) and Y (M, batch), without using it up."""
+    def upcoming(self) -> Tensor:
+        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
         self._draw(1)
-        rows = torch.from_numpy(np.stack([rows[0] for rows in self._rows]).astype(np.int64))  # (M, batch)
-        return self._split.X[rows], self._split.Y[rows]
+        return torch.from_numpy(np.stack([rows[0] for rows in self._rows]).astype(np.int64))  # (M, batch)
+
+    def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        assert self.step == 0 and len(self._rows[0]) == 0, "already begun"
+        self._buffers = [self._layout.pack(dict(arrays)) for arrays in models]
+        for done in range(0, step, AT_ONCE):  # minibatches that were used
+            for stream in self._streams:
+                stream.indices(len(self._X), min(AT_ONCE, step - done), self.stack.training.batch_size)
+        self.step = step
 
     def advance(self, until: int) -> Tensor:
         """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
@@ -66,34 +75,13 @@ class FusedTrainer:
     @property
     def params(self) -> Params:
         """Copies of the parameters as they are now."""
-        arrays = self._stacked()
-        levels = []
-        for number in range(1, len(self.stack.setup.layers) + 1):
-            W, b, gain, bias = (arrays.get(f"{name}{number}") for name in ("W", "b", "bngain", "bnbias"))
-            assert W is not None
-            levels.append(Level(W, b, gain, bias))
-        return Params(arrays["C"], tuple(levels))
+        return self._stacked()[0]
 
     @property
     def running(self) -> Statistics:
         """Copies of the running statistics as they are now."""
-        arrays = self._stacked()
-        numbers = range(1, len(self.stack.setup.layers) + 1)
-        return Statistics(
-            tuple(arrays.get(f"mean{number}") for number in numbers),
-            tuple(arrays.get(f"std{number}") for number in numbers),
-        )
+        return self._stacked()[1]
 
-    def _stacked(self) -> dict[str, Tensor]:
-        """Every array of all models, (M, rows, columns), by name."""
+    def _stacked(self) -> tuple[Params, Statistics]:
         models = [self._layout.unpack(buffer) for buffer in self._buffers]
-        return {name: torch.from_numpy(np.stack([arrays[name] for arrays in models])) for name in models[0]}
-
-
-def _arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
-    """Model m's parameters and running statistics by name, (rows, columns) each."""
-    found = {name: tensor[m].numpy() for name, tensor in params.named()}
-    for number, (mean, std) in enumerate(zip(running.mean, running.std, strict=True), start=1):
-        if mean is not None and std is not None:
-            found |= {f"mean{number}": mean[m].numpy(), f"std{number}": std[m].numpy()}
-    return found
+        return stacked(models, len(self.stack.setup.layers))

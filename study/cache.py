@@ -1,0 +1,204 @@
+"""What was trained and measured before, by key: atomic, checked, never believed when altered, never fatal. No pickle.
+
+    <folder>/trajectories/ab/ab12….bin      states and losses of a training, finished or on its way
+    <folder>/rows/cd/cd34….bin              the rows that a measurement gave
+    <folder>/last/<study>.json              the facts of the last run's cells, to say why a cell is stale
+
+A file is a line with the sha256 over its key and content, then the content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from study.errors import SpecError
+from study.keys import FORMAT, Facts, Keys
+from study.rows import Rows, packed, unpacked
+from study.setup import Cell, Engine
+from study.spec import sha256
+
+if TYPE_CHECKING:
+    from study.trajectory import Trajectory
+
+Kind = Literal["trajectories", "rows"]
+
+MAGIC = f"study-cache-{FORMAT}"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+LEFT = 3600.0  # seconds after which a temporary file has no writer any more
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of entries. Several studies may use it at once: an entry is made whole, and its key says what it is."""
+
+    folder: Path
+
+    def read(self, kind: Kind, key: str) -> bytes | None:
+        """The content under a key; None where there is none, or where it is damaged, which is said and set aside."""
+        path = self._path(kind, key)
+        try:
+            stored = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._say(path, f"cannot be read ({error.strerror}); it is made again")
+            return None
+        head, _, content = stored.partition(b"\n")
+        if head != _head(key, content):
+            self.set_aside(kind, key, "its checksum does not match")
+            return None
+        return content
+
+    def write(self, kind: Kind, key: str, content: bytes) -> None:
+        """Keep the content under its key: there after this call, whatever happens then. SpecError on a full disk."""
+        path = self._path(kind, key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace(path, _head(key, content) + b"\n" + content)
+        except OSError as error:
+            if error.errno in FULL:
+                problem = f"{self.folder}: cannot be written ({error.strerror}); make room or choose another --cache"
+                raise SpecError(problem) from None
+            raise
+
+    def set_aside(self, kind: Kind, key: str, why: str) -> None:
+        """Take an entry that is not what it should be out of the way, and say so."""
+        path = self._path(kind, key)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(path, path.with_suffix(".damaged"))
+        self._say(path, f"damaged ({why}); set aside, and made again")
+
+    def _path(self, kind: Kind, key: str) -> Path:
+        return self.folder / kind / key[:2] / f"{key}.bin"
+
+    def _say(self, path: Path, what: str) -> None:
+        print(f"warning: {path}: {what}", file=sys.stderr, flush=True)
+
+    # -- housekeeping -------------------------------------------------------------------------------------------------
+
+    def entries(self) -> Iterator[tuple[Path, int, float]]:
+        """(path, bytes, seconds since it was written) of every file."""
+        now = time.time()
+        for path in sorted(self.folder.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # another run renames its temporary files
+                if path.is_file() and not path.is_symlink():
+                    found = path.stat()
+                    yield path, found.st_size, now - found.st_mtime
+
+    def tidy(self) -> None:
+        """Remove what a killed run left half-written."""
+        for path, _, age in list(self.entries()):
+            if path.name.startswith(".tmp-") and age > LEFT:
+                path.unlink(missing_ok=True)
+
+
+def _head(key: str, content: bytes) -> bytes:
+    return f"{MAGIC} {hashlib.sha256(key.encode() + content).hexdigest()}".encode()
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The file with this content, or as it was: written beside its place, synced, renamed, the folder synced."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(file.name)
+            raise
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The cells of a study in a cache."""
+
+    cache: Cache
+    keys: Keys
+
+    def trajectory(self, cell: Cell, engine: Engine) -> Trajectory | None:
+        """A cell's training as far as it has come."""
+        from study.trajectory import decode
+
+        return self._decoded("trajectories", sha256(self.keys.training(cell, engine)), decode)
+
+    def keep(self, cell: Cell, engine: Engine, trajectory: Trajectory) -> None:
+        """Keep a cell's training, finished or not."""
+        self.cache.write("trajectories", sha256(self.keys.training(cell, engine)), trajectory.encode())
+
+    def rows(self, cell: Cell, engine: Engine) -> Rows | None:
+        """What was measured of a cell."""
+        return self._decoded("rows", sha256(self.keys.measuring(cell, engine)), _rows)
+
+    def keep_rows(self, cell: Cell, engine: Engine, rows: Rows) -> None:
+        """Keep what was measured of a cell."""
+        content = zlib.compress(json.dumps(packed(rows)).encode(), 1)
+        self.cache.write("rows", sha256(self.keys.measuring(cell, engine)), content)
+
+    def measured(self, cell: Cell, engine: Engine) -> bool:
+        """Whether there are sound rows of a cell."""
+        return self.cache.read("rows", sha256(self.keys.measuring(cell, engine))) is not None
+
+    def _decoded(self, kind: Kind, key: str, decode: Any) -> Any:
+        content = self.cache.read(kind, key)
+        if content is None:
+            return None
+        try:
+            return decode(content)
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
+            self.cache.set_aside(kind, key, f"{type(error).__name__}: {error!s:.80}")
+            return None
+
+
+def _rows(content: bytes) -> Rows:
+    return unpacked(json.loads(zlib.decompress(content)))
+
+
+# -- the last run, for the reasons that `plan` gives ------------------------------------------------------------------
+
+
+def remember(cache: Cache, study: str, facts: dict[str, dict[str, Facts]]) -> None:
+    """Keep the facts of the cells that a run has finished, by use."""
+    path = _last(cache, study)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, json.dumps({**recall(cache, study), **facts}, sort_keys=True).encode())
+    except OSError:  # it only explains; the entries themselves are on disk
+        return
+
+
+def recall(cache: Cache, study: str) -> dict[str, dict[str, Facts]]:
+    """The facts of the cells of earlier runs, by use; empty where nothing readable is kept."""
+    try:
+        found = json.loads(_last(cache, study).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _last(cache: Cache, study: str) -> Path:
+    return cache.folder / "last" / f"{hashlib.sha256(study.encode()).hexdigest()[:16]}.json"

@@ -1,0 +1,139 @@
+"""What a training, and its measurement, are identified by: everything their numbers depend on, and nothing else. No torch.
+
+Not in a key: name and title of a condition, its place in the file, the stack it happens to be in, the number of
+workers, the length of blocks, the steps at which a training pauses. They change no bit, and tests hold that.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from study import source
+from study.rows import Reading
+from study.setup import Cell, Engine
+from study.spec import sha256
+from study.words import Words
+
+FORMAT = 1  # of the keys and of what they lead to: raised when either means something else
+PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one study on one machine."""
+
+    data: Facts  # word list, vocabulary and splits
+    reading: Reading
+    device: str  # kind of device: cpu, cuda
+    cpu: str  # its architecture and the widest vectors that it has
+
+    @cached_property
+    def _source(self) -> dict[str, dict[str, str]]:
+        return {
+            part: source.hashes(names) for part, names in (("train", source.TRAINING), ("measure", source.MEASURING))
+        }
+
+    def training(self, cell: Cell, engine: Engine) -> Facts:
+        """All that a cell's trajectory depends on."""
+        modules = {name: digest for name, digest in self._source["train"].items() if _matters(name, engine)}
+        facts = {
+            "format": FORMAT,
+            **asdict(cell),
+            "data": self.data,
+            "engine": engine,
+            "dtype": "float32",
+            "device": self.device,
+            "source": modules,
+            "versions": {package: installed(package) for package in PACKAGES[engine]},
+        }
+        # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
+        return facts if engine == "fused" else {**facts, "cpu": self.cpu}
+
+    def measuring(self, cell: Cell, engine: Engine) -> Facts:
+        """All that a cell's rows depend on: its training and, for a twin, the one that it is compared with."""
+        return {
+            "training": sha256(self.training(cell, engine)),
+            "source": self._source["measure"],
+            "reading": asdict(self.reading),
+            "cpu": self.cpu,
+            "versions": {package: installed(package) for package in PACKAGES["autograd"]},
+        }
+
+
+def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys:
+    """The keys of a study of these words."""
+    data = {
+        "sha256": words.sha256,
+        "vocabulary": "".join(words.vocabulary.characters),
+        "words": {name: len(part) for name, part in words.splits.items()},
+        "shuffle_seed": shuffle_seed,
+    }
+    return Keys(data, reading, device.partition(":")[0], cpu_level())
+
+
+def _matters(module: str, engine: Engine) -> bool:
+    """Whether a training by this engine depends on the module."""
+    return engine == "fused" or "engines/" not in module
+
+
+@cache
+def installed(package: str) -> str:
+    """Version of a package, which is not imported for it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def cpu_level() -> str:
+    """Architecture, maker and widest vectors of the CPU: what torch and BLAS choose their kernels by."""
+    fields: dict[str, str] = {}
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text("utf-8", "replace").split("\n\n")[0].splitlines():
+            name, _, value = line.partition(":")
+            fields[name.strip()] = value.strip()
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    widest = next((level for level in ("avx512f", "avx2", "avx", "sve", "asimd") if level in flags), "")
+    return " ".join(filter(None, (platform.machine(), fields.get("vendor_id", ""), widest)))
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What has changed between two sets of facts, in words: `training.steps 10000 → 200000`. Empty if nothing has."""
+    # as JSON: facts that were kept hold lists where new ones hold tuples
+    old, new = (_leaves(json.loads(json.dumps(facts))) for facts in (before, now))
+    changed = []
+    for place in (place for place in sorted({*old, *new}) if old.get(place) != new.get(place)):
+        if place.startswith("source."):
+            changed.append(f"source of study/{place.removeprefix('source.')}.py changed")
+        else:
+            changed.append(f"{place} {_shown(old.get(place))} → {_shown(new.get(place))}")
+    more = len(changed) - 3
+    return "; ".join(changed[:3]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _leaves(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Facts by dotted place; lists count as one value unless they hold mappings."""
+    found: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            value = {str(i): item for i, item in enumerate(value, 1)}
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:12] + "…"

@@ -1,0 +1,69 @@
+"""Time and memory of a command: what differs from run to run, and is not committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+EVERY = 1.0  # seconds between two samples of the memory
+
+
+@dataclass
+class Usage:
+    """Seconds by stage, and the largest memory of all processes together, as far as it was sampled."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak: int = 0  # bytes: proportional set sizes, so that a page shared by two processes counts once
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage, memory included."""
+        start, ended = time.monotonic(), threading.Event()
+        sampler = threading.Thread(target=self._sample, args=(ended,), daemon=True)
+        sampler.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            sampler.join()
+            self.seconds[name] = round(time.monotonic() - start, 1)
+
+    def _sample(self, ended: threading.Event) -> None:
+        while True:
+            self.peak = max(self.peak, memory(os.getpid()))
+            if ended.wait(EVERY):
+                return
+
+    def write(self, out: Path, **more: Any) -> None:
+        """run.json in `out`, and a line on standard error."""
+        log = {"seconds": self.seconds, "peak_bytes": self.peak, **more}
+        (out / "run.json").write_text(json.dumps(log, indent=1) + "\n", "utf-8")
+        took = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in self.seconds.items())
+        print(f"{took}; at most {self.peak / 1e6:,.0f} MB in all processes", file=sys.stderr)
+
+
+def memory(process: int) -> int:
+    """Bytes that a process and all its descendants hold now: proportional set sizes on Linux, resident ones elsewhere."""
+    import psutil
+
+    total = 0
+    try:
+        parent = psutil.Process(process)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.Error:
+        return 0
+    for member in family:
+        try:
+            full = member.memory_full_info() if sys.platform == "linux" else member.memory_info()
+            total += getattr(full, "pss", full.rss)
+        except psutil.Error:  # ended meanwhile
+            continue
+    return total

@@ -1,0 +1,105 @@
+"""What a worker process does: one shard at a time, on one compute thread. Nothing here outlives its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from study.cache import Store
+from study.rows import Reading, Rows
+from study.setup import Cell, Stack
+from study.words import Words
+
+if TYPE_CHECKING:
+    from study.data import Dataset
+
+WATCH = 1.0  # seconds between a worker's looks at its parent
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker needs besides a shard."""
+
+    words: Words
+    reading: Reading
+    device: str
+    store: Store | None = None
+
+    def packed(self) -> bytes:
+        """The job as it is sent with every shard: some 100 kB for 32,000 words."""
+        return zlib.compress(pickle.dumps(self), 6)
+
+
+_progress: Any = None  # shared memory: model-steps done and last loss of every slot
+
+
+def start(parent: int, progress: Any = None) -> None:
+    """In a fresh process of this machine: deaf to Ctrl-C (the parent decides), gone when the parent is."""
+    global _progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # the kernel ends it with its parent, even while a compiler holds the interpreter
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    _progress = progress
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH)
+    os._exit(1)
+
+
+def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
+    """Train and measure a shard: the rows of its cells. Progress goes to `slot` where memory is shared."""
+    job = _job(packed)
+    from study.shard import train_shard  # imports torch, for seconds: not before start() has set the watch
+
+    def report(done: int, loss: float) -> None:
+        if _progress is not None:
+            _progress[2 * slot], _progress[2 * slot + 1] = done, loss
+
+    rows = train_shard(shard, _data(packed, shard.setup.context), job.reading, job.device, report, job.store)
+    _trim()
+    return rows
+
+
+@functools.lru_cache(maxsize=1)
+def _job(packed: bytes) -> Job:
+    """The job, unpacked once; torch is set up as every worker has it."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    job: Job = pickle.loads(zlib.decompress(packed))
+    return job
+
+
+@functools.lru_cache(maxsize=4)
+def _data(packed: bytes, context: int) -> Dataset:
+    from study.data import dataset
+
+    return dataset(_job(packed).words, context)
+
+
+def _trim() -> None:
+    """Give freed memory back: glibc keeps it, and a worker of many shards would grow."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def call(function: str, arguments: tuple[Any, ...]) -> Any:
+    """What a function of study.apart returns."""
+    from study import apart
+
+    return getattr(apart, function)(*arguments)

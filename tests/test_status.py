@@ -1,0 +1,145 @@
+"""What `study plan` says of the cache: done, new, stale and why; and what another run finds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny import load, write
+
+from study import words
+from study.cache import Cache, Store
+from study.errors import SpecError
+from study.keys import keys
+from study.plan import plan
+from study.rows import Reading
+from study.run import How, run
+from study.spec import Spec, only
+from study.status import statuses
+from study.trajectory import Trajectory
+
+HERE = Path(__file__).parent
+
+
+def store(spec: Spec, folder: Path) -> Store:
+    found = words.load(spec.data, spec.folder)
+    reading = Reading(spec.measure, spec.batch_sizes)
+    return Store(Cache(folder / "cache"), keys(found, spec.data.shuffle_seed, reading, "cpu"))
+
+
+def said(spec: Spec, folder: Path) -> Counter[str]:
+    """How many cells there are in each state."""
+    return Counter(statuses(spec, plan(spec), store(spec, folder)).values())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study's tables and its cache."""
+    folder = tmp_path_factory.mktemp("done")
+    assert said(load(folder), folder) == {"new": 10}
+    run(load(folder), folder / "out", How(workers=2, cache=folder / "cache"))
+    return folder
+
+
+def test_what_was_run_is_done(done: Path) -> None:
+    assert said(load(done), done) == {"done": 10}
+    assert run(load(done), done / "again", How(workers=1, cache=done / "cache")).trained == 0
+
+
+def test_a_change_is_stale_with_its_reason(done: Path, tmp_path: Path) -> None:
+    file = write(done, {"training.batch_size": 9})
+    assert said(load(done, {"training.batch_size": 9}), done) == {"stale: training.batch_size 8 → 9": 10}
+    assert file.exists()
+
+
+def test_a_new_name_and_place_are_no_change(done: Path) -> None:
+    study = load(done, {"title": "another title", "conditions.baseline.title": "another name"})
+    assert said(study, done) == {"done": 10}
+    assert said(only(study, ["baseline"]), done) == {"done": 2}
+
+
+def test_a_changed_seed_is_a_new_cell_and_leaves_the_others(done: Path) -> None:
+    found = said(load(done, {"seeds": [0, 5]}), done)
+    assert found["done"] == 6
+    assert found["new"] == 4
+
+
+def test_changed_source_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from study import source
+
+    before = source._hash
+    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "metrics" else before(name))
+    assert said(load(done), done) == {"trained; to be measured again: source of study/metrics.py changed": 10}
+    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "train" else before(name))
+    assert said(load(done), done) == {"stale: source of study/train.py changed": 10}
+    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "engines/tiles" else before(name))
+    assert said(load(done), done) == {"done": 2, "stale: source of study/engines/tiles.py changed": 8}
+
+
+def test_a_new_measurement_trains_nothing(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from study import source
+
+    before = source._hash
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "_hash", lambda name: "changed" if name == "metrics" else before(name))
+        one = store(load(done), done)
+        cell, engine = next(iter(plan(load(done)).engines.items()))
+        assert not one.measured(cell, engine)
+        kept = one.trajectory(cell, engine)
+        assert kept is not None
+        assert kept.step == cell.training.steps
+
+
+def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
+    spec = load(done, {"training.batch_size": 7})
+    one, work = store(spec, done), plan(spec)
+    cell, engine = next(iter(work.engines.items()))
+    whole = store(load(done), done)
+    finished = whole.trajectory(*next(iter(plan(load(done)).engines.items())))
+    assert finished is not None
+    one.keep(cell, engine, Trajectory(finished.states[:4], finished.losses[: finished.states[3].step]))
+    assert said(spec, done)[f"stopped at step {finished.states[3].step}; goes on from there"] == 1
+
+
+def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
+    run(load(tmp_path), tmp_path / "out", How(workers=1, cache=tmp_path / "cache"))
+    for kind in ("rows", "trajectories"):
+        for path in (tmp_path / "cache" / kind).rglob("*.bin"):
+            path.unlink()
+    assert said(load(tmp_path), tmp_path) == {"new: its entry is gone from the cache": 10}
+
+
+def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
+    from study.run import _locked
+
+    with _locked(done / "out"), pytest.raises(SpecError, match="another run is writing here"):
+        run(load(done), done / "out", How(workers=1, cache=done / "cache"))
+    run(load(done), done / "out", How(workers=1, cache=done / "cache"))  # the lock is gone with its holder
+
+
+def test_two_studies_at_once_share_a_cache(tmp_path: Path) -> None:
+    write(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from study.resolve import read; from study.run import How, run\n"
+        "if __name__ == '__main__': run(read(Path('tiny.yaml')), Path(sys.argv[1]), How(1, cache=Path('cache')))"
+    )
+    (tmp_path / "both.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "both.py", out], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        for out in ("a", "b")
+    ]
+    for process in both:
+        _, errors = process.communicate(timeout=170)
+        assert process.returncode == 0, errors
+    for table in ("losses", "metrics", "curves", "cells"):
+        a, b = ((tmp_path / out / "data" / f"{table}.parquet").read_bytes() for out in ("a", "b"))
+        assert a == b
+        assert len(pd.read_parquet(tmp_path / "a" / "data" / f"{table}.parquet"))
