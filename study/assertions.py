@@ -1,4 +1,4 @@
-"""The vocabulary of claims: which conditions, which measurement, which value. Checked when a study file is read."""
+"""The vocabulary of claims: which conditions, measurement, step, value, section. Checked when a study file is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.errors import SpecError, suggest
-from study.labels import LABELS
+from study.labels import LABELS, ORDER
 from study.schema import SPLITS, show
 from study.setup import PROBES
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMPARISONS = ("near", "above", "below", "less_than", "equivalent_to")
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
+PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
+OF_TRAINING = ("batch_gap", "steps_share", "twin_distance", "twin_gap")  # quantities.py; a twin's also at a step
 FORMULA = re.compile(
     r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
     r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
@@ -73,19 +75,34 @@ def _number(value: Any) -> bool:
 
 
 def check_measure(measure: str) -> tuple[str, str]:
-    """(name, split or parameter) of `loss.train`, `saturation_99`, `grad_norm.W1`; SpecError for anything else."""
+    """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
     name, dot, rest = measure.partition(".")
     if name not in LABELS:
         raise SpecError(f"unknown measurement {show(name)}{suggest(name, LABELS)}")
     if name == "loss" and rest not in SPLITS:
         raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {show(measure)}")
-    if name in PER_PARAMETER and not re.fullmatch(r"C|(W|b|bngain|bnbias)[1-9][0-9]*", rest):
+    several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
+    if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
         raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {show(measure)}")
     if name == "probe" and not re.fullmatch(r"[1-9][0-9]{0,8}", rest):
         raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100; got {show(measure)}")
     if name not in (*PER_PARAMETER, "loss", "probe") and dot:
         raise SpecError(f"measurement '{name}' stands alone, got {show(measure)}")
     return name, rest
+
+
+def check_at(measure: str, at: str | int) -> None:
+    """SpecError for a measurement of whole trainings that is asked for at another time."""
+    if measure not in OF_TRAINING or at == "end" or (isinstance(at, int) and measure.startswith("twin_")):
+        return
+    step = " or at: a step" if measure.startswith("twin_") else ""
+    raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {show(at)}")
+
+
+def check_section(name: str) -> None:
+    """SpecError for a section that the report does not have."""
+    if name and name not in ORDER:
+        raise SpecError(f"no section {show(name)}{suggest(name, ORDER)}")
 
 
 def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:

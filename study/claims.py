@@ -13,7 +13,7 @@ import pandas as pd
 from study import manifest, tables
 from study.assertions import check_measure, select, value
 from study.errors import SpecError
-from study.estimate import can_reach, estimate, holm, paired, tost
+from study.estimate import can_reach, estimate, holm, iqm, paired, tost
 from study.labels import LABELS
 from study.quantities import QUANTITIES
 from study.results import Results
@@ -35,6 +35,9 @@ class Entry:
     wanted: str  # what would make it hold
     n: int
     p: float = math.nan  # of a difference: two-sided, adjusted over the family where it is known
+    effect: float = math.nan  # mean over seeds
+    middle: float = math.nan  # interquartile mean over seeds, in the unit of `measured`
+    method: str = ""  # of the interval, and of the test where there is one
     reason: str = ""  # why it cannot be told
 
 
@@ -65,7 +68,9 @@ def _judge(claim: Claim, results: Results) -> list[Entry]:
 def _measured(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
     """What the claim measures of a condition, by seed; None where this profile did not measure it."""
     if claim.measure in QUANTITIES:
-        return QUANTITIES[claim.measure](results, condition)
+        return QUANTITIES[claim.measure](
+            results, condition, condition.training.steps if claim.at == "end" else int(claim.at)
+        )
     return results.measured(condition, claim.measure, claim.at, claim.layer)
 
 
@@ -82,22 +87,20 @@ def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], r
     against = measured(other) if other is not None else None
     if values is None or (other is not None and against is None):
         where = title if values is None else results.titles.get(str(other), other)
-        return Entry(
-            claim,
-            title,
-            "cannot be told",
-            "–",
-            wanted(claim, results),
-            0,
-            reason=f"{where}: not measured in this profile",
-        )
+        return _untold(claim, title, f"{where}: not measured in this profile", results)
     if against is None:
         return _absolute(claim, title, values, results)
     both = values.index.intersection(against.index)
+    if not len(both):
+        return _untold(claim, title, "no seed was measured on both sides", results)
     a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
     if claim.minus is not None:
         return _absolute(claim, title, a - b, results)
     return _compared(claim, title, a, b, results)
+
+
+def _untold(claim: Claim, title: str, reason: str, results: Results) -> Entry:
+    return Entry(claim, title, "cannot be told", "–", wanted(claim, results), 0, reason=reason)
 
 
 def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> Entry:
@@ -109,30 +112,32 @@ def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> 
         good = values > _value(claim.above, results)
     else:
         good = values < _value(claim.below, results)
+    good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
+    label = LABELS[check_measure(claim.measure)[0]]
+    scale, unit = (100.0, " (in %)") if label.unit == "%" else (1.0, "")
+    x = scale * values.to_numpy(float)
+    e = estimate(x, method="t" if claim.minus else label.interval)
+    same = f"{x.min():.{label.digits}f}" == f"{x.max():.{label.digits}f}"
+    seeds = "" if e.diverged or same else f", seeds {x.min():.{label.digits}f} to {x.max():.{label.digits}f}"
     return Entry(
         claim=claim,
         condition=title,
-        verdict="holds" if bool(good.all()) else "fails",  # NaN, a diverged seed, is not good
-        measured=_text(claim, values),
+        verdict="holds" if bool(good.all()) else "fails",
+        measured=f"{e.text(label.digits, label.lost)}{seeds}{unit}",
         wanted=wanted(claim, results),
-        n=len(values),
+        n=e.n,
+        effect=e.mean,
+        middle=iqm(x),
+        method=e.method,
     )
-
-
-def _text(claim: Claim, values: pd.Series) -> str:
-    label = LABELS[check_measure(claim.measure)[0]]
-    e = estimate(values.to_numpy(float))
-    percent = label.unit == "%"
-    if percent:
-        e = replace(e, mean=100 * e.mean, low=100 * e.low, high=100 * e.high, median=100 * e.median)
-    return f"{e.text(label.digits)}{' (in %)' if percent else ''}"
 
 
 def _compared(claim: Claim, title: str, a: pd.Series, b: pd.Series, results: Results) -> Entry:
     """less_than, equivalent_to: differences paired by seed."""
     if claim.less_than is not None:
         d = paired(a, b)
-        return Entry(claim, title, "cannot be told", d.text(), wanted(claim, results), d.n, p=d.p)
+        words = wanted(claim, results)
+        return Entry(claim, title, "cannot be told", d.text(), words, d.n, d.p, d.mean, _middle(a, b), d.method)
     assert claim.margin is not None
     e = tost((a - b).to_numpy(float), claim.margin, ALPHA)
     outside = e.low > claim.margin or e.high < -claim.margin
@@ -145,20 +150,26 @@ def _compared(claim: Claim, title: str, a: pd.Series, b: pd.Series, results: Res
         else e.method
     )
     text = f"{e.mean:+.4f} [{e.low:+.4f}, {e.high:+.4f}] (90 %), n = {e.n}"
-    return Entry(claim, title, verdict, text, wanted(claim, results), e.n, p=e.p, reason=reason)
+    return Entry(claim, title, verdict, text, wanted(claim, results), e.n, e.p, e.mean, _middle(a, b), e.method, reason)
+
+
+def _middle(a: pd.Series, b: pd.Series) -> float:
+    """Interquartile mean of a - b; inf - inf, both diverged, is a diverged pair as any other."""
+    return iqm((a - b).to_numpy(float))
 
 
 def _difference(entry: Entry, p: float, family: int) -> Entry:
     """The verdict of a difference, its p adjusted over the family."""
-    below = entry.measured.startswith("-")
+    if not entry.n:
+        return entry  # not measured
     if not can_reach(entry.n, family, ALPHA):
-        reason = f"{entry.n} seeds cannot be significant in a family of {family}"
-        return replace(entry, p=p, reason=reason)
+        return replace(entry, p=p, reason=f"{entry.n} seeds cannot be significant in a family of {family}")
     if math.isnan(p):
-        return replace(entry, p=p, reason="diverged pairs")
+        return replace(entry, reason="diverged pairs")
+    adjusted = replace(entry, p=p, measured=f"{entry.measured}; p after Holm over {family}: {p:.3g}")
     if p > ALPHA:
-        return replace(entry, p=p, reason=f"p = {p:.3g} after Holm over {family}")
-    return replace(entry, p=p, verdict="holds" if below else "fails")
+        return replace(adjusted, reason=f"not significant at {ALPHA:g}")
+    return replace(adjusted, verdict="holds" if entry.effect < 0 else "fails", reason="")
 
 
 def _value(given: float | str | None, results: Results) -> float:
@@ -225,9 +236,9 @@ def _line(entry: Entry) -> str:
     )
     because = f" ({entry.reason})" if entry.reason else ""
     kind = "gate" if entry.claim.gate else "claim"
-    return (
-        f"{verdict:<15} {kind:<6} {entry.claim.id}: {entry.condition}: {entry.measured}; wanted {entry.wanted}{because}"
-    )
+    method = f" ({entry.method})" if entry.method else ""
+    judged = f"{entry.claim.id}: {entry.condition}: {entry.measured}{method}"
+    return f"{verdict:<15} {kind:<6} {judged}; wanted {entry.wanted}{because}"
 
 
 def summary(entries: Sequence[Entry]) -> dict[str, int]:

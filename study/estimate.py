@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -34,10 +33,10 @@ class Estimate:
     median: float
     method: str
 
-    def text(self, digits: int = 4) -> str:
+    def text(self, digits: int = 4, lost: str = "diverged") -> str:
         """`2.1034 [2.1021, 2.1047], n = 10`, or `3 of 10 diverged, median 2.1102`."""
         if self.diverged:
-            return f"{self.diverged} of {self.n} diverged, median {self.median:.{digits}f}"
+            return f"{self.diverged} of {self.n} {lost}, median {self.median:.{digits}f}"
         interval = "" if math.isnan(self.low) else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
         return f"{self.mean:.{digits}f}{interval}, n = {self.n}"
 
@@ -85,8 +84,9 @@ def estimate(values: ArrayLike, level: float = 0.95, method: Method = "t") -> Es
     """Mean over seeds with its `level` interval, and the median. NaN and inf are diverged seeds.
 
     "t": mean ± t · s / √n (Student 1908). "bca": bias-corrected and accelerated bootstrap of the mean (Efron 1987) with
-    a fixed generator. Equal values have a zero-width interval, one value an unknown one (NaN). Where BCa is undefined
-    the interval is t, and `method` says so. The seed is the unit: one value per seed, never per example or step.
+    a fixed generator. Equal values have a zero-width interval, one value an unknown one (NaN), and so have those too few
+    for BCa: when one resample in 2 / (1 - level) is all the smallest value, its quantiles are the extreme seeds. Where
+    BCa is undefined otherwise the interval is t, and `method` says so. The seed is the unit: one value per seed, never per example or step.
     """
     x, diverged = _seeds(values)
     n, median = x.size, float(np.median(x))
@@ -98,6 +98,8 @@ def estimate(values: ArrayLike, level: float = 0.95, method: Method = "t") -> Es
         return Estimate(n, 0, float(x[0]), float(x[0]), float(x[0]), median, "exact: all seeds equal")
     mean, text = float(x.mean()), f"t, {100 * level:g} %"
     if method == "bca":
+        if float(n) ** -n > (1 - level) / 2:
+            return Estimate(n, 0, mean, NAN, NAN, median, f"none: {n} seeds are too few for BCa")
         low, high = _bca(x, level)
         if math.isfinite(low) and math.isfinite(high):
             return Estimate(n, 0, mean, low, high, median, f"BCa bootstrap, B = {RESAMPLES:,}, {100 * level:g} %")
@@ -190,21 +192,6 @@ def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivale
     else:  # the nearer bound has the larger p
         p = float(stats.t.sf((margin - abs(e.mean)) / d.std(ddof=1) * math.sqrt(e.n), e.n - 1))
     return Equivalence(e.n, 0, margin, alpha, e.mean, e.low, e.high, p, p < alpha, f"TOST; interval: {e.method}")
-
-
-def summarise(
-    frame: pd.DataFrame, by: str | Sequence[str], value: str, level: float = 0.95, method: Method = "t"
-) -> pd.DataFrame:
-    """One row per group, as first seen: the columns `by` and the fields of the Estimate of its rows, one per seed.
-
-    An empty key is a key. An empty value is a diverged seed: rows to which `value` does not apply are not for here.
-    """
-    keys = [by] if isinstance(by, str) else list(by)
-    rows = [
-        {**dict(zip(keys, key, strict=True)), **asdict(estimate(group[value], level, method))}
-        for key, group in frame.groupby(keys, sort=False, dropna=False, observed=True)
-    ]
-    return pd.DataFrame(rows, columns=[*keys, *Estimate.__dataclass_fields__])
 
 
 def _seeds(values: ArrayLike) -> tuple[Floats, int]:

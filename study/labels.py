@@ -1,4 +1,4 @@
-"""How the report calls each measurement: label, unit, format and better-direction, once. No torch."""
+"""How the report calls each measurement, once: label, unit, format, better-direction; and its sections, in order. No torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Label:
     unit: str = ""
     digits: int = 3
     better: Literal["lower", "higher", "neither"] = "neither"
+    interval: Literal["t", "bca"] = "t"  # bca: never negative and skewed, so a t interval would reach below zero
+    lost: str = "diverged"  # what a seed without a value has done
 
 
 LABELS: dict[str, Label] = {
@@ -35,9 +37,15 @@ LABELS: dict[str, Label] = {
     "update_ratio": Label("log10 of update : data", "", 2),
     "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", 4, "lower"),
     "gap_std": Label("largest gap of a unit's std from the calibrated one", "", 4, "lower"),
-    "batch_gap": Label("dev loss in batches of two above that of one batch", "nats", 3, "lower"),
-    "twin_distance": Label("relative distance of the twin at the end", "", 8, "lower"),
-    "twin_gap": Label("gap of the twin's dev loss", "nats", 8, "lower"),
-    "steps_share": Label("steps needed, as a share of the first condition's", "", 3, "lower"),
+    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", 3, "lower"),
+    "twin_distance": Label("relative distance of the twin's parameters", "", 8, "lower", "bca"),
+    "twin_gap": Label("gap of the twin's dev loss", "nats", 8, "lower", "bca"),
+    "steps_share": Label("steps needed, as a share of the first condition's", "", 3, "lower", "bca", "never there"),
     "probe": Label("std after x @ w", "", 3),
 }
+
+# the sections of the report
+ORDER = (
+    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "variants",
+    "learning-rate", "twins", "published", "threats", "method", "provenance",
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""What claims may measure besides losses and metrics: a quantity turns results and a condition into values by seed."""
+"""What claims may measure of whole trainings: a quantity turns results, a condition and a step into values by seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from study.results import Results
 from study.spec import Condition
 from study.waste import Curve, curve, levels
 
-Quantity = Callable[[Results, Condition], "pd.Series | None"]
+Quantity = Callable[[Results, Condition, int], "pd.Series | None"]  # the step is the last, but for twins
 
 QUANTITIES: dict[str, Quantity] = {}
 
@@ -24,10 +24,10 @@ def quantity(measure: Quantity) -> Quantity:
 
 
 @quantity
-def batch_gap(results: Results, condition: Condition) -> pd.Series | None:
+def batch_gap(results: Results, condition: Condition, step: int) -> pd.Series | None:
     """Dev loss with the smallest batches' own statistics minus that of the same examples as one batch, by seed."""
     t = results.tables["losses"]
-    rows = t[(t["condition"] == condition.name) & t["batch_size"].notna()]
+    rows = t[(t["condition"] == condition.name) & (t["step"] == step) & t["batch_size"].notna()]
     if not len(rows):
         return None
     wide = rows.astype({"loss": float, "seed": int, "batch_size": int}).pivot_table(
@@ -36,24 +36,24 @@ def batch_gap(results: Results, condition: Condition) -> pd.Series | None:
     return wide[wide.columns.min()] - wide[wide.columns.max()]
 
 
-def _twin(results: Results, condition: Condition, column: str) -> pd.Series | None:
-    """A column of the table of twins at the end of the condition's training, by seed."""
+def _twin(results: Results, condition: Condition, step: int, column: str) -> pd.Series | None:
+    """A column of the table of twins at a step, by seed."""
     t = results.tables["twins"]
-    rows = t[(t["condition"] == condition.name) & (t["step"] == condition.training.steps)]
+    rows = t[(t["condition"] == condition.name) & (t["step"] == step)]
     found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
     return found if len(found) else None
 
 
 @quantity
-def twin_distance(results: Results, condition: Condition) -> pd.Series | None:
-    """Relative distance of the twin's final parameters, by seed."""
-    return _twin(results, condition, "distance")
+def twin_distance(results: Results, condition: Condition, step: int) -> pd.Series | None:
+    """Relative distance of the twin's parameters after `step` steps, by seed."""
+    return _twin(results, condition, step, "distance")
 
 
 @quantity
-def twin_gap(results: Results, condition: Condition) -> pd.Series | None:
-    """How far the twin's final dev loss is from the original's, in size, by seed."""
-    found = _twin(results, condition, "loss_gap")
+def twin_gap(results: Results, condition: Condition, step: int) -> pd.Series | None:
+    """How far the twin's dev loss after `step` steps is from the original's, in size, by seed."""
+    found = _twin(results, condition, step, "loss_gap")
     return None if found is None else found.abs()
 
 
@@ -65,25 +65,24 @@ def trained(results: Results, condition: Condition) -> dict[int, Curve]:
 
 
 def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
-    """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there)."""
+    """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there).
+
+    A seed with which the condition diverges is never there (inf); without a reference there is no level.
+    """
     reference, curves = trained(results, results.conditions[0]), trained(results, condition)
+    lost = results.diverged(condition)
     found = {}
-    for seed in (s for s in reference if s in curves):
+    for seed in (s for s in reference if s in curves or s in lost):
         level = float(reference[seed].smoothed(np.array([float(mark)]))[0])
-        found[seed] = level, curves[seed].reaches(level)
+        found[seed] = level, curves[seed].reaches(level) if seed in curves else math.inf
     return found
 
 
 @quantity
-def steps_share(results: Results, condition: Condition) -> pd.Series | None:
+def steps_share(results: Results, condition: Condition, step: int) -> pd.Series | None:
     """Steps needed to where the first condition is after a 20th of its training, as a share of those, by seed."""
     marks = levels(results.conditions[0].training.steps)
     if len(marks) < 2:
         return None
-    mark = marks[1]
-    found = {seed: steps / mark for seed, (_, steps) in needed(results, condition, mark).items()}
-    return (
-        pd.Series({seed: share if math.isfinite(share) else math.nan for seed, share in found.items()})
-        if found
-        else None
-    )
+    found = {seed: steps / marks[1] for seed, (_, steps) in needed(results, condition, marks[1]).items()}
+    return pd.Series(found) if found else None

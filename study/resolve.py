@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from study import schema
-from study.assertions import COMPARISONS, check_measure, probed, select, value
+from study.assertions import COMPARISONS, check_at, check_measure, check_section, probed, select, value
 from study.changes import changes, describe
 from study.document import Document, load
 from study.errors import SpecError, suggest
@@ -416,6 +416,10 @@ class _Resolver:
         key = "measure"
         try:
             check_measure(claim.measure)
+            key = "at"
+            check_at(claim.measure, claim.at)
+            key = "section"
+            check_section(claim.section)
             for key in ("near", "above", "below"):
                 value(getattr(claim, key), vocabulary=2)
             for key in ("minus", "less_than", "equivalent_to", "of"):

@@ -172,8 +172,11 @@ class Results:
         name, rest = check_measure(measure)
         if name == "loss":
             found = self.loss(condition, rest, step)
-        elif rest:
-            found = self.metric(condition, name, step, parameter=rest)
+        elif rest:  # of several parameters: the norm over all of them
+            parts = [self.metric(condition, name, step, parameter=parameter) for parameter in rest.split("+")]
+            if not all(len(part) for part in parts):
+                return None
+            found = parts[0] if len(parts) == 1 else sum(part**2 for part in parts) ** 0.5  # type: ignore[assignment]
         else:
             found = self.metric(
                 condition,

@@ -158,21 +158,22 @@ def growth(init: Init, fan_in: int, activation: Activation = "linear") -> float:
     return math.sqrt(weights @ squared - (weights @ mean) ** 2)
 
 
-def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None) -> pd.DataFrame:
+def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None, examples: float = math.inf) -> pd.DataFrame:
     """One row per level and metric at initialisation: layer (1 is that of W1), metric, predicted, error, method.
 
     Shares and stds are over examples and units, the loss is in nats. preact_std is before BatchNorm, normed_std after
     it; logits are the output level before any activation. `patterns` are the `repeats` of the contexts (default: no
-    character occurs twice). `error` is numerical and leaves out what `method` assumes: level one is exact given the
+    character occurs twice); over so many `examples` BatchNorm divides by the unbiased std, which leaves a variance of
+    1 - 1 / examples. `error` is numerical and leaves out what `method` assumes: level one is exact given the
     patterns; "mean field" neglects that |h|² fluctuates by 1/√width; "unit Gaussian" that finitely many embeddings
-    make the values of one unit only roughly Gaussian, and from level two on their tails thinner by a term of order
-    1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
+    make the values of one unit only roughly Gaussian: with the few characters of an alphabet its tails are heavier, and
+    from level two on thinner by a term of order 1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
     """
     patterns = patterns or {(1,) * setup.context: 1.0}
     assert all(sum(pattern) == setup.context for pattern in patterns), f"{setup.context} characters, got {patterns}"
     assert math.isclose(sum(patterns.values()), 1), f"shares of patterns add up to 1, got {patterns}"
-    fine = _propagate(setup, vocabulary, patterns, NODES)
-    rough = _propagate(setup, vocabulary, patterns, NODES * 2 // 3)
+    fine = _propagate(setup, vocabulary, patterns, examples, NODES)
+    rough = _propagate(setup, vocabulary, patterns, examples, NODES * 2 // 3)
     rows = [
         (layer, metric, value, error + abs(value - other[2]), method)
         for (layer, metric, value, error, method), other in zip(fine, rough, strict=True)
@@ -180,7 +181,7 @@ def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None) -> p
     return pd.DataFrame(rows, columns=["layer", "metric", "predicted", "error", "method"])
 
 
-def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, nodes: int) -> list[Row]:
+def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, examples: float, nodes: int) -> list[Row]:
     """Every prediction with `nodes` per χ², and of its error the part known in closed form."""
     rows: list[Row] = []
     norm, weights = embedding_norm(setup.embedding_size, patterns, nodes)
@@ -197,9 +198,9 @@ def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, nodes: int) -> 
         if not output:
             rows.append((number, "preact_std", math.sqrt(weights @ q), 0.0, "closed form" if number == 1 else basis))
         if layer.norm == "batch":
-            q, weights, basis = np.array([1.0 if scale > 0 else math.nan]), np.ones(1), "unit Gaussian"
+            q, weights, basis = np.array([1 - 1 / examples if scale > 0 else math.nan]), np.ones(1), "unit Gaussian"
             if not output:
-                rows.append((number, "normed_std", float(q[0]), 0.0, "by construction"))
+                rows.append((number, "normed_std", math.sqrt(q[0]), 0.0, "by construction"))
         if output:
             rows.append((number, "logit_std", math.sqrt(weights @ q), 0.0, basis))
             value, error, method = initial_loss(q, weights, vocabulary, nodes)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import load
 
-from study.assertions import PER_PARAMETER, check_measure, probed, select, value
+from study.assertions import OF_TRAINING, PER_PARAMETER, check_at, check_measure, check_section, probed, select, value
 from study.errors import SpecError, suggest
 from study.labels import LABELS
 from study.spec import Condition
@@ -87,6 +87,7 @@ def test_what_selects_nothing_that_could_be_is_refused(
         ("loss.test", ("loss", "test")),
         ("saturation_99", ("saturation_99", "")),
         ("grad_norm.W1", ("grad_norm", "W1")),
+        ("grad_norm.C+W1+bnbias2", ("grad_norm", "C+W1+bnbias2")),
         ("update_ratio.bngain12", ("update_ratio", "bngain12")),
         ("grad_std.C", ("grad_std", "C")),
     ],
@@ -108,6 +109,9 @@ def test_a_measurement_has_a_name_and_where_it_needs_one_a_split_or_a_parameter(
         "grad_norm",
         "grad_norm.W",
         "grad_norm.W0",
+        "grad_norm.W1+",
+        "grad_norm.W1+W",
+        "update_ratio.W1+b1",
         "dead.1",
         "dead.",
         "probe",
@@ -124,6 +128,27 @@ def test_every_measurement_that_has_a_label_can_be_claimed() -> None:
     rests = {"loss": ".train", "probe": ".100", **dict.fromkeys(PER_PARAMETER, ".W1")}
     for name in LABELS:
         assert check_measure(name + rests.get(name, ""))[0] == name
+
+
+@pytest.mark.parametrize("measure", OF_TRAINING)
+def test_a_measurement_of_a_whole_training_is_asked_for_at_its_end(measure: str) -> None:
+    check_at(measure, "end")
+    for at in ("init", "common", "best", *([] if measure.startswith("twin_") else [1000])):
+        with pytest.raises(SpecError, match=f"'{measure}' is of a whole training; write at: end.*, got '?{at}"):
+            check_at(measure, at)
+
+
+def test_twins_may_be_asked_about_at_a_step_and_all_else_at_any_time() -> None:
+    check_at("twin_distance", 1000)
+    for at in ("init", "common", "end", "best", 20):
+        check_at("loss.dev", at)
+
+
+def test_a_section_that_the_page_does_not_have_is_refused() -> None:
+    check_section("")
+    check_section("initial-loss")
+    with pytest.raises(SpecError, match="no section 'inital-loss'; did you mean 'initial-loss'"):
+        check_section("inital-loss")
 
 
 @given(st.floats(0, 99).map(lambda x: round(x, 3)), st.integers(2, 5000))

@@ -23,7 +23,6 @@ from study.estimate import (
     paired,
     sign_flip,
     smallest_p,
-    summarise,
     tost,
 )
 
@@ -65,6 +64,16 @@ def test_bca_interval_is_reproducible_near_t_for_normal_seeds_and_leans_with_ske
     assert (e.low, e.high) == pytest.approx((t.low, t.high), abs=0.1 * (t.high - t.low))
     skewed = estimate(np.exp(x), method="bca")
     assert skewed.high - skewed.mean > skewed.mean - skewed.low
+
+
+def test_a_bootstrap_of_three_seeds_has_no_interval_and_says_so() -> None:
+    """One resample in 27 is three times the smallest seed: its 2.5 % quantile is that seed, whatever the others are."""
+    e = estimate([0.001, 0.4, 0.3], method="bca")
+    assert math.isnan(e.low) and math.isnan(e.high)
+    assert e.method == "none: 3 seeds are too few for BCa"
+    assert e.text(1) == "0.2, n = 3"
+    assert estimate([0.001, 0.4, 0.3, 0.2], method="bca").low > 0.001
+    assert estimate([0.001, 0.4, 0.3], level=0.9, method="bca").low > 0.001  # one in 27 is less than a 20th
 
 
 @pytest.mark.parametrize("method", ["t", "bca"])
@@ -261,24 +270,3 @@ def test_equivalence_cannot_be_told_from_one_seed_or_a_diverged_one(differences:
 def test_a_margin_is_positive() -> None:
     with pytest.raises(AssertionError, match="margin is positive"):
         tost([0.0, 0.1], 0.0)
-
-
-# --- tables --------------------------------------------------
-
-
-def test_summary_has_a_row_per_group_in_order_of_appearance() -> None:
-    frame = pd.DataFrame(
-        {
-            "condition": ["b", "a", "b", "a", "c"],
-            "layer": pd.array([1, 1, 1, 1, None], dtype="Int64"),
-            "loss": [2.0, 1.0, 4.0, math.nan, 7.0],
-        }
-    )
-    table = summarise(frame, ["condition", "layer"], "loss")
-    assert list(table["condition"]) == ["b", "a", "c"]
-    assert list(table.columns[2:]) == ["n", "diverged", "mean", "low", "high", "median", "method"]
-    assert list(table["n"]) == [2, 2, 1] and list(table["diverged"]) == [0, 1, 0]
-    expected = estimate([2.0, 4.0])
-    assert (table["low"][0], table["mean"][0], table["high"][0]) == (expected.low, expected.mean, expected.high)
-    assert summarise(frame, "condition", "loss")["mean"].tolist() == pytest.approx([3.0, math.nan, 7.0], nan_ok=True)
-    assert list(summarise(frame[:0], "condition", "loss").columns[:2]) == ["condition", "n"]

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
-from scipy.stats import chi2, kstest, norm
+from scipy.stats import chi2, kstest, norm, ttest_1samp
+from scipy.stats import t as student
 
 from study import theory
+from study.claims import load
+from study.data import Dataset
+from study.page import Cell
+from study.results import Results
+from study.sections.theory import compare
+from study.sections.theory import equal as equals
+from study.sections.theory import theory as beside
 from study.setup import Activation, Init, Layer, Norm, Setup
+from study.spec import Spec
 from study.theory import embedding_norm, growth, initial_loss, log_sum_exp, moments, predict, repeats, saturation
 
 V = 27
+HOME = Path(__file__).parent.parent
+NOBODY: Any = None  # a condition that nothing is asked of
 
 
 def setup(
@@ -290,6 +305,163 @@ def test_another_scale_does_not_agree_with_drawn_networks(told: Setup) -> None:
         assert_agree(s, distinct(20), seeds=300, bias=1e-3, told=told)
 
 
+def real(names: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct contexts (U, 3) of the training split and their shares (U,)."""
+    unique, counts = np.unique(np.asarray(names.splits["train"].X), axis=0, return_counts=True)
+    return unique, counts / counts.sum()
+
+
+def over_the_names(s: Setup, names: Dataset, seeds: int) -> dict[str, np.ndarray]:
+    """What metrics.py measures, of literally drawn networks over every training example: one value per seed."""
+    contexts, share = real(names)
+    X, Y = (np.asarray(a) for a in (names.splits["train"].X, names.splits["train"].Y))
+    place = {tuple(c): i for i, c in enumerate(contexts.tolist())}
+    joint = np.zeros((len(contexts), V))  # of context and next character
+    np.add.at(joint, ([place[tuple(x)] for x in X.tolist()], Y), 1 / len(X))
+    hidden, output = s.layers
+    values: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(V, 10)).astype("f4")[contexts].reshape(-1, 30)
+        x = x @ rng.normal(0, hidden.weight.scale(30), (30, 200)).astype("f4")
+        x += rng.normal(0, hidden.bias.scale(30) if hidden.bias else 0, 200).astype("f4")
+        found = {"preact_std": share @ (x**2).mean(1)}
+        if hidden.norm == "batch":
+            x -= share @ x
+            x /= np.sqrt(share @ x**2)
+        h = np.tanh(x).astype("f4")
+        z = h @ rng.normal(0, output.weight.scale(200), (200, V)).astype("f4")
+        z = (z + rng.normal(0, output.bias.scale(200) if output.bias else 0, V)).astype(float)
+        found |= {f"saturation_{t}": share @ (np.abs(h) > t / 100).mean(1) for t in (97, 99)}
+        found |= {"gradient_pass": 1 - share @ (h**2).mean(1), "logit_std": share @ (z**2).mean(1)}
+        found["initial_loss"] = share @ np.logaddexp.reduce(z, axis=1) - (joint * z).sum()
+        for metric, value in found.items():
+            values.setdefault(metric, []).append(float(value))
+    return {metric: np.array(v) for metric, v in values.items()}
+
+
+@pytest.mark.parametrize("name", ["baseline", "scaled-w1", "batchnorm"])
+def test_networks_over_all_names_agree_except_in_the_tails_of_batch_norm(
+    name: str, names: Dataset, study: Spec
+) -> None:
+    """27 characters in one table of embeddings per seed, as trained: 50 seeds, every prediction within three errors."""
+    s = study.condition(name).setup
+    told = predict(s, V, repeats(np.asarray(names.splits["train"].X))).set_index("metric")["predicted"]
+    for metric, x in over_the_names(s, names, seeds=50).items():
+        expected = told[metric] ** 2 if metric.endswith("_std") else told[metric]
+        if (name, metric) != ("batchnorm", "saturation_99"):
+            assert abs(x.mean() - expected) < 3 * x.std(ddof=1) / math.sqrt(50), metric
+
+
+def test_the_tails_of_batch_norm_are_heavier_because_there_are_27_characters(names: Dataset, study: Spec) -> None:
+    """Over all names a unit is no Gaussian, as the study measured; with an embedding for every example it is one.
+
+    Monte Carlo over units, since in expectation all units of a layer do what one does.
+    """
+    contexts, share = real(names)
+    rng = np.random.default_rng(0)
+
+    def beyond(characters: np.ndarray, weights: np.ndarray, alphabet: int, units: int) -> np.ndarray:
+        """Share of examples with |h| > 0.99, unit by unit."""
+        C, W = rng.normal(size=(units, alphabet, 10)), rng.normal(size=(units, 3, 10))
+        seen = np.einsum("uce,ute->utc", C, W)  # what each character adds in each place
+        x = sum(seen[:, place, characters[:, place]] for place in range(3))
+        x -= (x @ weights)[:, None]
+        x /= np.sqrt(x**2 @ weights)[:, None]
+        return (np.abs(np.tanh(x)) > 0.99) @ weights
+
+    gaussian = predict(study.condition("batchnorm").setup, V).set_index("metric")["predicted"]["saturation_99"]
+    few = np.concatenate([beyond(contexts, share, V, 500) for _ in range(8)])
+    error = few.std(ddof=1) / math.sqrt(len(few))
+    assert few.mean() > gaussian + 5 * error
+    own = beyond(distinct(2000), np.full(2000, 1 / 2000), 6000, 100)
+    assert abs(own.mean() - gaussian) < 3 * own.std(ddof=1) / 10
+    metrics = pd.read_parquet(HOME / "reports" / "data" / "metrics.parquet")
+    found = metrics[
+        (metrics["metric"] == "saturation_99") & (metrics["condition"] == "batchnorm") & (metrics["step"] == 0)
+    ]
+    measured = found["value"].to_numpy(float)
+    assert abs(measured.mean() - few.mean()) < 3 * measured.std(ddof=1) / math.sqrt(len(measured))
+
+
+# --- beside the measurement ------------------------------------
+
+
+def test_a_difference_is_in_standard_errors_over_seeds_and_of_squares_where_theory_averages_squares() -> None:
+    x = pd.Series([1.0, 2.0, 4.0])
+    plain = compare(NOBODY, "saturation_99", 1, 2.0, x)
+    assert plain.errors == pytest.approx(ttest_1samp(x, 2.0).statistic)
+    assert plain.p == pytest.approx(ttest_1samp(x, 2.0).pvalue)
+    assert (plain.n, plain.measured, plain.exact) == (3, pytest.approx(7 / 3), False)
+    squares = compare(NOBODY, "h_std", 1, 2.0, x)
+    assert squares.errors == pytest.approx(ttest_1samp(x**2, 4.0).statistic)
+
+
+@pytest.mark.parametrize(("value", "predicted", "equal"), [(3.0, 3.0, True), (3.0 + 2e-7, 3.0, True), (3.0 + 1e-5, 3.0, False), (0.0, 0.0, True), (1e-30, 0.0, False)])  # fmt: skip
+def test_what_no_seed_changes_is_compared_to_the_rounding_of_float32(
+    value: float, predicted: float, equal: bool
+) -> None:
+    gap = compare(NOBODY, "initial_loss", 2, predicted, pd.Series([value] * 10))
+    assert gap.exact
+    assert equals(gap) == equal and math.isnan(gap.p)
+
+
+def test_one_seed_has_no_error_to_measure_a_difference_in() -> None:
+    gap = compare(NOBODY, "saturation_99", 1, 0.1, pd.Series([0.2]))
+    assert math.isnan(gap.errors) and not gap.exact
+
+
+@pytest.fixture(scope="module")
+def results(study: Spec) -> Results:
+    """The committed tables before the first step."""
+    found = load(study, HOME / "reports")
+    start = {name: found.tables[name][found.tables[name]["step"] == 0] for name in ("losses", "metrics")}
+    return replace(found, tables={**found.tables, **start})
+
+
+def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results: Results) -> None:
+    section = beside(results)
+    assert section is not None
+    rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
+    equal_ = [row for row in rows if isinstance(row["gap"], Cell)]
+    told = {
+        (row["what"], f"{row['predicted']:.6g}", f"{row['measured'].mean:.6g}"): row
+        for row in rows
+        if row not in equal_
+    }
+    inside = sum(2 * student.sf(abs(row["gap"]), 9) > 0.05 for row in told.values())
+    assert section.answer[0].startswith(f"{inside} of {len(told)} predictions lie in the 95 % interval")
+    assert len(told) > 40 and len(rows) > len(told) + len(equal_)  # equal first levels count once
+    # zero weights and unit spread: what is known without a draw
+    assert {row["what"] for row in equal_} >= {"initial loss", "std of what the activation sees", "std of the logits"}
+    tails = next(row for row in rows if row["condition"].sort == "batchnorm" and "0.99" in row["what"])
+    assert (
+        f"({tails['measured'].mean:.2f} % of **BatchNorm** beyond 0.99, {tails['predicted']:.2f} % predicted)"
+        in section.answer[3]
+    )
+
+
+def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(*arguments: Any) -> pd.DataFrame:
+        table = predict(*arguments)
+        return table.assign(
+            predicted=table["predicted"].where(table["metric"] != "logit_std", 1.2 * table["predicted"])
+        )
+
+    monkeypatch.setattr("study.sections.theory.predict", off)
+    section = beside(results)
+    assert section is not None
+    assert "none differs" not in section.answer[0] and "differ from it after Holm" in section.answer[0]
+    assert "std of the logits" in section.answer[2]
+
+
+def test_one_seed_is_shown_without_a_judgement(results: Results) -> None:
+    tables = {name: results.tables[name][results.tables[name]["seed"] == 0] for name in ("losses", "metrics")}
+    section = beside(replace(results, tables={**results.tables, **tables}))
+    assert section is not None
+    assert section.answer == ["With one seed a measurement has no standard error, so the table shows both figures without a judgement."]  # fmt: skip
+
+
 # --- limits and known numbers ----------------------------------
 
 
@@ -304,6 +476,16 @@ def test_zero_first_level_has_no_signal_and_passes_every_gradient() -> None:
     assert table["gradient_pass"] == pytest.approx(1, rel=1e-15)
     assert table.drop(["gradient_pass", "initial_loss"]).eq(0).all()
     assert table["initial_loss"] == math.log(V)
+
+
+def test_batch_norm_over_finitely_many_examples_leaves_less_than_unit_variance() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=50)
+    normed = (x / x.std(ddof=1)).std()
+    table = predict(setup(norm="batch"), V, examples=50).set_index("metric")["predicted"]
+    assert table["normed_std"] == pytest.approx(normed, rel=1e-12)
+    assert table["normed_std"] == math.sqrt(49 / 50)
+    assert table["h_std"] < predicted(setup(norm="batch"), "h_std")
 
 
 def test_batch_norm_of_constant_values_has_no_prediction() -> None:

@@ -1,12 +1,8 @@
-"""The sections of the report, in report order: ORDER is the one place that says it."""
+"""The sections of the report; their order is labels.ORDER, where claims are checked against it, too."""
 
+from study.labels import ORDER
 from study.sections import evidence, robustness, signal, start, theory, training, waste  # noqa: F401  (importing registers)
 from study.sections.registry import SECTIONS, Question
-
-ORDER = (
-    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "variants",
-    "learning-rate", "twins", "published", "threats", "method", "provenance",
-)  # fmt: skip
 
 assert set(ORDER) == set(SECTIONS), set(ORDER) ^ set(SECTIONS)
 

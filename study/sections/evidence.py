@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from study.labels import LABELS
 from study.page import Cell, Column, Listing, Section, Table, Term, Value
 from study.results import Results
 from study.schema import Claim
-from study.sections.common import made
+from study.sections.common import made, span
 from study.sections.registry import section
 
 TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
@@ -49,17 +50,22 @@ def verdict(results: Results) -> Section | None:
         for name, group in by_claim.items()
     ]
     detail_columns = [Column("claim", "claim"), Column("condition", "condition"), Column("verdict", "verdict"), Column("measured", "measured"),
-                      Column("wanted", "holds if"), Column("reason", "why it cannot be told")]  # fmt: skip
+                      Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
+                      Column("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), e.measured, e.wanted, e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), e.measured, e.method, e.middle if math.isfinite(e.middle) else None, e.wanted, e.reason)  # type: ignore[arg-type]
         for e in entries
-    ]
+    ]  # fmt: skip
     counts = claims.summary(entries)
     failing = [e for e in entries if e.verdict == "fails"]
-    answer = [f"{len({e.claim.id for e in entries})} claims were judged for {len(entries)} conditions: "
-              + ", ".join(f"{n} {verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
+    answer = [
+        f"{len(by_claim)} claims, each judged for every condition that it is about: "
+        + ", ".join(f"{verdict_} {n} of {len(entries)}" for verdict_, n in counts.items() if n) + "."
+    ]  # fmt: skip
     if failing:
-        answer.append("Failing: " + "; ".join(f"{e.claim.sentence} ({e.condition})" for e in failing))
+        answer += [
+            f"Failing: {e.claim.sentence} **{e.condition}** has {e.measured}; wanted: {e.wanted}." for e in failing
+        ]
     return Section(
         anchor="verdict",
         short="Verdict",
@@ -67,7 +73,8 @@ def verdict(results: Results) -> Section | None:
         answer=answer,
         tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
         made=made(results, "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over the "
-                  "ledger; equivalence is two one-sided t tests.", "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics"),
+                  "ledger; equivalence is two one-sided t tests. The interquartile mean is that of the middle half of the seeds.",
+                  "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics, curves, twins, probe"),
     )  # fmt: skip
 
 
@@ -82,19 +89,27 @@ def _overall(group: list[claims.Entry]) -> Cell:
 def _conditions(group: list[claims.Entry]) -> str:
     if len(group) == 1:
         return f"{group[0].condition}: {group[0].measured}" + (f" ({group[0].reason})" if group[0].reason else "")
-    return f"{len(group)}: {', '.join(e.condition for e in group)}"
+    told = [e.effect for e in group if math.isfinite(e.effect)]
+    means = f", means {span(told, f'.{LABELS[check_measure(group[0].claim.measure)[0]].digits}f')}" if told else ""
+    return f"{len(group)} conditions{means}: {', '.join(e.condition for e in group)}"
 
 
 def _words(claim: Claim) -> str:
     """`loss of dev at the end`: what is measured, for readers."""
     name, rest = check_measure(claim.measure)
-    what = f"{LABELS[name].text} of {rest}" if rest else LABELS[name].text
-    when = {
+    what = LABELS[name].text
+    if name == "probe":
+        return f"{what}, fan_in {rest}:"
+    if name == "steps_share":
+        return f"{what}:"
+    what += f" of {rest.replace('+', ', ')}" if rest else ""
+    named = {
         "init": "at the start",
         "end": "at the end",
         "common": "at the common step",
         "best": "at its own best learning rate",
-    }.get(str(claim.at), f"after {claim.at} steps")
+    }
+    when = named[claim.at] if isinstance(claim.at, str) else f"after {claim.at:,} steps"
     return f"{what} {when}:"
 
 
