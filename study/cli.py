@@ -26,6 +26,9 @@ Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.",
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
+Screenshot = Annotated[
+    Optional[Path], typer.Option(help="Also the top of the page as a PNG, by the system's Chromium.")
+]  # noqa: UP045
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
 
@@ -61,15 +64,28 @@ def run(
 
 
 @app.command()
-def report(file: File = STUDY, profile: Profile = "full", out: Out = None, notebooks: Notebooks = True) -> None:
+def report(
+    file: File = STUDY,
+    profile: Profile = "full",
+    out: Out = None,
+    notebooks: Notebooks = True,
+    screenshot: Screenshot = None,
+) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
     from study.report import report as render
+    from study.screenshot import browser
+    from study.screenshot import screenshot as take
 
+    if screenshot:
+        browser(screenshot)  # what is missing is said before the page is rendered
     folder = out or _out(file, profile, False)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
-    print(render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder, notebooks))
+    page = render(_spec(file, profile, chosen.get("only", ""), chosen.get("seeds", "")), folder, notebooks)
+    print(page)
+    if screenshot:
+        print(take(page, screenshot))
 
 
 @app.command()

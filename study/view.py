@@ -173,7 +173,9 @@ class View:
 
         drawn = plots.draw("curve", f"Training curve of {c.title}, every seed.", drawing)
         style = f"<style>{figure_style()}\n.narrow {{ display: none; }}</style>"  # for a notebook opened by itself
-        return Shown(f'{style}<figure><div class="wide">{drawn.wide}</div><div class="narrow">{drawn.narrow}</div></figure>')
+        return Shown(
+            f'{style}<figure><div class="wide">{drawn.wide}</div><div class="narrow">{drawn.narrow}</div></figure>'
+        )
 
 
 SHOWN = ("cells", "losses", "curves", "metrics")  # the tables that a notebook reads
