@@ -26,9 +26,7 @@ Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.",
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
-Screenshot = Annotated[
-    Optional[Path], typer.Option(help="Also the top of the page as a PNG, by the system's Chromium.")
-]  # noqa: UP045
+Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
 
@@ -69,7 +67,7 @@ def report(
     profile: Profile = "full",
     out: Out = None,
     notebooks: Notebooks = True,
-    screenshot: Screenshot = None,
+    screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
