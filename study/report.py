@@ -9,6 +9,7 @@ from study import claims, execute, manifest
 from study.page import Highlight, Section, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
+from study.shield import shield, words
 from study.spec import FULL, Spec
 
 
@@ -34,7 +35,7 @@ def page(results: Results, stamp_: str) -> str:
         if made is None:
             left_out.append(f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}")
         else:
-            sections.append(made)
+            sections.append(shield(made, words(results.spec)))
     facts = results.facts
     return render(
         title=results.spec.title,

