@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 from test_browser import background, sideways, violations
 
+from study.screenshot import SIZE, screenshot
 from study.sections import ORDER, SECTIONS
 
 BROKEN = """() => [...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href")).filter((href) =>
@@ -171,3 +173,12 @@ def test_the_page_is_small_and_soon_interactive(look, real):
     assert min(look(real).evaluate(ready) for _ in range(3)) < 1000, (
         "ms; the best of three, since others use the machine"
     )
+
+
+def test_the_screenshot_is_small_and_the_same_twice(real, tmp_path):
+    first, second = (screenshot(real, tmp_path / f"{i}.png").read_bytes() for i in range(2))
+    assert first == second
+    assert len(first) <= 200_000
+    width, height = struct.unpack(">II", first[16:24])  # of the PNG's header
+    assert (width, height) == SIZE
+    assert first[25] == 3, "colours from a palette"
