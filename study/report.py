@@ -74,9 +74,12 @@ def stamp(results: Results) -> str:
 def _lead(results: Results) -> list[str]:
     spec = results.spec
     n = len(results.conditions)
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    if n == 1:
+        return [f"One condition of a character-level network, trained with {seeds}: what a start costs."]
     return [
-        f"{n} condition{'s' if n > 1 else ''} of one character-level network, trained from the same draws on the same minibatches with "
-        f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} each: what a start costs, and what a repair is worth.",
+        f"{n} conditions of one character-level network, trained from the same draws on the same minibatches with {seeds} each: "
+        "what a start costs, and what a repair is worth."
     ]
 
 

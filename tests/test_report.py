@@ -80,8 +80,13 @@ def sections(page: str) -> dict[str, str]:
 
 
 def text(page: str) -> str:
-    """What a reader reads: no tags, no figures, no listings."""
-    page = re.sub(r'<(style|script|svg)\b.*?</\1>|<details class="listing">.*?</details>', " ", page, flags=re.S)
+    """What a reader reads: no tags, no figures, no listings, no glossary."""
+    for unread in (
+        "<(style|script|svg)\\b.*?</\\1>",
+        '<details class="listing">.*?</details>',
+        '<dl class="terms">.*?</dl>',
+    ):
+        page = re.sub(unread, " ", page, flags=re.S)
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
@@ -126,3 +131,22 @@ def test_every_level_is_measured_and_shown(pages: dict[str, str], name: str) -> 
     saturation = text(sections(pages[name])["saturation"])
     assert f"Baseline {levels} " in saturation
     assert f"Baseline {levels + 1} " not in saturation
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_one_is_not_many_and_nothing_is_compared_with_itself(pages: dict[str, str], name: str) -> None:
+    read = text(pages[name])
+    assert re.findall(r".{20}(?<!, )\b1 (?:seeds|conditions|cells|trainings|pairs|others|claims)\b.{20}", read) == []
+    assert re.findall(r"\bof Baseline [^.]{0,90}; of Baseline\b|in Baseline and [\d.]+ in Baseline\b", read) == []
+
+
+def test_a_page_of_one_condition_and_one_seed_speaks_of_no_other(pages: dict[str, str]) -> None:
+    read = " ".join(re.findall(r'<p class="lead">.*?</p>|<div class="answer">.*?</div>', pages["one"], flags=re.S))
+    assert (
+        re.findall(r"[^.]*\b(?:others|best condition|each condition|same draws|paired|ten seeds)\b[^.]*", text(read))
+        == []
+    )
+
+
+def test_no_difference_is_measured_by_an_error_of_rounding(pages: dict[str, str]) -> None:
+    assert re.findall(r"[+−-]\d{5,}\.\d", text(sections(pages["all BatchNorm, three levels"])["theory"])) == []

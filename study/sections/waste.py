@@ -53,12 +53,12 @@ def waste(results: Results) -> Section | None:
     ]  # fmt: skip
     table = Table("First step at which the smoothed loss is as low", columns, rows)
     mark = marks[1] if len(marks) > 1 else marks[0]
-    finite = {c.name: [v for v in told[mark, c.name].values() if math.isfinite(v)] for c in others}
-    best = min((n for n in finite if finite[n]), key=lambda n: float(np.median(finite[n])), default=None)
+    medians = {c.name: float(np.median(list(told[mark, c.name].values()))) for c in others if told[mark, c.name]}
+    best = min((n for n in medians if math.isfinite(medians[n])), key=lambda n: medians[n], default=None)
     answer = (
-        [f"Where **{reference.title}** stands after {mark:,} steps, **{results.titles[best]}** is after {np.median(finite[best]):,.0f} "
+        [f"Where **{reference.title}** stands after {mark:,} steps, **{results.titles[best]}** is after {medians[best]:,.0f} "
          f"(median over seeds): the rest was spent on the start."]
-        if best is not None else [f"No condition reaches the loss that {reference.title} has after {mark:,} steps."]
+        if best is not None else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
     )  # fmt: skip
     return Section(
         anchor="waste",
