@@ -27,6 +27,7 @@ Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
 Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead out of the study file's folder.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
+Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
 Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
 CacheFolder = Annotated[
@@ -89,17 +90,25 @@ def report(
     out: Out = None,
     notebooks: Notebooks = True,
     data_anywhere: Anywhere = False,
+    screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
     from study import manifest
     from study.report import report as render
+    from study.screenshot import browser
+    from study.screenshot import screenshot as take
 
+    if screenshot:
+        browser(screenshot)  # what is missing is said before the page is rendered
     folder = out or _out(file, profile, False)
     manifest.intact(manifest.read(folder), folder)
     chosen = manifest.read(folder)["chosen"]
     profile = manifest.read(folder)["profile"]
     spec = _spec(file, profile, chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
-    print(render(spec, folder, notebooks))
+    page = render(spec, folder, notebooks)
+    print(page)
+    if screenshot:
+        print(take(page, screenshot))
 
 
 @app.command()

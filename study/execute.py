@@ -7,71 +7,98 @@ import logging
 import os
 import re
 import sys
-import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from study.page import render_notebook
-from study.results import Results
-from study.spec import Condition
+
+if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
+    from study.results import Results
+    from study.spec import Condition
 
 NOTEBOOK = Path(__file__).parent / "notebooks" / "condition.ipynb"
 MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
+CODE = ("view", "execute", "page", "plots", "estimate", "results", "labels", "assertions", "sections/common")
 
 
-def render(results: Results, folder: Path, stamp: str) -> None:
-    """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is."""
+def render(results: Results, folder: Path, stamp: str) -> list[str]:
+    """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is.
+
+    Returns the names of the conditions whose notebook was executed.
+    """
     target = folder / "notebooks"
     target.mkdir(exist_ok=True)
     wanted = {results.notebook_name(c): c for c in results.conditions}
     for old in target.glob("*.html"):
         if old.name not in wanted:
             old.unlink()
-    due = {}
-    for name, condition in wanted.items():
-        key = _key(results, condition, stamp)
-        if _made_from(target / name) != key:
-            due[name] = (condition, key)
-    jobs = [(str(folder.resolve()), str(results.file), condition.name) for condition, _ in due.values()]
-    if not jobs:
-        return
-    # a kernel each, two at a time: most of a notebook's seconds are imports
-    with ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), get_context("spawn")) as pool:
-        bodies = list(pool.map(execute, *zip(*jobs, strict=True)))
-    for (name, (condition, key)), body in zip(due.items(), bodies, strict=True):
-        html = render_notebook(title=condition.title, stamp=stamp, body_html=body)
+    keys = {name: _key(results, condition, stamp) for name, condition in wanted.items()}
+    due = [name for name in wanted if _made_from(target / name) != keys[name]]
+    if not due:
+        return []
+    workers = min(len(due), os.cpu_count() or 1)
+    shares = [[wanted[name].name for name in due[i::workers]] for i in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = [pool.submit(execute, str(folder.resolve()), str(results.file), share) for share in shares]
+        bodies = {condition: body for job in jobs for condition, body in job.result().items()}
+    for name in due:
+        condition = wanted[name]
+        html = render_notebook(title=condition.title, stamp=stamp, body_html=bodies[condition.name])
         path = target / name
         beside = path.with_name(f".{name}.new")
-        beside.write_text(f"{html}<!-- made from {key} -->\n", encoding="utf-8")
+        beside.write_text(f"{html}<!-- made from {keys[name]} -->\n", encoding="utf-8")
         os.replace(beside, path)
+    return [wanted[name].name for name in due]
 
 
-def execute(folder: str, file: str, condition: str) -> str:
-    """The executed notebook's HTML body, without what differs from run to run: timings, paths, counters."""
+def execute(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
+    """The executed notebook's HTML body of every condition, without what differs from run to run: timings, paths, counters.
+
+    One kernel for all, since its imports take longer than a notebook; every notebook finds an empty namespace.
+    """
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     import nbformat
     import papermill
+    from nbclient import NotebookClient
     from nbconvert import HTMLExporter
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
 
+    reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
+    # --log-level: the kernel warns of its own transport on loopback
+    kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=["--log-level=50"])
+
+    class Running(Engine):  # type: ignore[misc, unused-ignore]
+        """papermill's own engine, but in the kernel that runs already."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
+            client = PapermillNotebookClient(nb_man, km=kernel.km, kernel_name=kernel_name)
+            client.kc = kernel.kc  # a second client of a kernel would take the first one's replies
+            client.execute()
+
+    papermill_engines.register("running", Running)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    parameters = {"condition": condition, "folder": folder, "file": file}
     # papermill only warns of a parameter that the notebook does not have
     known = set(papermill.inspect_notebook(str(NOTEBOOK)))
-    assert set(parameters) <= known, f"the notebook has no parameter {set(parameters) - known}"
-    with tempfile.TemporaryDirectory() as scratch:
-        done = Path(scratch) / "done.ipynb"
-        papermill.execute_notebook(
-            str(NOTEBOOK), str(done), parameters, kernel_name="python3", progress_bar=False, cwd=str(Path.cwd()),
-            extra_arguments=["--log-level=50"],  # the kernel warns of its own transport on loopback
-        )  # fmt: skip
-        notebook = nbformat.read(done, as_version=4)
-    clean(notebook, parameters)
-    body, _ = HTMLExporter(
+    assert known == {"condition", "folder", "file"}, f"the notebook has the parameters {known}"
+    exporter = HTMLExporter(
         template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True
-    ).from_notebook_node(notebook)
-    return str(body)
+    )
+    bodies = {}
+    with kernel.setup_kernel():
+        for condition in conditions:
+            parameters = {"condition": condition, "folder": folder, "file": file}
+            kernel.execute_cell(reset.cells[0], 0, store_history=False)
+            notebook = papermill.execute_notebook(
+                str(NOTEBOOK), None, parameters, "running", kernel_name="python3", progress_bar=False
+            )
+            clean(notebook, parameters)
+            bodies[condition] = str(exporter.from_notebook_node(notebook)[0])
+    return bodies
 
 
 def clean(notebook: Any, parameters: dict[str, str]) -> None:
@@ -96,21 +123,25 @@ def clean(notebook: Any, parameters: dict[str, str]) -> None:
 
 
 def _key(results: Results, condition: Condition, stamp: str) -> str:
-    """What a condition's page depends on: tables, the condition, the notebook, the modules that show it."""
+    """What a condition's page depends on: its rows of the tables, the condition, the notebook, the modules that show it."""
+    from pandas.util import hash_pandas_object
+
+    from study.view import own
+
     digest = hashlib.sha256()
     for part in (
         stamp,
         repr(condition),
-        repr(results.titles),
-        repr(sorted(results.facts["tables"].items())),
+        results.titles.get(condition.parent or "", ""),
+        repr(results.looks[condition.name]),
+        repr((results.spec.seeds, results.spec.measure, results.vocabulary)),
         sys.version.split()[0],
     ):
         digest.update(part.encode() + b"\0")
+    for name, rows in own(results, condition).items():
+        digest.update(name.encode() + b"\0" + hash_pandas_object(rows, index=False).to_numpy().tobytes())
     package = Path(__file__).parent
-    files = [
-        NOTEBOOK,
-        *(package / f"{n}.py" for n in ("view", "execute", "page", "plots", "estimate", "results", "labels")),
-    ]
+    files = [NOTEBOOK, *(package / f"{name}.py" for name in CODE)]
     for file in [*files, *sorted((package / "templates").iterdir())]:
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from study import claims, execute, manifest
 from study.page import Highlight, Section, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
+from study.shield import Shield
 from study.spec import FULL, Spec
 
 
@@ -27,6 +29,7 @@ def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
 
 def page(results: Results, stamp_: str) -> str:
     """The whole page as HTML."""
+    shield = Shield.of(results.spec)
     sections: list[Section] = []
     left_out = []
     for anchor in ORDER:
@@ -34,7 +37,7 @@ def page(results: Results, stamp_: str) -> str:
         if made is None:
             left_out.append(f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}")
         else:
-            sections.append(made)
+            sections.append(shield.section(made))
     facts = results.facts
     return render(
         title=results.spec.title,
@@ -42,7 +45,7 @@ def page(results: Results, stamp_: str) -> str:
         lead=_lead(results),
         sections=sections,
         left_out=left_out,
-        highlights=_highlights(results),
+        highlights=[replace(h, label=shield.text(h.label)) for h in _highlights(results)],
         facts=(
             ("profile", facts["profile"]),
             ("study", facts["spec_sha256"][:16]),
@@ -71,9 +74,12 @@ def stamp(results: Results) -> str:
 def _lead(results: Results) -> list[str]:
     spec = results.spec
     n = len(results.conditions)
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    if n == 1:
+        return [f"One condition of a character-level network, trained with {seeds}: what a start costs."]
     return [
-        f"{n} condition{'s' if n > 1 else ''} of one character-level network, trained from the same draws on the same minibatches with "
-        f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} each: what a start costs, and what a repair is worth.",
+        f"{n} conditions of one character-level network, trained from the same draws on the same minibatches with {seeds} each: "
+        "what a start costs, and what a repair is worth."
     ]
 
 

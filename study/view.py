@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -165,23 +166,49 @@ class View:
 
         def drawing(width: int) -> Drawn:
             fig, (ax,) = plots.new(1, 1, 280, width)
-            plots.lines(ax, r.looks, frame, logx=True, logy=True)
+            plots.lines(ax, {c.name: r.looks[c.name]}, frame, logx=True, logy=True)
             plots.reference(ax, r.uniform, f"ln {r.vocabulary}")
             ax.set(xlabel="step (log axis)", ylabel="minibatch loss, nats (log axis)")
             return fig
 
         drawn = plots.draw("curve", f"Training curve of {c.title}, every seed.", drawing)
-        return Shown(f"<style>{figure_style()}</style>{drawn.wide}")
+        style = f"<style>{figure_style()}\n.narrow {{ display: none; }}</style>"  # for a notebook opened by itself
+        return Shown(
+            f'{style}<figure><div class="wide">{drawn.wide}</div><div class="narrow">{drawn.narrow}</div></figure>'
+        )
+
+
+SHOWN = ("cells", "losses", "curves", "metrics")  # the tables that a notebook reads
+
+
+def own(results: Results, condition: Condition) -> dict[str, pd.DataFrame]:
+    """All that a notebook sees of the tables: the rows of its condition."""
+    tables = {name: results.tables[name] for name in SHOWN}
+    return {name: table[table["condition"] == condition.name].reset_index(drop=True) for name, table in tables.items()}
 
 
 def open_condition(condition: str, folder: str = "reports", file: str = "experiments.yaml") -> View:
-    """The condition called `condition` in the report folder `folder` of the study in `file`."""
-    facts = manifest.read(Path(folder))
-    chosen = facts["chosen"]
-    spec = read(Path(file), facts["profile"], facts["seeds"], file, anywhere=True)  # reads tables, no words
-    if chosen.get("only"):
-        spec = only(spec, [name.strip() for name in chosen["only"].split(",")])
-    known = [c.name for c in spec.conditions]
+    """The condition called `condition` in the report folder `folder` of the study in `file`.
+
+    SpecError: no such condition, or no tables of this study in the folder.
+    """
+    where, study = Path(folder), Path(file)
+    made = (where / "manifest.json", study)
+    # the next notebook of this kernel reads the same tables, unless they were made again
+    stamps = tuple(path.read_bytes() if path.is_file() else b"" for path in made)
+    results = _load(where.resolve(), study, stamps)
+    known = [c.name for c in results.spec.conditions]
     if condition not in known:
         raise SpecError(f"no condition '{condition}'{suggest(condition, known)}")
-    return View(claims.load(spec, Path(folder)), spec.condition(condition))
+    chosen = results.spec.condition(condition)
+    return View(replace(results, tables=own(results, chosen)), chosen)
+
+
+@lru_cache(maxsize=1)
+def _load(folder: Path, file: Path, stamps: tuple[bytes, ...]) -> Results:
+    facts = manifest.read(folder)
+    chosen = facts["chosen"]
+    spec = read(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables, no words
+    if chosen.get("only"):
+        spec = only(spec, [name.strip() for name in chosen["only"].split(",")])
+    return claims.load(spec, folder)

@@ -58,10 +58,9 @@ def verdict(results: Results) -> Section | None:
     ]  # fmt: skip
     counts = claims.summary(entries)
     failing = [e for e in entries if e.verdict == "fails"]
-    answer = [
-        f"{len(by_claim)} claims, each judged for every condition that it is about: "
-        + ", ".join(f"{verdict_} {n} of {len(entries)}" for verdict_, n in counts.items() if n) + "."
-    ]  # fmt: skip
+    claims_, judged = len(by_claim), len(entries)
+    answer = [f"{claims_} claim{'s' if claims_ > 1 else ''}, {judged} judgement{'s' if judged > 1 else ''}, one for each condition that a claim is about: "
+              + ", ".join(f"{n} {verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
     if failing:
         answer += [
             f"Failing: {e.claim.sentence} **{e.condition}** has {e.measured}; wanted: {e.wanted}." for e in failing
@@ -232,7 +231,7 @@ def provenance(results: Results) -> Section | None:
     facts = results.facts
     rows: list[tuple[str, Value]] = [
         ("profile", facts["profile"]), ("seeds", ", ".join(map(str, facts["seeds"]))), ("cells", f"{facts['cells']:,}"),
-        ("model-steps", f"{facts['model_steps']:,}"), *((f"engine {name}", f"{e['cells']:,} cells" + (f" ({'; '.join(e['reasons'])})" if e["reasons"] else "")) for name, e in facts["engines"].items()), ("device", facts["device"]),
+        ("model-steps", f"{facts['model_steps']:,}"), *((f"engine {name}", f"{e['cells']:,} cell{'s' if e['cells'] > 1 else ''}" + (f" ({'; '.join(e['reasons'])})" if e["reasons"] else "")) for name, e in facts["engines"].items()), ("device", facts["device"]),
         ("CPU", f"{facts['cpu']['model']}, {facts['cpu']['architecture']}, {facts['cpu']['capability']}, BLAS {facts['cpu']['blas']}"),
         ("data sha256", facts["data"]["sha256"]), ("study sha256", facts["spec_sha256"]), ("source sha256", facts["source_sha256"]),
         *((f"version of {name}", version) for name, version in facts["versions"].items()),
@@ -244,7 +243,13 @@ def provenance(results: Results) -> Section | None:
     )
     t = results.tables["cells"]
     lost = t[t["status"] == "diverged"]
-    words = f"{len(lost)} of {len(t)} trainings diverged." if len(lost) else f"None of {len(t)} trainings diverged."
+    words = (
+        f"{len(lost)} of {len(t)} trainings diverged."
+        if len(lost)
+        else f"None of {len(t)} trainings diverged."
+        if len(t) > 1
+        else "The one training did not diverge."
+    )
     return Section(
         anchor="provenance",
         short="Provenance",

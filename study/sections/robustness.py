@@ -204,7 +204,9 @@ def threats(results: Results) -> Section | None:
         ("One learning rate may suit one condition and not another", swept),
         (
             "A difference may be luck of the draw",
-            f"{len(spec.seeds)} seeds; every seed is shown; differences are paired by seed, since all conditions share draws and minibatches",
+            f"{len(spec.seeds)} seeds; every seed is shown; differences are paired by seed, since all conditions share draws and minibatches"
+            if len(spec.seeds) > 1
+            else "nothing: with one seed no interval can be given",
         ),
         (
             "Many comparisons find something by chance",

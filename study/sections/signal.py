@@ -98,7 +98,8 @@ def saturation(results: Results) -> Section | None:
         question="How many tanh units sit where no gradient passes?",
         answer=[
             f"Before the first step {known[worst].mean:.1f} % of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
-            f"gradient 1 − h² is below 0.02; of **{results.titles[best]}** it is {known[best].mean:.1f} %. The threshold matters: at 0.97 the "
+            "gradient 1 − h² is below 0.02"
+            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f} %" if best != worst else "") + ". The threshold matters: at 0.97 the "
             "shares are larger, and the table has both."
         ],
         figures=figures,
@@ -172,8 +173,9 @@ def distributions(results: Results) -> Section | None:
         question="Where do the activations lie, at the start and at the end?",
         answer=[
             f"At the start {100 * tails[worst]:.0f} % of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
-            f"the range on either side; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f} %. "
-            "The histograms pool all seeds."
+            "the range on either side"
+            + (f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f} %" if len(set(tails.values())) > 1 else "")
+            + ". The histograms pool all seeds."
         ] if first.setup.hidden[0].activation == "tanh" else ["The histograms pool all seeds over the full training split."],
         figures=figures,
         made=made(results, "Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
@@ -311,8 +313,9 @@ def gradients(results: Results) -> Section | None:
         short="The gradient",
         question="What does the gradient see?",
         answer=[
-            f"At the start the first level's activation lets {passed[low].mean:.2f} of the gradient through in **{results.titles[low]}** and "  # type: ignore[union-attr]
-            f"{passed[high].mean:.2f} in **{results.titles[high]}** (mean local gradient; for tanh 1 − h²)."  # type: ignore[union-attr]
+            f"At the start the first level's activation lets {passed[low].mean:.2f} of the gradient through in **{results.titles[low]}**"  # type: ignore[union-attr]
+            + (f" and {passed[high].mean:.2f} in **{results.titles[high]}**" if high != low else "")  # type: ignore[union-attr]
+            + " (mean local gradient; for tanh 1 − h²)."  # type: ignore[union-attr]
         ],
         figures=(
             Figure(

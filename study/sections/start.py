@@ -136,9 +136,9 @@ def initial_loss(results: Results) -> Section | None:
         question="Why is the first loss wrong, and what makes it right?",
         answer=[
             f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln {results.vocabulary} = "
-            f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text(2)}: its logits are large, so it is confident, "  # type: ignore[union-attr]
-            "and wrong.",
-            f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed.",
+            f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text(2)}"  # type: ignore[union-attr]
+            + (": its logits are large, so it is confident, and wrong." if worst not in near else "."),
+            *([f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed."] if len(values) > 1 else []),
         ],
         figures=(figure,),
         tables=(table,),

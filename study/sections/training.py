@@ -133,7 +133,7 @@ def calibration(results: Results) -> Section | None:
     for c in chosen:
         if len(gaps[c.name]):
             answer.append(
-                f"**{c.title}**: running and calibrated statistics differ by at most {number(float(gaps[c.name].max()), '.1e')} nats in dev loss over {len(gaps[c.name])} seeds."
+                f"**{c.title}**: running and calibrated statistics differ by at most {number(float(gaps[c.name].max()), '.1e')} nats in dev loss over {len(gaps[c.name])} seed{'s' if len(gaps[c.name]) > 1 else ''}."
             )
     by_size = _by_size(results, chosen)
     if len(by_size):

@@ -59,7 +59,7 @@ def waste(results: Results) -> Section | None:
     answer = (
         [f"Where **{reference.title}** stands after {mark:,} steps, **{results.titles[best]}** is after {median[best]:,.0f} "
          f"(median over seeds): the rest was spent on the start."]
-        if best is not None else [f"No condition reaches the loss that {reference.title} has after {mark:,} steps."]
+        if best is not None else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
     )  # fmt: skip
     return Section(
         anchor="waste",

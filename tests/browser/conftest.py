@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from finished import finished
+from tiny import GONE, tiny, write
 
 from study import plots
 from study.page import (
@@ -30,6 +32,11 @@ from study.page import (
     render,
     render_notebook,
 )
+from study.report import report
+from study.resolve import read
+from study.screenshot import chromium
+
+ROOT = Path(__file__).parents[2]
 
 TITLES = {
     "baseline": "Baseline",
@@ -41,7 +48,7 @@ TITLES = {
 }
 HOSTILE = {
     "markup": '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"> </style>',
-    "quotes": "\"double\" 'single' `code` **bold** [link](javascript:alert(1)) $x_1$ {{ 7*7 }}",
+    "quotes": "\"double\" 'single' `code` **bold** [link](javascript:alert) $x_1$ {{ 7*7 }}",
     "rtl": "\u202eright to left\u202c שלום עולם \u200f!",
     "emoji": "🧠 seed 🌱 and 初期化の条件",
     "long": "unbroken" * 38,
@@ -380,12 +387,6 @@ def pages(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def chromium() -> str | None:
-    """Path of a Chromium or Chrome: $CHROMIUM, else from PATH."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, names) if path), None)
-
-
 def unavailable(what: str) -> NoReturn:
     """Skip here, but fail under CI: there the page must have been looked at."""
     reason = f"{what}; the browser tests need `pip install playwright axe-playwright-python` and Chromium"
@@ -419,12 +420,12 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, pages: Path) -> Iterator[Callable[..., Any]]:
-    """visit("report.html", width=1280, dark=False, js=True): an offline page; errors and requests fail the test."""
+def look(browser: Any) -> Iterator[Callable[..., Any]]:
+    """look(file, "anchor", width=1280, dark=False, js=True): a file, offline; errors, requests and violations of its
+    policy fail the test."""
     contexts, problems = [], []
 
-    def go(name: str, width: int = 1280, dark: bool = False, js: bool = True, **options: Any) -> Any:
-        file, _, anchor = name.partition("#")
+    def go(file: Path, anchor: str = "", width: int = 1280, dark: bool = False, js: bool = True, **options: Any) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": 800},
             color_scheme="dark" if dark else "light",
@@ -435,8 +436,8 @@ def visit(browser: Any, pages: Path) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(8000)
-        own = (pages / file).as_uri()
-        page.on(
+        own = file.as_uri()
+        page.on(  # Chromium reports what the policy forbids as an error here
             "console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None
         )
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -450,3 +451,50 @@ def visit(browser: Any, pages: Path) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert not problems, problems
+
+
+@pytest.fixture
+def visit(look: Callable[..., Any], pages: Path) -> Callable[..., Any]:
+    """visit("report.html#anchor", …): look() at one of the synthetic pages."""
+
+    def go(name: str, **options: Any) -> Any:
+        file, _, anchor = name.partition("#")
+        return look(pages / file, anchor, **options)
+
+    return go
+
+
+# ------------------------------------------------------------------------------------------- what the code makes itself
+
+
+@pytest.fixture(scope="package")
+def real(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the committed report, its page rendered again from its tables."""
+    copy = tmp_path_factory.mktemp("real") / "reports"
+    shutil.copytree(ROOT / "reports", copy)
+    return report(read(ROOT / "experiments.yaml"), copy, notebooks=False)
+
+
+@pytest.fixture(scope="package")
+def hostile(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page and the executed notebooks of a study whose every word is hostile, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("hostile")
+    names = {key: name(title) for key, title in HOSTILE.items() if key != "control"}  # a study file may not hold those
+    first, *others = names
+    conditions: dict[str, Any] = {names[first]: {**tiny()["conditions"]["baseline"], "title": HOSTILE[first]}}
+    for key in others:
+        changed = {"title": HOSTILE[key], "from": names[first], "output": {"weight": {"std": 0.01}, "bias": {"std": 0}}}
+        conditions[names[key]] = changed
+    changes = {"title": HOSTILE["markup"], "conditions": conditions, "seeds": 1, "published": GONE, "probe": GONE}
+    claims = [{"id": "x", "sentence": HOSTILE["quotes"], "measure": "loss.train", "of": list(conditions), "below": 1}]
+    words = "".join(
+        f"{word}\n" for word in ("<b>", "&amp;", "\"'", "שלום", "🧠🌱", "\u200fa", "{{7}}") for _ in range(9)
+    )
+    path = write(folder, {**changes, "claims": claims, "groups": GONE, "profiles": GONE}, words.encode())
+    spec = read(path)
+    return report(spec, finished(spec, folder / "reports"))
+
+
+def name(title: str) -> str:
+    """As much of a title as a condition's name may hold."""
+    return "".join(c for c in title if c.isprintable() and c != ",")[:100].strip()
