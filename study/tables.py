@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from study.errors import SpecError
 
 TEXT, WHOLE, REAL, YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+SINGLE = pa.float32()  # half a million means of float32 losses: nobody needs their 16th digit
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ TABLES: dict[str, dict[str, Column]] = {
         "seed": SEED,
         "first": Column(WHOLE, "first step of the bin"),
         "step": Column(REAL, "middle of the bin, steps"),
-        "loss": Column(REAL, "mean minibatch loss in the bin, nats"),
+        "loss": Column(SINGLE, "mean minibatch loss in the bin, nats"),
     },
     "metrics": {
         "condition": CONDITION,
@@ -163,7 +164,8 @@ def named(table: pa.Table, condition: str) -> pa.Table:
 def pandas(table: pa.Table) -> pd.DataFrame:
     """Arrow as pandas; whole numbers that may be empty stay whole."""
     types = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}
-    return table.to_pandas(types_mapper=types.get)
+    found = table.to_pandas(types_mapper=types.get)
+    return found.astype({field.name: "float64" for field in table.schema if field.type == SINGLE})
 
 
 def write(name: str, table: pd.DataFrame, folder: Path) -> str:
@@ -171,7 +173,16 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> str:
     assert list(table.columns) == list(TABLES[name]), f"{name}: {list(table.columns)}"
     arrow = pa.Table.from_pandas(table, schema=schema(name), preserve_index=False)
     path = folder / f"{name}.parquet"
-    pq.write_table(arrow.replace_schema_metadata(None), path, compression="zstd", compression_level=9)
+    real = [column for column, c in TABLES[name].items() if pa.types.is_floating(c.type)]
+    pq.write_table(
+        arrow.replace_schema_metadata(None),
+        path,
+        compression="zstd",
+        compression_level=9,
+        # numbers compress byte by byte, everything else repeats
+        use_byte_stream_split=real or False,
+        use_dictionary=[column for column in TABLES[name] if column not in real],
+    )
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

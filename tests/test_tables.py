@@ -19,6 +19,7 @@ VALUES: dict[pa.DataType, list[Any]] = {
     tables.TEXT: ["ä–'\"\n", "", None],
     tables.WHOLE: [2**62 + 1, 0, None],
     tables.REAL: [0.1 + 0.2, -1e-300, None],
+    tables.SINGLE: [0.5, -3.0, None],
     tables.YES: [True, False, None],
 }
 
