@@ -23,13 +23,14 @@ WHOLE = ("logit_min", "logit_max", "logit_std", "entropy")  # of the logits, so 
 def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
     """Results of a study whose losses fall with the place of a condition; seed `lost` = (condition, seed) has diverged."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.TABLES}
+    trainings = list(dict.fromkeys((c.setup, c.training) for c in spec.conditions))
     for i, c in enumerate(spec.conditions):
         rows["conditions"].append({"condition": c.name, "title": c.title, "parent": c.parent, "group": c.group})
         steps = sorted({0, *(s for s in spec.measure if s < c.training.steps), c.training.steps})
         for seed in spec.seeds[: c.seeds]:
             here = {"condition": c.name, "seed": seed}
             gone = lost == (c.name, seed)
-            rows["cells"].append({**here, "cell": f"{i:02d}{seed:02d}" * 4, "protocol": "paired", "engine": "fused", "twin": False, "steps": c.training.steps,
+            rows["cells"].append({**here, "cell": f"{trainings.index((c.setup, c.training)):02d}{seed:02d}" * 4, "protocol": "paired", "engine": "fused", "twin": False, "steps": c.training.steps,
                                   "status": "diverged" if gone else "done", "step": 1 if gone else None, "sha256": "0" * 64})  # fmt: skip
             for step in steps:
                 _read(rows, spec, c, here, step, i, seed, math.nan if gone and step else 0.0)

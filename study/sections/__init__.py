@@ -1,10 +1,10 @@
 """The sections of the report, in report order: ORDER is the one place that says it."""
 
-from study.sections import evidence, robustness, signal, start, theory, training, waste  # noqa: F401  (importing registers)
+from study.sections import evidence, finals, robustness, signal, start, theory, training, waste  # noqa: F401  (importing registers)
 from study.sections.registry import SECTIONS, Question
 
 ORDER = (
-    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "variants",
+    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "final-losses", "variants",
     "learning-rate", "twins", "published", "threats", "method", "provenance",
 )  # fmt: skip
 

@@ -103,7 +103,7 @@ def saturation(results: Results) -> Section | None:
         ],
         figures=figures,
         tables=(table,),
-        made=made(results, "Every unit on every example of the full training split, streamed.", "study/metrics.py, study/sections/signal.py", "metrics, pictures"),
+        made=made(results, "Every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),
     )  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def distributions(results: Results) -> Section | None:
         figures=figures,
         made=made(results, "Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
                   "With BatchNorm the pre-activation is shown as the activation sees it, under calibrated statistics.",
-                  "study/metrics.py, study/sections/signal.py", "histograms"),
+                  "study/metrics.py", "histograms"),
     )  # fmt: skip
 
 
@@ -281,8 +281,8 @@ def gradients(results: Results) -> Section | None:
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
-        plots.lines(ax, results.looks, None, band, y="value", logx=True)
-        plots.reference(ax, -3.0, "−3: the lecture's rule of thumb")
+        plots.lines(ax, results.looks, frame, band, y="value", logx=True)
+        plots.reference(ax, -3.0, "−3: rule of thumb", end="left")
         ax.set(xlabel="step (the first at 0.5)", ylabel="log₁₀ of update : data, W1")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
@@ -314,15 +314,85 @@ def gradients(results: Results) -> Section | None:
             f"At the start the first level's activation lets {passed[low].mean:.2f} of the gradient through in **{results.titles[low]}** and "  # type: ignore[union-attr]
             f"{passed[high].mean:.2f} in **{results.titles[high]}** (mean local gradient; for tanh 1 − h²)."  # type: ignore[union-attr]
         ],
-        figures=(
+        figures=[
+            *([local] if (local := _local_gradient(results, chosen)) else []),
             Figure(
-                plots.draw("update-ratio", "log10 of the ratio of update to data of W1 over the steps, one line per condition.", drawing),
-                "How large an update of W1 is beside W1: mean over seeds, band from smallest to largest.",
+                plots.draw("update-ratio", "log10 of the ratio of update to data of W1 over the steps: every seed thin, the mean of each condition thick.", drawing),
+                "How large an update of W1 is beside W1: every seed, their mean, and the band from smallest to largest. Dashed: 10⁻³, the lecture's rule of thumb.",
                 table,
             ),
-        ),
-        made=made(results, "Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "study/shard.py, study/metrics.py", "metrics"),
+        ],
+        made=made(results, "Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "study/shard.py, study/metrics.py", "metrics, histograms"),
     )  # fmt: skip
+
+
+REACH = 6.0  # pre-activations shown beside tanh; beyond, its gradient is below 0.00003
+
+
+def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
+    """tanh, its local gradient 1 - h², and where the first level's pre-activations lie at the start."""
+    t = results.tables["histograms"]
+    having = [c for c in chosen if c.setup.hidden[0].activation == "tanh"]
+    rows = {c.name: found.sort_values("left") for c in having if len(found := _rows(t, c, 0, "preact"))}
+    shown = [c for c in having if c.name in rows and rows[c.name]["share"].notna().all()][:6]
+    if not shown:
+        return None
+    behind = [_passed(results, c, rows[c.name]) for c in shown]
+    xs = np.linspace(-REACH, REACH, 121)
+
+    def drawing(width: int) -> Drawn:
+        fig, axes = plots.new(len(shown), 3, 170, width, sharey=True)
+        for i, (ax, c) in enumerate(zip(axes, shown, strict=True)):
+            inner = rows[c.name][rows[c.name]["density"].notna()]
+            inner = inner[(inner["right"] > -REACH) & (inner["left"] < REACH)]
+            if len(inner):
+                scaled_ = inner.assign(density=inner["density"] / inner["density"].max())
+                plots.histogram(ax, scaled_, results.looks[c.name])
+            plots.curve(ax, list(xs), list(np.tanh(xs)), "tanh" if i == 0 else "")
+            ax.plot(xs, 1 - np.tanh(xs) ** 2, color=plots.INK, linewidth=1.4)
+            ax.set(xlim=(-REACH, REACH), ylim=(-1.1, 1.2), xlabel=f"{behind[i]['lost']:.0f} % where 1 − h² < 0.02")
+            ax.set_title(plots.shorten(c.title, 24))
+        return fig
+
+    columns = [
+        Column("condition", "condition"),
+        Column("lost", "1 − h² below 0.02", "%", ".1f"),
+        Column("between", "0.02 to 0.5", "%", ".1f"),
+        Column("passed", "above 0.5", "%", ".1f"),
+        Column("mean", "mean 1 − h²", "", ".3f"),
+    ]
+    return Figure(
+        plots.draw(
+            "local-gradient",
+            "For each condition the curve of tanh, its local gradient 1 − h², and a histogram of the pre-activations at the start: "
+            + "; ".join(
+                f"{c.title}: {row['lost']:.0f} % where less than 0.02 passes"
+                for c, row in zip(shown, behind, strict=True)
+            )
+            + ".",
+            drawing,
+        ),
+        "Solid: 1 − h², what tanh lets through; dashed: tanh itself; filled: where the pre-activations lie at the start, scaled to their peak. "
+        "What lies beside the hill of 1 − h² learns next to nothing; below each panel, how much that is.",
+        Table(
+            "Share of the pre-activations by what tanh lets through at the start, first level, from the bins of the histogram",
+            columns,
+            behind,
+        ),
+    )
+
+
+def _passed(results: Results, condition: Condition, rows: pd.DataFrame) -> dict[str, Value]:
+    """Share of the pre-activations by what tanh lets through, %, each bin counted at its middle."""
+    middle = (rows["left"] + rows["right"]).to_numpy(float) / 2
+    passed, share = 1 - np.tanh(middle) ** 2, 100 * rows["share"].to_numpy(float)
+    return {
+        "condition": name_cell(results, condition),
+        "lost": float(share[passed < 0.02].sum()),
+        "between": float(share[(passed >= 0.02) & (passed <= 0.5)].sum()),
+        "passed": float(share[passed > 0.5].sum()),
+        "mean": interval(results.estimate(results.metric(condition, "gradient_pass", 0, 1))),
+    }
 
 
 @section("growth", "Growth of x @ w", "a probe in the study file")

@@ -65,7 +65,7 @@ def ladder(results: Results) -> Section | None:
             results,
             "Losses are those of the full splits after the last step, read with the statistics that the condition names. "
             "The intervals are over seeds.",
-            "study/sections/start.py, study/evaluate.py",
+            "study/evaluate.py",
             "losses, metrics, conditions",
         ),
     )
@@ -143,7 +143,7 @@ def initial_loss(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(results, "The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
-                  "since running ones are not estimated before the first step.", "study/sections/start.py", "losses, metrics"),
+                  "since running ones are not estimated before the first step.", "", "losses, metrics"),
     )  # fmt: skip
 
 
@@ -175,10 +175,17 @@ def variants(results: Results) -> Section | None:
     others = [c for c in results.conditions if c.group != results.main[0].group]
     still = [c for c in others if len(_moved(results, c)) < len(_parameters(results, c))]
     e = {c.name: results.estimate(results.loss(c, "dev", step)) for c in results.conditions}
+    sound = {c.name: e[c.name] for c in others if e[c.name] is not None and not e[c.name].diverged}  # type: ignore[union-attr]
     answer = [
-        f"All conditions are compared after {step:,} steps, where every one was measured. "
-        + " ".join(f"**{c.title}**: {e[c.name].text()}." for c in others)  # type: ignore[union-attr]
+        f"All {len(results.conditions)} conditions are compared after {step:,} steps, where every one was measured."
     ]
+    if sound:
+        low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))  # type: ignore[union-attr]
+        titles = results.titles
+        answer = [
+            f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has the lowest dev loss beside the ladder, "
+            f"{sound[low].text()}, and **{titles[high]}** the highest, {sound[high].text()}."  # type: ignore[union-attr]
+        ]
     if still:
         answer.append(
             "Zeros close the way for gradients, at first or for good: "
@@ -200,7 +207,7 @@ def variants(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(results, f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
-                  "study/sections/start.py", "losses, metrics"),
+                  "", "losses, metrics"),
     )  # fmt: skip
 
 
