@@ -16,6 +16,8 @@ from study.markup.words import DASH, inline, isolate, link, number, plain
 if TYPE_CHECKING:
     from study.plots import Look
 
+TEXT = 100  # characters of a table's row that fit into a column of text
+STACKED = 0.55  # of a mean and its interval, which stand above each other
 TONES = {"": "", "good": "✓", "bad": "✗", "unsure": "?"}  # a verdict is a sign and a word, never a colour alone
 
 
@@ -103,11 +105,12 @@ def table_html(table: Table, ident: str, folded: bool = False) -> Markup:
     shared = [
         next(iter(found)) if len(found) == 1 and len(rows) > 1 else None for found in counts
     ]  # n, said once in the head
-    lines = []
+    lines, widths = [], [0.0] * len(columns)
     for row in rows:
         line = []
         for i, (value, column) in enumerate(zip(row, table.columns, strict=True)):
             text, data = show(value, column, shared[i])
+            widths[i] = max(widths[i], len(text.striptags()) * (STACKED if isinstance(value, Interval) else 1))
             head = i == 0 and not numeric[0]
             long = "long" if len(text) > 60 and isinstance(value, str | Cell) and len(_words(value)) > 60 else ""
             kind = "n" if numeric[i] else long
@@ -128,7 +131,8 @@ def table_html(table: Table, ident: str, folded: bool = False) -> Markup:
         )
         for c, n, unit in zip(table.columns, numeric, units, strict=True)
     )
-    kind = "table-box folded" if folded else "table-box wide" if len(table.columns) > 6 else "table-box"
+    broad = sum(min(width, 28) + 3 for width in widths) > TEXT
+    kind = "table-box folded" if folded else "table-box wide" if broad else "table-box"
     return Markup(
         '<div class="{0}" id="{1}"><div class="scroll" role="group" tabindex="0" aria-labelledby="{1}-caption">'
         '<table><caption id="{1}-caption">{2}</caption><thead><tr>{3}</tr></thead>'

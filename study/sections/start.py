@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from study.page import Cell, Column, Figure, Section, Table, Value
+from study.page import Cell, Column, Figure, Section, Table, Value, number
 from study.results import Results
 from study.sections.common import Panel, by_condition, interval, made, name_cell, scaled, seed_table, strips
 from study.sections.registry import section
@@ -24,8 +24,7 @@ def ladder(results: Results) -> Section | None:
         Column("change", "change"),
         Column("initial", "initial loss", "nats", ".3f"),
         Column("saturation", "|h| > 0.99 at the start", "%", ".1f"),
-        Column("low", "smallest logit at the start", "", ".1f"),
-        Column("high", "largest logit at the start", "", ".1f"),
+        Column("logits", "logits at the start, smallest to largest", numeric=True),
         Column("train", "final train loss", "nats", ".4f"),
         Column("dev", "final dev loss", "nats", ".4f"),
         Column("test", "final test loss", "nats", ".4f"),
@@ -41,8 +40,7 @@ def ladder(results: Results) -> Section | None:
                 "saturation": interval(results.estimate(scaled(results.metric(c, "saturation_99", 0, 1))))
                 if tanh
                 else None,
-                "low": interval(results.estimate(results.metric(c, "logit_min", 0))),
-                "high": interval(results.estimate(results.metric(c, "logit_max", 0))),
+                "logits": _range(results, c),
                 **{split: interval(results.estimate(_final(results, c, split))) for split in ("train", "dev", "test")},
             }
         )
@@ -69,6 +67,14 @@ def ladder(results: Results) -> Section | None:
             "losses, metrics, conditions",
         ),
     )
+
+
+def _range(results: Results, condition: Condition) -> Value:
+    """Smallest and largest logit over the training split before the first step, means over seeds."""
+    low, high = (results.estimate(results.metric(condition, f"logit_{end}", 0)) for end in ("min", "max"))
+    if low is None or high is None:
+        return None
+    return Cell(f"{number(low.mean, '.1f')} to {number(high.mean, '.1f')}", sort=f"{low.mean:.6g} to {high.mean:.6g}")
 
 
 def _change(results: Results, condition: Condition) -> str:

@@ -37,7 +37,7 @@ def curves(results: Results) -> Section | None:
     def hockey(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
         plots.lines(ax, results.looks, early, _band(early), logy=True)
-        plots.reference(ax, results.uniform, f"ln {results.vocabulary}")
+        plots.reference(ax, results.uniform, f"ln {results.vocabulary}", end="left")
         ax.set(xlabel="step", ylabel="minibatch loss, nats (log axis)")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
