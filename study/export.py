@@ -13,7 +13,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from study import claims
 from study.assertions import probed, select
 from study.estimate import Difference, Estimate, paired
-from study.quantities import QUANTITIES
 from study.results import Results
 from study.schema import Claim
 from study.spec import Condition
@@ -207,13 +206,9 @@ def _effect(results: Results, claim: Claim, name: str | None, other: str | None)
 
 
 def _values(results: Results, claim: Claim, name: str | None) -> pd.Series | None:
+    """What the ledger measures for a claim, by seed."""
     if name is None:
         return None
     if claim.measure.startswith("probe."):
-        t = results.tables["probe"]
-        rows = t[(t["init"] == name) & (t["fan_in"] == int(claim.measure.removeprefix("probe.")))]
-        return pd.Series(rows["std_y"].to_numpy(float), index=rows["seed"].to_numpy(int)) if len(rows) else None
-    condition = results.spec.condition(name)
-    if claim.measure in QUANTITIES:
-        return QUANTITIES[claim.measure](results, condition)
-    return results.measured(condition, claim.measure, claim.at, claim.layer)
+        return claims._probe(results, name, claim.measure)
+    return claims._measured(results, results.spec.condition(name), claim)
