@@ -75,7 +75,7 @@ def test_every_section_has_a_question_an_answer_a_figure_and_its_origin(whole):
 def section_module(anchor: str) -> str:
     return {
         "verdict": "evidence", "published": "evidence", "method": "evidence", "provenance": "evidence", "ladder": "start", "initial-loss": "start",
-        "variants": "start", "saturation": "signal", "distributions": "signal", "gradients": "signal", "growth": "signal", "theory": "theory",
+        "variants": "start", "saturation": "saturation", "distributions": "distributions", "gradients": "gradients", "growth": "growth", "theory": "theory",
         "calibration": "training", "curves": "training", "waste": "waste", "final-losses": "finals", "learning-rate": "robustness",
         "twins": "robustness", "threats": "robustness",
     }[anchor]  # fmt: skip

@@ -1,6 +1,18 @@
 """The sections of the report, in report order: ORDER is the one place that says it."""
 
-from study.sections import evidence, finals, robustness, signal, start, theory, training, waste  # noqa: F401  (importing registers)
+from study.sections import (  # noqa: F401  (importing registers)
+    distributions,
+    evidence,
+    finals,
+    gradients,
+    growth,
+    robustness,
+    saturation,
+    start,
+    theory,
+    training,
+    waste,
+)  # fmt: skip
 from study.sections.registry import SECTIONS, Question
 
 ORDER = (

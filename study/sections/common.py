@@ -92,6 +92,14 @@ def distinct(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
+def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
+    """Rows of the table of histograms for h or preact of the first level, or for the logits."""
+    layer = len(condition.setup.layers) if quantity == "logits" else 1
+    return t[
+        (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
+    ]
+
+
 def by_condition(
     results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
 ) -> dict[str, pd.Series]:
