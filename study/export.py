@@ -1,4 +1,9 @@
-"""Results as report.json: the ledger, what every condition comes to, and what made it, for other programs to read."""
+"""Results as report.json: the ledger, what every condition comes to, and what made it, for other programs to read.
+
+`claims` is a list with one entry per claim and condition, `summary` a list with one per condition, `provenance` the manifest.
+The layout is written nowhere else than in the records below: `schema()` derives its JSON Schema, every field with its meaning
+and unit. Numbers that JSON does not know (NaN, infinities) are null.
+"""
 
 from __future__ import annotations
 

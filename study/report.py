@@ -12,11 +12,6 @@ from study.results import Results
 from study.sections import ORDER, SECTIONS
 from study.spec import FULL, Spec
 
-FILES = (
-    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and this provenance; "
-    "[`manifest.json`](manifest.json) what made the tables in `data/`."
-)
-
 
 def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page."""
@@ -51,7 +46,6 @@ def page(results: Results, stamp_: str) -> str:
         sections=sections,
         left_out=left_out,
         highlights=_highlights(results),
-        footer=FILES,
         facts=(
             ("profile", facts["profile"]),
             ("study", facts["spec_sha256"][:16]),

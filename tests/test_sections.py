@@ -153,6 +153,27 @@ def test_a_section_without_data_is_left_out_and_no_other(tmp_path, whole, change
 
 
 @pytest.mark.usefixtures("sketched")
+def test_without_tanh_nothing_is_said_of_saturation_and_its_gradient(tmp_path, whole):
+    layer = {"weight": {"std": 1}, "bias": {"std": 1}, "activation": "relu"}
+    found = sections(
+        results(
+            changed(
+                tmp_path, {"conditions.baseline.hidden": layer, "conditions.batchnorm.hidden.weight": {"gain": "relu"}}
+            )
+        )
+    )
+    assert set(whole) - set(found) == {"saturation"}
+    assert [f.drawing.name for f in found["gradients"].figures] == ["update-ratio"]
+
+
+@pytest.mark.usefixtures("sketched")
+def test_a_single_condition_has_a_report_without_comparisons(tmp_path, whole):
+    others = {f"conditions.{name}": GONE for name in ("fixed", "batchnorm", "calibrated", "zero")}
+    found = sections(results(changed(tmp_path, {"published": GONE, "claims": GONE, **others})))
+    assert set(whole) - set(found) == {"verdict", "published", "calibration", "waste", "final-losses", "variants"}
+
+
+@pytest.mark.usefixtures("sketched")
 def test_a_diverged_seed_breaks_no_section(whole):
     for lost in (("baseline", 0), ("fixed", 1)):
         assert set(sections(results(tiny(), lost=lost))) == set(whole)

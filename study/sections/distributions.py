@@ -35,8 +35,8 @@ def distributions(results: Results) -> Section | None:
         short="Distributions",
         question="Where do the activations lie, at the start and at the end?",
         answer=[
-            f"At the start {100 * tails[worst]:.0f} % of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
-            f"the range on either side; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f} %. "
+            f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
+            f"the range on either side; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f}\u00a0%. "
             "The histograms pool all seeds."
         ] if first.setup.hidden[0].activation == "tanh" else ["The histograms pool all seeds over the full training split."],
         figures=figures,

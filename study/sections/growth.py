@@ -22,7 +22,8 @@ def growth(results: Results) -> Section | None:
     if not len(t):
         return None
     inits = list(dict.fromkeys(t["init"]))
-    looks = plots.palette(inits)
+    looks = plots.palette([*results.looks, *inits])  # after the conditions: no init looks like one of them
+    looks = {init: looks[init] for init in inits}
     frame = pd.DataFrame(
         {
             "condition": t["init"].astype(str),

@@ -28,6 +28,10 @@ RESTS: dict[str, tuple[str, ...]] = {  # table -> keys of the study file that it
     "cells": ALWAYS,
 }
 NOT_ONLY = ("published", "twins", "sweeps", "claims", "probe")  # what `--only` leaves out or cannot narrow
+FILES = (
+    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the provenance; "
+    "[`manifest.json`](manifest.json) is what the tables in `data/` came from."
+)
 SHOWN = 8  # conditions whose lines are named one by one
 
 
@@ -46,10 +50,9 @@ def complete(made: Section, results: Results, code: Callable[..., Any]) -> Secti
         ("code", ", ".join([place, *(part for part in about.code if part not in place)])),
         ("command", _command(results, keys, names)),
     ]
-    listings = made.listings
-    if made.anchor == "provenance":
-        listings = (_file(results), *listings)
-    return replace(made, listings=listings, made=replace(about, facts=[*about.facts, *(f for f in facts if f[1])]))
+    if made.anchor == "provenance":  # where the files stand that every section names
+        made = replace(made, answer=[*made.answer, FILES], listings=(_file(results), *made.listings))
+    return replace(made, made=replace(about, facts=[*about.facts, *(f for f in facts if f[1])]))
 
 
 def _named(made: Section, results: Results) -> list[str]:

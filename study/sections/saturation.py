@@ -96,8 +96,8 @@ def saturation(results: Results) -> Section | None:
         short="Saturation",
         question="How many tanh units sit where no gradient passes?",
         answer=[
-            f"Before the first step {known[worst].mean:.1f} % of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
-            f"gradient 1 − h² is below 0.02; of **{results.titles[best]}** it is {known[best].mean:.1f} %. The threshold matters: at 0.97 the "
+            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
+            f"gradient 1 − h² is below 0.02; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%. The threshold matters: at 0.97 the "
             "shares are larger, and the table has both."
         ],
         figures=figures,

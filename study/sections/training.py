@@ -130,12 +130,12 @@ def calibration(results: Results) -> Section | None:
         "One training, read with three sets of statistics; batch: the whole split as one batch", columns, rows
     )
     figures = [f for f in (_batch_sizes(results, chosen), _unit_gaps(results, chosen)) if f is not None]
-    answer = []
-    for c in chosen:
-        if len(gaps[c.name]):
-            answer.append(
-                f"**{c.title}**: running and calibrated statistics differ by at most {number(float(gaps[c.name].max()), '.1e')} nats in dev loss over {len(gaps[c.name])} seeds."
-            )
+    told = [
+        f"{number(float(gaps[c.name].max()), '.1e')} nats for **{c.title}** (n = {len(gaps[c.name])})"
+        for c in chosen
+        if len(gaps[c.name])
+    ]
+    answer = [f"Running and calibrated statistics differ in dev loss by at most {', '.join(told)}."] if told else []
     by_size = _by_size(results, chosen)
     if len(by_size):
         first = chosen[0].name
