@@ -120,6 +120,18 @@ def test_the_study_file_stands_in_provenance_with_the_lines_that_are_named(whole
     assert text.splitlines()[4].strip() == "5  model: {context: 2, embedding: 3, hidden: [8]}"
 
 
+def test_no_init_of_the_probe_looks_like_a_condition():
+    made, drawn = results(tiny()), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "loglog", lambda ax, frame, looks, **_: drawn.append(looks))
+        patch.setattr(
+            plots, "draw", lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>"))[1]
+        )
+        SECTIONS["growth"].make(made)
+    of_conditions = {(look.slot, look.marker) for look in made.looks.values()}
+    assert drawn and not of_conditions & {(look.slot, look.marker) for look in drawn[0].values()}
+
+
 def test_a_difference_is_paired_by_seed_against_the_parent(whole):
     table = whole["final-losses"].tables[0]
     made = results(tiny())

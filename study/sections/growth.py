@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawn
@@ -23,7 +24,7 @@ def growth(results: Results) -> Section | None:
         return None
     inits = list(dict.fromkeys(t["init"]))
     looks = plots.palette([*results.looks, *inits])  # after the conditions: no init looks like one of them
-    looks = {init: looks[init] for init in inits}
+    looks = {init: replace(looks[init], dash="") for init in inits}  # dashes are for theory
     frame = pd.DataFrame(
         {
             "condition": t["init"].astype(str),
