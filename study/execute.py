@@ -142,7 +142,9 @@ def _key(results: Results, condition: Condition, stamp: str) -> str:
         digest.update(name.encode() + b"\0" + hash_pandas_object(rows, index=False).to_numpy().tobytes())
     package = Path(__file__).parent
     files = [NOTEBOOK, *(package / f"{name}.py" for name in CODE)]
-    for file in [*files, *sorted((package / "templates").iterdir())]:
+    for folder in ("drawing", "markup", "templates"):
+        files += sorted(path for path in (package / folder).iterdir() if path.is_file())
+    for file in files:
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()
 

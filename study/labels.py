@@ -46,6 +46,6 @@ LABELS: dict[str, Label] = {
 
 # the sections of the report
 ORDER = (
-    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "variants",
+    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "final-losses", "variants",
     "learning-rate", "twins", "published", "threats", "method", "provenance",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables as reports/index.html: one page, and one notebook per condition, executed from the same tables."""
+"""Tables as reports/index.html and report.json, and one notebook per condition, executed from the same tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from study import claims, execute, manifest
+from study import claims, execute, export, manifest
 from study.page import Highlight, Section, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
@@ -15,14 +15,16 @@ from study.spec import FULL, Spec
 
 
 def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
-    """index.html and notebooks/*.html in `folder`, from its tables. Returns the page."""
+    """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page."""
     results = claims.load(spec, folder)
+    facts = {**results.facts, "document_sha256": spec.document_sha256}
+    results = replace(results, facts=facts)
     stamp_ = stamp(results)
     if notebooks:
         execute.render(results, folder, stamp_)
-    html = page(results, stamp_)
+    html, data = page(results, stamp_), export.text(export.report(results, facts))
     _replace(folder / "index.html", html)
-    facts = {**manifest.read(folder), "document_sha256": spec.document_sha256}
+    _replace(folder / "report.json", data)
     manifest.write(facts, folder)
     return folder / "index.html"
 

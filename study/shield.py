@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from study.page import Section, Table, isolate, literal
+from study.markup.words import isolate, literal
+from study.page import Section, Table
 from study.spec import Spec
 
 MARKUP = re.compile(r"[*`\[\]]")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from study import plots
+from study.drawing import svg
 
 NAMES = ["a", "b", "c"]
 TITLES = {"a": "First", "b": "Second", "c": "Third"}
@@ -222,7 +223,7 @@ def test_a_histogram_draws_its_rows():
 
 def test_short_paths_keep_their_points():
     d = "M 10.004 20 \nL 30.5 20 \nL 30.5 -4.25 \nL 12.126 7.3 \nz"
-    assert plots._path(d) == "M10 20h20.5v-24.25l-18.37 11.55z"
+    assert svg._path(d) == "M10 20h20.5v-24.25l-18.37 11.55z"
 
 
 @pytest.mark.parametrize(

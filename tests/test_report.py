@@ -1,152 +1,189 @@
-"""The page of a user's own study: any number of conditions, any depth, any norm; what has nothing to say is left out."""
+"""The page and report.json of a made-up study, held to stored text: tables and fragments, never pixels.
+
+To accept a change: `python tests/test_report.py`, then read the difference.
+"""
 
 from __future__ import annotations
 
-import html
+import difflib
+import json
 import re
+import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from typing import Any
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from finished import finished
-from tiny import GONE, load
+from synthetic import results, tiny
 
-from study import plots
-from study.report import report
-from study.sections import ORDER, SECTIONS
+from study import export, report
+from study.plots import POINTS
+from study.results import Results
 
-DRAWN = {"weight": {"std": 1}, "bias": {"std": 1}}
-NORMED = {"weight": {"std": 1}, "norm": "batch"}
-OUTPUT = {"weight": {"std": 3}, "bias": {"std": 1}}
-BASE = {"title": "Baseline", "embedding": {"std": 1}, "hidden": DRAWN, "output": OUTPUT}
-FIXED = {"title": "Fixed output", "from": "baseline", "output": {"weight": {"std": 0.01}, "bias": {"std": 0}}}
-RELU = {"weight": {"gain": "relu"}, "bias": {"std": 0}, "activation": "relu"}
-TWENTY = {
-    "baseline": BASE,
-    **{
-        f"c{i}": {"title": f"Condition {i}", "from": "baseline", "output": {"weight": {"std": 1 - i / 20}}}
-        for i in range(1, 20)
-    },
-}
-# no published, no probe, no twins, no sweep, no claims, one group
-BARE: dict[str, Any] = dict.fromkeys(
-    ("published", "probe", "claims", "groups", "profiles", "evaluation", "measure"), GONE
-)
-TWO = {"baseline": BASE, "fixed": FIXED}
-GATE = {"id": "high", "sentence": "High.", "measure": "loss.train", "of": "baseline", "above": "log(vocabulary) + 0.3"}
-STUDIES: dict[str, dict[str, Any]] = {
-    "one": {**BARE, "conditions": {"baseline": BASE}, "seeds": 1},
-    "two": {**BARE, "conditions": TWO},
-    "twenty": {**BARE, "conditions": TWENTY, "seeds": 1},
-    "two levels": {**BARE, "conditions": TWO, "model.hidden": [8, 6], "seeds": 1},
-    "all BatchNorm, three levels": {
-        **BARE,
-        "conditions": {"baseline": {**BASE, "hidden": NORMED}, "fixed": FIXED},
-        "model.hidden": [8, 6, 5],
-    },
-    "relu only": {**BARE, "conditions": {"baseline": {**BASE, "hidden": RELU}, "fixed": FIXED}},
-    "the tiny study, one seed": {"seeds": 1, "claims": [GATE]},
-}
-NEEDS = {  # a section -> the studies that have what it is about
-    "verdict": {"the tiny study, one seed"},
-    "published": {"the tiny study, one seed"},
-    "growth": {"the tiny study, one seed"},
-    "variants": {"the tiny study, one seed"},
-    "calibration": {"all BatchNorm, three levels", "the tiny study, one seed"},
-    "saturation": set(STUDIES) - {"relu only"},
-    "learning-rate": set(),
-    "reproducibility": set(),
-    "waste": set(STUDIES) - {"one"},
-}
+STORED = Path(__file__).parent / "snapshots"
+MOST = 3_000_000  # bytes of a page
+
+
+class Tables(HTMLParser):
+    """Every table as lines of text: its id, its caption, and one line per row with the cells' text and data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.cell: list[str] | None = None
+        self.row: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        if tag == "div" and "table-box" in (known.get("class") or ""):
+            self.lines.append(f"\n## {known['id']}")
+        elif tag in ("th", "td", "caption"):
+            raw = " ".join(
+                f"{key[5:]}={known[key]}" for key in ("data-v", "data-l", "data-h", "data-n") if key in known
+            )
+            self.cell = [f"[{raw}] " if raw else ""]
+        elif tag == "tr":
+            self.row = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td") and self.cell is not None:
+            self.row.append("".join(self.cell).strip())
+            self.cell = None
+        elif tag == "caption" and self.cell is not None:
+            self.lines.append("".join(self.cell).strip())
+            self.cell = None
+        elif tag == "tr":
+            self.lines.append(" | ".join(self.row))
+
+    def handle_data(self, data: str) -> None:
+        if self.cell is not None:
+            self.cell.append(data)
+
+
+def tables(html: str) -> str:
+    """All tables of a page, a dozen lines of each."""
+    reader = Tables()
+    reader.feed(html)
+    blocks = re.split(r"(?=\n## )", "\n".join(reader.lines))
+    return "".join("\n".join(block.splitlines()[:13]) + "\n" for block in blocks if block.strip()).lstrip()
+
+
+def frame(html: str) -> str:
+    """HTML without drawings, tables and long texts, one tag per line: what a reader moves through."""
+    body = re.sub(r"<svg.*?</svg>", "<svg/>", html, flags=re.S)
+    body = re.sub(r"<table>.*?</table>", "<table/>", body, flags=re.S)
+    body = re.sub(r"<pre>.*?</pre>", "<pre/>", body, flags=re.S)
+    lines = re.sub(r"(<(?!/?(?:a|code|strong|bdi|span|em|small)\b)[^>]+>)", r"\n\1\n", body).splitlines()
+    return "\n".join(line.strip() for line in lines if line.strip()) + "\n"
+
+
+def made() -> tuple[str, str, Results]:
+    found = results(tiny())
+    return report.page(found, "a made-up study"), export.text(export.report(found, found.facts)), found
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The page of every study, its figures drawn, but not written as SVG, which takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "svg", lambda fig, ident, alt: f'<svg class="plot" id="{ident}"><desc>figure</desc></svg>')
-        found = {}
-        for name, changes in STUDIES.items():
-            folder = tmp_path_factory.mktemp("study")
-            spec = load(folder, changes)
-            found[name] = report(spec, finished(spec, folder / "out"), notebooks=False).read_text("utf-8")
-        yield found
+def page() -> tuple[str, str, Results]:
+    return made()
 
 
-def sections(page: str) -> dict[str, str]:
-    """Anchor -> HTML of every section of a page."""
-    parts = re.split(r'<section id="([a-z0-9-]+)"', page)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def part(html: str, *anchors: str) -> str:
+    """Some sections of a page."""
+    return "".join(re.search(rf'<section id="{anchor}".*?</section>', html, re.S)[0] for anchor in anchors)
 
 
-def text(page: str) -> str:
-    """What a reader reads: no tags, no figures, no listings, no glossary."""
-    for unread in (
-        "<(style|script|svg)\\b.*?</\\1>",
-        '<details class="listing">.*?</details>',
-        '<dl class="terms">.*?</dl>',
-    ):
-        page = re.sub(unread, " ", page, flags=re.S)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+def snapshots(html: str, data: str) -> dict[str, str]:
+    """What is stored: tables of some sections, the frame around them with one of them, the summary to nine digits."""
+    main = html.index("<section"), html.rindex("</section>")
+    outside = html[html.index("<body") : main[0]] + part(html, "final-losses") + html[main[1] + len("</section>") :]
+    summary = json.loads(data, parse_float=lambda digits: round(float(digits), 9))["summary"]
+    return {
+        "tables.txt": tables(part(html, "ladder", "saturation", "gradients", "growth", "final-losses")),
+        "frame.txt": frame(outside),
+        "summary.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
+    }
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_a_section_is_on_the_page_or_said_to_be_left_out(pages: dict[str, str], name: str) -> None:
-    found = sections(pages[name])
-    left = found.pop("left-out", "")
-    assert list(found) == [anchor for anchor in ORDER if anchor in found]
-    for anchor in ORDER:
-        assert (f"<li>{html.escape(SECTIONS[anchor].short)}: needs " in left) is (anchor not in found), anchor
-    for anchor, studies in NEEDS.items():
-        if anchor in ORDER:
-            assert (anchor in found) is (name in studies), anchor
-    contents = re.findall(r'<a href="#([a-z0-9-]+)"', pages[name].partition("<main")[0])
-    assert set(found) <= set(contents)
+@pytest.mark.parametrize("name", ["tables.txt", "frame.txt", "summary.json"])
+def test_the_page_is_as_stored(page, name):
+    stored, found = (STORED / name).read_text("utf-8"), snapshots(page[0], page[1])[name]
+    lines = difflib.unified_diff(stored.splitlines(), found.splitlines(), "stored", "made", lineterm="", n=1)
+    difference = "\n".join([line[:200] for line in lines][:40])
+    assert not difference, f"{name} changed:\n{difference}\nto accept it: python tests/test_report.py"
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_no_section_is_empty(pages: dict[str, str], name: str) -> None:
-    for anchor, section in sections(pages[name]).items():
-        assert re.search(r"<table|<figure|<dl|<pre|<li>", section), anchor
-        assert not re.search(r"<tbody>\s*</tbody>|<p>\s*</p>|<h2[^>]*>\s*</h2>", section), anchor
+def test_the_same_tables_give_the_same_bytes(page):
+    html, data, _ = page
+    again, data_again, _ = made()
+    assert html == again
+    assert data == data_again
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_no_value_is_shown_that_is_none(pages: dict[str, str], name: str) -> None:
-    read = text(pages[name])
-    assert "Baseline" in read
-    assert re.findall(r".{20}\b(?:nan|NaN|inf|NaT|None(?! of)|<NA>)\b.{20}", read) == []
+def test_the_page_asks_for_nothing_from_anywhere(page):
+    html = page[0]
+    policy = unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1])
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert parts["default-src"] == "'none'"
+    assert "unsafe" not in policy
+    assert not re.search(r"https?:|\*", policy)
+    assert "style=" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", html, flags=re.S)
+    links = set(re.findall(r'(?:href|src|srcset|action|poster|data)="([^"#][^"]*)"', html))
+    remote = {link for link in links if re.match(r"[a-z]+:|//", link) and not link.startswith("data:image/")}
+    assert not remote
+    assert not re.search(r"@import|url\((?!#)", html)
 
 
-def test_the_page_names_every_condition_of_twenty(pages: dict[str, str]) -> None:
-    read = text(pages["twenty"])
-    assert "20 conditions" in read
-    assert all(f"Condition {i} " in read for i in range(1, 20))
-    assert len(pages["twenty"]) < 3_000_000
+def test_what_the_page_links_to_is_written_beside_it(page):
+    html, _, found = page
+    links = {link for link in re.findall(r'href="([^"#:]+)"', html)}
+    notebooks = {found.notebook(c) for c in found.conditions}
+    assert {"report.json", "manifest.json"} <= links
+    assert links <= {"report.json", "manifest.json", *notebooks}
 
 
-@pytest.mark.parametrize("name", ["two levels", "all BatchNorm, three levels"])
-def test_every_level_is_measured_and_shown(pages: dict[str, str], name: str) -> None:
-    levels = 2 if name == "two levels" else 3
-    saturation = text(sections(pages[name])["saturation"])
-    assert f"Baseline {levels} " in saturation
-    assert f"Baseline {levels + 1} " not in saturation
+def test_every_figure_has_words_and_numbers_behind_it(page):
+    html = page[0]
+    figures = re.findall(r"<figure .*?</figure>", html, re.S)
+    assert len(figures) >= 15
+    for figure in figures:
+        alts = re.findall(r"<desc [^>]*>([^<]+)</desc>", figure)
+        assert len(alts) == 2, figure[:80]
+        assert len(alts[0]) > 20, alts[0]
+        assert "The numbers behind this figure" in figure
+        assert len(re.search(r"<figcaption>(.*?)</figcaption>", figure, re.S)[1]) > 20
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_one_is_not_many_and_nothing_is_compared_with_itself(pages: dict[str, str], name: str) -> None:
-    read = text(pages[name])
-    assert re.findall(r".{20}(?<!, )\b1 (?:seeds|conditions|cells|trainings|pairs|others|claims)\b.{20}", read) == []
-    assert re.findall(r"\bof Baseline [^.]{0,90}; of Baseline\b|in Baseline and [\d.]+ in Baseline\b", read) == []
+@pytest.fixture(scope="module")
+def committed() -> str:
+    """The page of the full study."""
+    return (Path(__file__).parents[1] / "reports" / "index.html").read_text("utf-8")
 
 
-def test_a_page_of_one_condition_and_one_seed_speaks_of_no_other(pages: dict[str, str]) -> None:
-    read = " ".join(re.findall(r'<p class="lead">.*?</p>|<div class="answer">.*?</div>', pages["one"], flags=re.S))
-    assert (
-        re.findall(r"[^.]*\b(?:others|best condition|each condition|same draws|paired|ten seeds)\b[^.]*", text(read))
-        == []
-    )
+def strokes(element: ET.Element, above: str = "") -> Iterator[str]:
+    """Path data of what is drawn as a line: neither filled nor, as bands and markers are, defined to be used."""
+    classes = f"{above} {element.get('class', '')}"
+    if element.tag == "path" and not re.search(r"\bf-", classes):
+        yield element.get("d", "")
+    for child in element:
+        yield from strokes(child, classes) if child.tag != "defs" else ()
 
 
-def test_no_difference_is_measured_by_an_error_of_rounding(pages: dict[str, str]) -> None:
-    assert re.findall(r"[+−-]\d{5,}\.\d", text(sections(pages["all BatchNorm, three levels"])["theory"])) == []
+def test_a_line_of_the_full_report_has_no_more_than_150_points(committed):
+    drawings = re.findall(r'<svg [^>]*class="plot".*?</svg>', committed, re.S)
+    points = [d.count("l") + 1 for drawing in drawings for d in strokes(ET.fromstring(drawing))]
+    assert len(points) > 300
+    assert 50 < max(points) <= POINTS
+
+
+def test_the_full_report_stays_within_three_megabytes(committed):
+    assert len(committed.encode()) <= MOST
+
+
+if __name__ == "__main__":  # store the page as it is now
+    STORED.mkdir(exist_ok=True)
+    html_, data_, _ = made()
+    for name_, text in snapshots(html_, data_).items():
+        (STORED / name_).write_text(text, "utf-8")
+        sys.stdout.write(f"{STORED / name_}\n")

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 import pytest
 
+from study import export
 from study.resolve import read
 from study.run import How, run
 from study.spec import Spec, only
@@ -47,7 +49,7 @@ def test_a_second_run_with_other_workers_gives_the_same_bytes(report: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "run.json").read_text())["trained"] == 10
     again, first = digests(out), digests(report)
-    assert {"index.html", "manifest.json", "data/losses.parquet"} <= set(again)
+    assert {"index.html", "report.json", "manifest.json", "data/losses.parquet"} <= set(again)
     assert again == {name: digest for name, digest in first.items() if not name.startswith("notebooks/")}
 
 
@@ -82,11 +84,23 @@ def test_the_page_names_every_condition_and_links_its_notebook(report: Path) -> 
 
 
 def test_nothing_rendered_holds_a_path_of_this_machine(report: Path) -> None:
-    for path in [*report.rglob("*.html"), report / "manifest.json"]:
+    for path in [*report.rglob("*.html"), report / "manifest.json", report / "report.json"]:
         text = path.read_text("utf-8")
         assert str(report) not in text, path
         assert str(Path.home()) not in text, path
         assert str(HERE.parent) not in text, path
+
+
+def test_report_json_keeps_its_schema_and_agrees_with_the_tables(report: Path) -> None:
+    found = json.loads((report / "report.json").read_text("utf-8"))
+    jsonschema.validate(found, export.schema())
+    conditions = pd.read_parquet(report / "data" / "conditions.parquet")
+    assert [row["condition"] for row in found["summary"]] == list(conditions["condition"])
+    assert found["provenance"] == json.loads((report / "manifest.json").read_text("utf-8"))
+    losses = pd.read_parquet(report / "data" / "losses.parquet")
+    end = losses[(losses["condition"] == "baseline") & (losses["step"] == 30) & (losses["split"] == "dev")]
+    assert found["summary"][0]["losses"]["dev"]["mean"] == pytest.approx(end["loss"].mean())
+    assert 'href="report.json"' in (report / "index.html").read_text("utf-8")
 
 
 def test_the_manifest_names_the_hash_of_every_table(report: Path) -> None:

@@ -1,7 +1,19 @@
 """The sections of the report; their order is labels.ORDER, where claims are checked against it, too."""
 
 from study.labels import ORDER
-from study.sections import evidence, robustness, signal, start, theory, training, waste  # noqa: F401  (importing registers)
+from study.sections import (  # noqa: F401  (importing registers)
+    distributions,
+    evidence,
+    finals,
+    gradients,
+    growth,
+    robustness,
+    saturation,
+    start,
+    theory,
+    training,
+    waste,
+)  # fmt: skip
 from study.sections.registry import SECTIONS, Question
 
 assert set(ORDER) == set(SECTIONS), set(ORDER) ^ set(SECTIONS)

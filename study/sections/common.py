@@ -48,8 +48,11 @@ def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
     return values * factor
 
 
-def strips(results: Results, name: str, alt: str, panels: Sequence[Panel]) -> plots.Drawing:
-    """Every seed of every condition, with mean and interval, one panel per quantity."""
+def strips(
+    results: Results, name: str, alt: str, panels: Sequence[Panel], titles: Mapping[str, str] | None = None
+) -> plots.Drawing:
+    """Every seed of every condition, with mean and interval, one panel per quantity; `titles` where rows say more."""
+    titles = results.titles if titles is None else titles
     panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())]
     names = [c.name for c in results.conditions if any(c.name in p.values for p in panels)]
 
@@ -59,7 +62,7 @@ def strips(results: Results, name: str, alt: str, panels: Sequence[Panel]) -> pl
         for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             frame, intervals = tidy(results, panel.values)
             plots.strip(
-                ax, frame, results.looks, results.titles, intervals=intervals, label=panel.label, log=panel.log,
+                ax, frame, results.looks, titles, intervals=intervals, label=panel.label, log=panel.log,
                 named=i == 0 or not beside, names=names,
             )  # fmt: skip
             if panel.reference:
@@ -89,6 +92,14 @@ def distinct(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
+def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
+    """Rows of the table of histograms for h or preact of the first level, or for the logits."""
+    layer = len(condition.setup.layers) if quantity == "logits" else 1
+    return t[
+        (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
+    ]
+
+
 def by_condition(
     results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
 ) -> dict[str, pd.Series]:
@@ -108,17 +119,17 @@ def seed_table(results: Results, caption: str, values: Values, column: Column) -
 
 
 def made(results: Results, text: str, code: str, tables: str) -> Made:
-    """How a section was made: cells, tables, code and command, from the study itself."""
-    seeds = list(results.spec.seeds)
-    shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} … {seeds[-1]}"
+    """How a section was made: a sentence, its tables, and the code besides its own; origin.py adds the rest.
+
+    Names are joined by commas. `experiments.yaml: sweeps` among the code is a key of the study file.
+    """
+    parts = [part.strip() for part in code.split(",") if part.strip()]
+    keys = [part.partition(": ")[2] for part in parts if part.startswith("experiments.yaml: ")]
     return Made(
         text,
-        (
-            ("seeds", shown),
-            ("tables", tables),
-            ("code", code),
-            ("command", f"study run {results.facts['study_file']} --profile {results.spec.profile}"),
-        ),
+        tables=[table.strip() for table in tables.split(",") if table.strip()],
+        code=[part for part in parts if not part.startswith("experiments.yaml: ")],
+        keys=keys,
     )
 
 

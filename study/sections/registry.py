@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from study.page import Section
 from study.results import Results
+from study.sections.origin import complete
 
 Make = Callable[[Results], "Section | None"]
 
@@ -24,11 +25,16 @@ SECTIONS: dict[str, Question] = {}
 
 
 def section(anchor: str, short: str, needs: str) -> Callable[[Make], Make]:
-    """Register a function from results to a section, or to None where its data are not there."""
+    """Register a function from results to a section, or to None where its data are not there; its origin is added here."""
 
     def register(make: Make) -> Make:
         assert anchor not in SECTIONS, f"section {anchor} is registered twice"
-        SECTIONS[anchor] = Question(short, needs, make)
+
+        def whole(results: Results) -> Section | None:
+            made = make(results)
+            return None if made is None else complete(made, results, make)
+
+        SECTIONS[anchor] = Question(short, needs, whole)
         return make
 
     return register

@@ -52,7 +52,7 @@ def learning_rate(results: Results) -> Section | None:
         figures=(Figure(_rates(results, sweep), f"Dev loss after {steps:,} steps against the learning rate: every seed, and the mean.", table),),
         tables=(table,),
         made=made(results, "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
-                  "study/resolve.py, study/sections/robustness.py, experiments.yaml: sweeps", "losses, cells"),
+                  "study/resolve.py, experiments.yaml: sweeps", "losses, cells"),
     )  # fmt: skip
 
 
@@ -236,6 +236,16 @@ def threats(results: Results) -> Section | None:
         anchor="threats",
         short="Threats to validity",
         question="What could make the conclusions wrong?",
-        answer=["What a careful reader would object, and what was done about it."],
+        answer=[
+            f"{len(rows)} objections of a careful reader stand below, each with what was done about it. All of it rests on {len(spec.seeds)} "
+            f"seed{'s' if len(spec.seeds) > 1 else ''} of {len(results.conditions)} condition{'s' if len(results.conditions) > 1 else ''}, "
+            f"one data set of {sum(data['words'].values()):,} words, and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
+        ],
         tables=(Table("Threats and answers", [Column("threat", "threat"), Column("done", "what was done")], rows),),
+        made=made(
+            results,
+            "The answers are read from the study file and the manifest.",
+            "experiments.yaml: sweeps, experiments.yaml: twins",
+            "conditions",
+        ),
     )

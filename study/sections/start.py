@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from study.page import Cell, Column, Figure, Section, Table, Value
+from study.page import Cell, Column, Figure, Section, Table, Value, number
 from study.results import Results
 from study.sections.common import Panel, by_condition, interval, made, name_cell, scaled, seed_table, strips
 from study.sections.registry import section
@@ -24,8 +24,7 @@ def ladder(results: Results) -> Section | None:
         Column("change", "change"),
         Column("initial", "initial loss", "nats", ".3f"),
         Column("saturation", "|h| > 0.99 at the start", "%", ".1f"),
-        Column("low", "smallest logit at the start", "", ".1f"),
-        Column("high", "largest logit at the start", "", ".1f"),
+        Column("logits", "logits at the start, smallest to largest", numeric=True),
         Column("train", "final train loss", "nats", ".4f"),
         Column("dev", "final dev loss", "nats", ".4f"),
         Column("test", "final test loss", "nats", ".4f"),
@@ -41,8 +40,7 @@ def ladder(results: Results) -> Section | None:
                 "saturation": interval(results.estimate(scaled(results.metric(c, "saturation_99", 0, 1))))
                 if tanh
                 else None,
-                "low": interval(results.estimate(results.metric(c, "logit_min", 0))),
-                "high": interval(results.estimate(results.metric(c, "logit_max", 0))),
+                "logits": _range(results, c),
                 **{split: interval(results.estimate(_final(results, c, split))) for split in ("train", "dev", "test")},
             }
         )
@@ -65,10 +63,18 @@ def ladder(results: Results) -> Section | None:
             results,
             "Losses are those of the full splits after the last step, read with the statistics that the condition names. "
             "The intervals are over seeds.",
-            "study/sections/start.py, study/evaluate.py",
+            "study/evaluate.py",
             "losses, metrics, conditions",
         ),
     )
+
+
+def _range(results: Results, condition: Condition) -> Value:
+    """Smallest and largest logit over the training split before the first step, means over seeds."""
+    low, high = (results.estimate(results.metric(condition, f"logit_{end}", 0)) for end in ("min", "max"))
+    if low is None or high is None:
+        return None
+    return Cell(f"{number(low.mean, '.1f')} to {number(high.mean, '.1f')}", sort=f"{low.mean:.6g} to {high.mean:.6g}")
 
 
 def _change(results: Results, condition: Condition) -> str:
@@ -143,7 +149,7 @@ def initial_loss(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(results, "The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
-                  "since running ones are not estimated before the first step.", "study/sections/start.py", "losses, metrics"),
+                  "since running ones are not estimated before the first step.", "", "losses, metrics"),
     )  # fmt: skip
 
 
@@ -175,10 +181,17 @@ def variants(results: Results) -> Section | None:
     others = [c for c in results.conditions if c.group != results.main[0].group]
     still = [c for c in others if len(_moved(results, c)) < len(_parameters(results, c))]
     e = {c.name: results.estimate(results.loss(c, "dev", step)) for c in results.conditions}
+    sound = {c.name: e[c.name] for c in others if e[c.name] is not None and not e[c.name].diverged}  # type: ignore[union-attr]
     answer = [
-        f"All conditions are compared after {step:,} steps, where every one was measured. "
-        + " ".join(f"**{c.title}**: {e[c.name].text()}." for c in others)  # type: ignore[union-attr]
+        f"All {len(results.conditions)} conditions are compared after {step:,} steps, where every one was measured."
     ]
+    if sound:
+        low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))  # type: ignore[union-attr]
+        titles = results.titles
+        answer = [
+            f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has the lowest dev loss beside the ladder, "
+            f"{sound[low].text()}, and **{titles[high]}** the highest, {sound[high].text()}."  # type: ignore[union-attr]
+        ]
     if still:
         answer.append(
             "Zeros close the way for gradients, at first or for good: "
@@ -200,7 +213,7 @@ def variants(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(results, f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
-                  "study/sections/start.py", "losses, metrics"),
+                  "", "losses, metrics"),
     )  # fmt: skip
 
 

@@ -31,20 +31,21 @@ def curves(results: Results) -> Section | None:
     seen = {c.name for c in chosen if (frame["condition"] == c.name).any()}
     chosen = [c for c in chosen if c.name in seen]
     early, longest = frame[frame["first"] < EARLY], max(c.training.steps for c in chosen)
-    band = _band(_smoothed(frame))
+    smooth = _smoothed(frame)
+    band = _band(smooth)
 
     def hockey(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
         plots.lines(ax, results.looks, early, _band(early), logy=True)
-        plots.reference(ax, results.uniform, f"ln {results.vocabulary}")
+        plots.reference(ax, results.uniform, f"ln {results.vocabulary}", end="left")
         ax.set(xlabel="step", ylabel="minibatch loss, nats (log axis)")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
 
     def whole(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
-        late = band[band["step"] >= longest * 0.01]
-        plots.lines(ax, results.looks, None, late)
+        late, seeds = (rows[rows["step"] >= longest * 0.01] for rows in (band, smooth))
+        plots.lines(ax, results.looks, seeds, late)
         ax.set(xlabel="step", ylabel="smoothed minibatch loss, nats")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
@@ -63,8 +64,8 @@ def curves(results: Results) -> Section | None:
                       f"The first {min(EARLY, longest):,} steps: a start that is wrong spends them on shrinking its logits.",
                       behind("The first steps, mean over seeds in bins", _band(early)))]  # fmt: skip
     if longest > EARLY:
-        figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training, mean over seeds with the range of seeds.", whole),
-                              "The whole training, smoothed over 2 % of its steps: mean over seeds, band from the smallest to the largest seed.",
+        figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training: every seed thin, the mean of each condition thick.", whole),
+                              "The whole training, smoothed over 2 % of its steps: every seed, their mean, and the band from the smallest to the largest.",
                               behind("The whole training, smoothed, mean over seeds", band)))  # fmt: skip
     start = {c.name: early[(early["condition"] == c.name) & (early["first"] == 0)]["loss"].mean() for c in chosen}
     last = {c.name: early[early["condition"] == c.name].groupby("seed")["loss"].last().mean() for c in chosen}
@@ -81,7 +82,7 @@ def curves(results: Results) -> Section | None:
         ],
         figures=figures,
         made=made(results, "Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
-                  "study/shard.py, study/sections/training.py", "curves"),
+                  "study/shard.py", "curves"),
     )  # fmt: skip
 
 
@@ -129,12 +130,12 @@ def calibration(results: Results) -> Section | None:
         "One training, read with three sets of statistics; batch: the whole split as one batch", columns, rows
     )
     figures = [f for f in (_batch_sizes(results, chosen), _unit_gaps(results, chosen)) if f is not None]
-    answer = []
-    for c in chosen:
-        if len(gaps[c.name]):
-            answer.append(
-                f"**{c.title}**: running and calibrated statistics differ by at most {number(float(gaps[c.name].max()), '.1e')} nats in dev loss over {len(gaps[c.name])} seed{'s' if len(gaps[c.name]) > 1 else ''}."
-            )
+    told = [
+        f"{number(float(gaps[c.name].max()), '.1e')} nats for **{c.title}** (n = {len(gaps[c.name])})"
+        for c in chosen
+        if len(gaps[c.name])
+    ]
+    answer = [f"Running and calibrated statistics differ in dev loss by at most {', '.join(told)}."] if told else []
     by_size = _by_size(results, chosen)
     if len(by_size):
         first = chosen[0].name
@@ -151,7 +152,7 @@ def calibration(results: Results) -> Section | None:
         tables=(table,),
         made=made(results, "Calibrated: mean and unbiased std of every unit over the whole training split, measured once after training, no eps. Running: the lecture's "
                   "average of batch means and stds with momentum 0.001. Batches of a few examples divide by √(variance + 1e-5).",
-                  "study/evaluate.py, study/sections/training.py", "losses, metrics"),
+                  "study/evaluate.py", "losses, metrics"),
     )  # fmt: skip
 
 

@@ -161,7 +161,7 @@
       if (!waiting) requestAnimationFrame(() => { waiting = false; update(); });
       waiting = true;
     }, { passive: true });
-    update();
+    requestAnimationFrame(update); // it asks for positions: not before the page is laid out anyway
     const pocket = document.querySelector(".pocket details");
     if (!pocket) return;
     pocket.addEventListener("click", (event) => { if (event.target.closest("a")) pocket.open = false; });

@@ -1,0 +1,87 @@
+"""Words and numbers as HTML: escaped, isolated, typeset; a little inline markup and nothing else."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from numbers import Integral
+
+from markupsafe import Markup
+
+DASH = "–"  # what a missing value looks like
+
+
+def plain(text: str) -> str:
+    """Text without control characters and lone surrogates: what an attribute, a title, an SVG or a CSV can hold."""
+    text = str(text).replace("\n", " ").replace("\t", " ")
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs") and ord(c) & 0xFFFE != 0xFFFE)
+
+
+def verbatim(text: str) -> str:
+    """A block of text with its line breaks and tabs, without other control characters."""
+    return "".join(c for c in text if c in "\n\t" or c == plain(c))
+
+
+def isolate(text: str) -> Markup:
+    """Escaped text, in <bdi> when it holds a character that could turn the direction of its neighbours."""
+    text = plain(text)
+    turns = any(unicodedata.bidirectional(c) not in _CALM for c in text)
+    return Markup("<bdi>{}</bdi>").format(text) if turns else Markup("{}").format(text)
+
+
+def literal(text: str) -> str:
+    """Somebody's words (a title, a name, a word of the data) inside inline markup: shown as they are, never parsed."""
+    return f"\x02{plain(text)}\x03"
+
+
+_CALM = {"L", "EN", "ES", "ET", "CS", "NSM", "BN", "B", "S", "WS", "ON", ""}
+_INLINE = re.compile(
+    r"\x02(?P<literal>[^\x03]*)\x03"
+    r"|`(?P<code>(?:\x02[^\x03]*\x03|[^`\x02])+)`"
+    r"|\*\*(?P<bold>(?:\x02[^\x03]*\x03|`[^`]*`|[^*\x02])+)\*\*"
+    r"|\[(?P<label>(?:\x02[^\x03]*\x03|[^\]\x02])+)\]\((?P<href>[^()\s\x02]+)\)"
+)
+
+
+def inline(text: str) -> Markup:
+    """Text with `code`, **bold**, [a link](#anchor) and literal() words; everything else is escaped."""
+    parts, end = [], 0
+    for match in _INLINE.finditer(text):
+        parts.append(Markup("{}").format(plain(text[end : match.start()])))
+        end = match.end()
+        if match["literal"] is not None:
+            parts.append(isolate(match["literal"]))
+        elif match["code"] is not None:
+            parts.append(Markup("<code>{}</code>").format(isolate(match["code"])))
+        elif match["bold"] is not None:
+            parts.append(Markup("<strong>{}</strong>").format(inline(match["bold"])))
+        else:
+            parts.append(link(inline(match["label"]), match["href"]))
+    return Markup("").join([*parts, Markup("{}").format(plain(text[end:]))])
+
+
+def link(text: Markup, href: str) -> Markup:
+    """A link within the page, to a neighbouring file or to the web; ValueError for any other scheme."""
+    if not safe(href):
+        raise ValueError(f"link to {href!r}: #anchor, a relative path or https:// would do")
+    return Markup('<a href="{}">{}</a>').format(href, text)
+
+
+def safe(href: str) -> bool:
+    return bool(re.match(r"https?://|#|mailto:", href)) or not re.search(r"[:\\\x00-\x20]|^//", href)
+
+
+def number(value: float, spec: str = "") -> str:
+    """A number as typeset: true minus, thin thousands, 10⁻⁵ for e-05; four significant digits unless `spec` differs."""
+    if isinstance(value, Integral) and not spec:
+        return f"{int(value):,}".replace(",", "\u202f" if abs(int(value)) >= 10_000 else "").replace("-", "−")
+    if not math.isfinite(value):
+        return DASH if math.isnan(value) else "∞" if value > 0 else "−∞"
+    text = format(float(value), spec or ".4g")
+    if not re.search(r"[1-9]", text.partition("e")[0]):
+        text = text.partition("e")[0].replace("-", "").replace("+", "")  # no sign and no power before a zero
+    text = text.replace(",", "\u202f").replace("e+00", "").replace("e-00", "")
+    power = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    text = re.sub(r"e([+-]?)0*(\d+)", lambda m: "×10" + (m[1].strip("+") + m[2]).translate(power), text)
+    return text.replace("-", "−")

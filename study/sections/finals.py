@@ -1,0 +1,104 @@
+"""Final losses, seed by seed: what each repair is worth against the condition that it repairs."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from study.estimate import Estimate, estimate
+from study.page import Column, Figure, Section, Table, Value, number
+from study.results import Results
+from study.sections.common import Panel, interval, made, name_cell, strips
+from study.sections.registry import section
+from study.spec import Condition
+
+NEEDS = "a condition of the first group that comes from another of it and is trained as long"
+
+
+@section("final-losses", "Final losses", NEEDS)
+def final_losses(results: Results) -> Section | None:
+    """Differences of the final loss from the parent's, paired by seed."""
+    known = {c.name: c for c in results.main}
+    pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.training == known[c.parent].training]
+    told = {
+        split: {c.name: v for c, p in pairs if len(v := _minus(results, split, c, p))} for split in ("dev", "train")
+    }
+    pairs = [(c, p) for c, p in pairs if c.name in told["dev"]]
+    if not pairs:
+        return None
+    differences = {c.name: estimate(told["dev"][c.name].to_numpy(float)) for c, _ in pairs}
+    columns = [
+        Column("condition", "condition"),
+        Column("parent", "minus"),
+        *(Column(split, f"difference in final {split} loss", "nats", "+.4f") for split in told),
+        Column("lower", "seeds with a lower dev loss"),
+    ]
+    rows: list[dict[str, Value]] = [
+        {
+            "condition": name_cell(results, c),
+            "parent": p.title,
+            **{split: interval(results.estimate(values.get(c.name))) for split, values in told.items()},
+            "lower": f"{int((told['dev'][c.name] < 0).sum())} of {len(told['dev'][c.name])}",
+        }
+        for c, p in pairs
+    ]
+    table = Table("Final loss minus that of the parent, paired by seed: mean with its 95 % interval", columns, rows)
+    panels = [Panel(f"difference in {split} loss, nats", values, (0.0, "")) for split, values in told.items()]
+    figure = Figure(
+        strips(
+            results,
+            "paired-differences",
+            "Difference of the final loss of each condition from that of its parent, one dot per seed, with mean and 95 % interval; a line marks 0.",
+            panels,
+            {c.name: f"{c.title} − {p.title}" for c, p in pairs},
+        ),
+        "Each repair against the condition that it repairs: a dot is one seed, trained both ways from the same draws on the same minibatches. "
+        "Left of the dashed line the repair is better.",
+        table,
+    )
+    return Section(
+        anchor="final-losses",
+        short="Final losses",
+        question="What is each repair worth at the end, seed by seed?",
+        answer=_answer(results, pairs, told["dev"], differences),
+        figures=(figure,),
+        tables=(table,),
+        made=made(
+            results,
+            "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over seeds.",
+            "study/estimate.py",
+            "losses",
+        ),
+    )
+
+
+def _minus(results: Results, split: str, condition: Condition, parent: Condition) -> pd.Series:
+    """Final loss minus the parent's, by seed; NaN where either has diverged."""
+    a, b = (results.loss(c, split, c.training.steps) for c in (condition, parent))
+    both = a.index.intersection(b.index).sort_values()
+    return a.loc[both] - b.loc[both]
+
+
+def _answer(
+    results: Results,
+    pairs: list[tuple[Condition, Condition]],
+    values: dict[str, pd.Series],
+    differences: dict[str, Estimate],
+) -> list[str]:
+    sound = [(c, p) for c, p in pairs if not differences[c.name].diverged]
+    if not sound:
+        return ["Every repair has a pair of seeds that diverged; the table says how many."]
+    best, parent = min(sound, key=lambda pair: differences[pair[0].name].mean)
+    d = differences[best.name]
+    lower = int((values[best.name] < 0).sum())
+    between = "" if math.isnan(d.low) else f" [{number(d.low, '+.4f')}, {number(d.high, '+.4f')}]"
+    word = "gains most" if d.mean < 0 else "loses least"
+    text = [
+        f"**{best.title}** {word} against the condition that it repairs: {number(d.mean, '+.4f')} nats of dev loss{between} against {parent.title}, "
+        f"lower with {lower} of {d.n} seeds."
+    ]
+    rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
+    if rest:
+        text.append("The others: " + "; ".join(f"{c.title} {number(e.mean, '+.4f')}" for c, e in rest) + " nats.")
+    return text

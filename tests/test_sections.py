@@ -1,0 +1,191 @@
+"""The sections, from a made-up study: their order, what each must have, what is left out and why, how each was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import results, tiny
+from tiny import GONE, write
+
+from study import plots
+from study.page import Made, Section
+from study.results import Results
+from study.sections import ORDER, SECTIONS
+from study.sections.origin import extent
+from study.spec import Spec
+
+WORDS = ("verdict", "threats", "method", "provenance", "published")  # sections of text and tables: nothing to draw
+
+
+def sections(made: Results) -> dict[str, Section]:
+    """Every section that has something to say, in order."""
+    found = {anchor: SECTIONS[anchor].make(made) for anchor in ORDER}
+    return {anchor: section for anchor, section in found.items() if section is not None}
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Section]:
+    return sections(results(tiny()))
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are laid out at phone width but not turned into SVG, which takes most of a section's time."""
+
+    def draw(name: str, alt: str, drawing: Any) -> plots.Drawing:
+        drawing(plots.NARROW)
+        return plots.Drawing(name, alt, "<svg/>")
+
+    monkeypatch.setattr(plots, "draw", draw)
+
+
+def facts(section: Section) -> dict[str, str]:
+    assert isinstance(section.made, Made)
+    return dict(section.made.facts)
+
+
+def changed(folder: Path, changes: dict[str, Any]) -> Spec:
+    return tiny(write(folder, changes))
+
+
+def test_the_report_asks_its_questions_in_order():
+    assert ORDER == (
+        "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste",
+        "final-losses", "variants", "learning-rate", "twins", "published", "threats", "method", "provenance",
+    )  # fmt: skip
+
+
+def test_every_section_has_a_question_an_answer_a_figure_and_its_origin(whole):
+    assert {"saturation", "gradients", "final-losses", "calibration"} <= set(whole)
+    for anchor, section in whole.items():
+        assert section.question.endswith("?"), anchor
+        assert 1 <= len(section.answer) <= 4, anchor
+        if anchor not in ("method", "provenance"):
+            assert any(c.isdigit() for c in " ".join(section.answer)), anchor
+        assert section.figures or anchor in WORDS, anchor
+        assert section.tables or section.figures or section.terms, anchor
+        told = facts(section)
+        assert f"sections/{section_module(anchor)}.py: " in told["code"], anchor
+        assert told["command"].startswith("study run tiny.yaml"), anchor
+
+
+def section_module(anchor: str) -> str:
+    return {
+        "verdict": "evidence", "published": "evidence", "method": "evidence", "provenance": "evidence", "ladder": "start", "initial-loss": "start",
+        "variants": "start", "saturation": "saturation", "distributions": "distributions", "gradients": "gradients", "growth": "growth", "theory": "theory",
+        "calibration": "training", "curves": "training", "waste": "waste", "final-losses": "finals", "learning-rate": "robustness",
+        "twins": "robustness", "threats": "robustness",
+    }[anchor]  # fmt: skip
+
+
+def test_the_origin_names_the_lines_that_a_section_rests_on(whole):
+    lines = (Path(__file__).parent / "tiny.yaml").read_text("utf-8").splitlines()
+    for line in facts(whole["ladder"])["config"].splitlines():
+        place, key = line.split()
+        first, _, last = place.partition(":")[2].partition("-")
+        block = lines[int(first) - 1 : int(last or first)]
+        assert block[0].lstrip().startswith(f"{key.split('.')[-1]}:"), line
+    assert "conditions.fixed" in facts(whole["ladder"])["config"]
+    assert "conditions.zero" not in facts(whole["ladder"])["config"]  # another group
+    assert facts(whole["growth"])["config"].endswith("probe")
+
+
+def test_the_lines_of_a_key_end_with_the_last_below_it():
+    from study.document import parse
+
+    found = parse("a:\n  b: 1\n  c: [1,\n    2]\n\n# of d\nd: 3\n", "x.yaml")
+    assert (extent(found, ("a",)), extent(found, ("a", "b")), extent(found, ("d",))) == ("1-4", "2", "7")
+
+
+def test_the_origin_counts_the_cells_that_a_section_shows(whole):
+    told = facts(whole["ladder"])["cells"].splitlines()
+    assert told[0].startswith("6 cells")  # of two seeds: calibrated only reads batchnorm's training
+    assert [line.split("  ")[1].split(",")[0] for line in told[1:]] == ["baseline", "fixed", "batchnorm"]
+
+
+def test_the_command_makes_no_more_than_the_section_shows(whole):
+    assert (
+        facts(whole["final-losses"])["command"]
+        == "study run tiny.yaml --profile full --only fixed,batchnorm,calibrated"
+    )
+    assert "--only" not in facts(whole["initial-loss"])["command"]
+    assert "--only" not in facts(whole["published"])["command"]
+
+
+def test_the_study_file_stands_in_provenance_with_the_lines_that_are_named(whole):
+    text = whole["provenance"].listings[0].text
+    assert text.splitlines()[4].strip() == "5  model: {context: 2, embedding: 3, hidden: [8]}"
+
+
+def test_no_init_of_the_probe_looks_like_a_condition():
+    made, drawn = results(tiny()), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "loglog", lambda ax, frame, looks, **_: drawn.append(looks))
+        patch.setattr(
+            plots, "draw", lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>"))[1]
+        )
+        SECTIONS["growth"].make(made)
+    of_conditions = {(look.slot, look.marker) for look in made.looks.values()}
+    assert drawn and not of_conditions & {(look.slot, look.marker) for look in drawn[0].values()}
+
+
+def test_a_difference_is_paired_by_seed_against_the_parent(whole):
+    table = whole["final-losses"].tables[0]
+    made = results(tiny())
+    for row in table.cells:
+        condition = made.spec.condition(row[0].sort)
+        a, b = (made.loss(c, "dev", 30).to_numpy() for c in (condition, made.spec.condition(condition.parent)))
+        assert row[2].mean == pytest.approx(float(np.mean(a - b)))
+    assert [row[1] for row in table.cells] == ["Baseline", "Fixed output layer", "BatchNorm"]
+
+
+def test_shares_by_what_tanh_lets_through_are_those_of_the_histogram(whole):
+    figure = next(f for f in whole["gradients"].figures if f.drawing.name == "local-gradient")
+    _, lost, between, passed, _ = figure.table.cells[0]
+    # bins of the made-up histogram: beyond ±3, ±3..±1 (middle 2: 1 − h² = 0.07), ±1..±0.9 (0.45), ±0.9..0 (0.82)
+    assert (lost, between, passed) == pytest.approx((10, 50, 40))
+
+
+@pytest.mark.usefixtures("sketched")
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"probe": GONE}, {"growth"}),
+        ({"published": GONE}, {"published"}),
+        ({"claims": GONE}, {"verdict"}),
+        ({"seeds": 1}, set()),
+    ],
+)
+def test_a_section_without_data_is_left_out_and_no_other(tmp_path, whole, changes, missing):
+    spec = changed(tmp_path, changes)
+    assert set(whole) - set(sections(results(spec))) == missing
+
+
+@pytest.mark.usefixtures("sketched")
+def test_without_tanh_nothing_is_said_of_saturation_and_its_gradient(tmp_path, whole):
+    layer = {"weight": {"std": 1}, "bias": {"std": 1}, "activation": "relu"}
+    found = sections(
+        results(
+            changed(
+                tmp_path, {"conditions.baseline.hidden": layer, "conditions.batchnorm.hidden.weight": {"gain": "relu"}}
+            )
+        )
+    )
+    assert set(whole) - set(found) == {"saturation"}
+    assert [f.drawing.name for f in found["gradients"].figures] == ["update-ratio"]
+
+
+@pytest.mark.usefixtures("sketched")
+def test_a_single_condition_has_a_report_without_comparisons(tmp_path, whole):
+    others = {f"conditions.{name}": GONE for name in ("fixed", "batchnorm", "calibrated", "zero")}
+    found = sections(results(changed(tmp_path, {"published": GONE, "claims": GONE, **others})))
+    assert set(whole) - set(found) == {"verdict", "published", "calibration", "waste", "final-losses", "variants"}
+
+
+@pytest.mark.usefixtures("sketched")
+def test_a_diverged_seed_breaks_no_section(whole):
+    for lost in (("baseline", 0), ("fixed", 1)):
+        assert set(sections(results(tiny(), lost=lost))) == set(whole)
