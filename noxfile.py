@@ -33,7 +33,7 @@ def run(session: nox.Session, *command: str) -> None:
 
 @nox.session(venv_backend="none")
 def study(session: nox.Session) -> None:
-    """Train, measure and report; the full profile writes to reports/."""
+    """Train, measure and report; what the cache holds is not done again. The full profile writes to reports/."""
     run(session, "-m", "study", "run", *session.posargs)
 
 
@@ -47,6 +47,19 @@ def report(session: nox.Session) -> None:
 def check(session: nox.Session) -> None:
     """Judge the claims by the tables; fails when a gate fails or cannot be told."""
     run(session, "-m", "study", "check", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def verify(session: nox.Session) -> None:
+    """Train some cells of the report again; fails when they come out otherwise."""
+    run(session, "-m", "study", "verify", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def robustness(session: nox.Session) -> None:
+    """Kill a study at 30 random moments and compare its tables; read 10,000 damaged study files."""
+    run(session, "-m", "tests.robustness.kills", "--rounds", "5", "--kills", "6", "--seed", "0")
+    run(session, "-m", "tests.robustness.fuzz", "--documents", "10000", "--seed", "0")
 
 
 @nox.session(venv_backend="none")

@@ -59,6 +59,8 @@ class Cache:
         if head != _head(key, content):
             self.set_aside(kind, key, "its checksum does not match")
             return None
+        with contextlib.suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # what is used is not old
         return content
 
     def write(self, kind: Kind, key: str, content: bytes) -> None:
@@ -89,7 +91,7 @@ class Cache:
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[Path, int, float]]:
-        """(path, bytes, seconds since it was written) of every file."""
+        """(path, bytes, seconds since it was used) of every file."""
         now = time.time()
         for path in sorted(self.folder.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # another run renames its temporary files

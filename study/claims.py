@@ -53,19 +53,19 @@ def ledger(results: Results) -> list[Entry]:
 
 def _judge(claim: Claim, results: Results) -> list[Entry]:
     if claim.measure.startswith("probe."):
-        return [_one(claim, str(claim.of), lambda name: _probe(results, name, claim.measure), results)]
+        return [_one(claim, str(claim.of), lambda name: values_of_probe(results, name, claim.measure), results)]
     chosen = select(results.conditions, claim.of)
     if not chosen:
         reason = "no condition of this study is selected"
         return [Entry(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
 
     def measured(name: str) -> pd.Series | None:
-        return _measured(results, results.spec.condition(name), claim)
+        return values_of(results, results.spec.condition(name), claim)
 
     return [_one(claim, condition.name, measured, results) for condition in chosen]
 
 
-def _measured(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
+def values_of(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
     """What the claim measures of a condition, by seed; None where this profile did not measure it."""
     if claim.measure in QUANTITIES:
         return QUANTITIES[claim.measure](
@@ -74,7 +74,8 @@ def _measured(results: Results, condition: Condition, claim: Claim) -> pd.Series
     return results.measured(condition, claim.measure, claim.at, claim.layer)
 
 
-def _probe(results: Results, name: str, measure: str) -> pd.Series | None:
+def values_of_probe(results: Results, name: str, measure: str) -> pd.Series | None:
+    """Std of x @ w of an init of the probe at the fan_in that `probe.<fan_in>` names, by seed."""
     t = results.tables["probe"]
     rows = t[(t["init"] == name) & (t["fan_in"] == int(measure.removeprefix("probe.")))]
     return pd.Series(rows["std_y"].to_numpy(float), index=rows["seed"].to_numpy(int)) if len(rows) else None

@@ -215,5 +215,5 @@ def _values(results: Results, claim: Claim, name: str | None) -> pd.Series | Non
     if name is None:
         return None
     if claim.measure.startswith("probe."):
-        return claims._probe(results, name, claim.measure)
-    return claims._measured(results, results.spec.condition(name), claim)
+        return claims.values_of_probe(results, name, claim.measure)
+    return claims.values_of(results, results.spec.condition(name), claim)

@@ -42,7 +42,10 @@ def names(words: Words) -> Dataset:
     return dataset(words, 3)
 
 
-SLOW = ("test_study.py", "test_browser.py", "test_fused.py", "test_pool.py")  # files of a minute, started first
+SLOW = (
+    "test_study.py", "test_browser.py", "test_real.py", "test_hostile.py", "test_fused.py", "test_pool.py",
+    "test_executors.py", "test_claims_trained.py", "test_scalar.py", "test_status.py", "test_user_studies.py",
+)  # fmt: skip  # files of half a minute and more, started first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -79,7 +79,8 @@ def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[s
     for (name, steps), here in chosen.groupby(["condition", "steps"], sort=False):
         seeds, cells = _span([int(s) for s in here["seed"]]), here["cell"]
         lines.append(f"{cells.iloc[0]}{' …' if len(cells) > 1 else ''}  {name}, seeds {seeds}, {steps:,} steps")
-    return "\n".join([f"{len(chosen)} cells, the first of each training:", *lines]) if lines else ""
+    count = "1 cell" if len(chosen) == 1 else f"{len(chosen)} cells, the first of each training"
+    return "\n".join([f"{count}:", *lines]) if lines else ""
 
 
 def _span(numbers: Sequence[int]) -> str:
