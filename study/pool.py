@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass, replace
 
 from study import worker
@@ -17,6 +17,7 @@ from study.setup import Cell, Stack
 
 POLL = 0.2  # seconds between two looks at the shards' progress
 BACKOFF = (1.0, 4.0)  # seconds before each new try of a shard that failed
+DEAD = (BrokenExecutor, CancelledError)  # what a shard says whose worker is gone, or whose pool is
 DEATHS = 6  # workers that may die under a shard, of it or of a neighbour, before it counts as the reason
 
 Watch = Callable[[Sequence[float], Sequence[float]], None]
@@ -65,19 +66,21 @@ def run(
     try:
         executor = place.start(slots)
         while waiting or running:
-            _hand_over(executor, place, packed, waiting, running)
+            broken = not _hand_over(executor, place, packed, waiting, running)
             done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
             seen = place.progress() or finished
             watch(seen[0::2], seen[1::2])
-            broken = False
+            broken = broken or any(isinstance(future.exception(), DEAD) for future in done if not future.cancelled())
+            if broken:
+                place.stop()  # which settles every shard that was handed over
+                done = set(running)
             for future in done:
                 task = running.pop(future)
                 try:
                     rows = future.result()
                 except SpecError:  # a full disk, say: the user's to mend, and no better the second time
                     raise
-                except BrokenExecutor as error:
-                    broken = True
+                except DEAD as error:
                     yield from _died(task, error, waiting, say)
                 except Exception as error:
                     if fail_fast:
@@ -87,7 +90,6 @@ def run(
                     finished[2 * task.slot] = float(sum(cell.training.steps for cell in task.shard.cells))
                     yield rows
             if broken:
-                place.stop()
                 executor = place.start(slots)
     except BaseException:
         place.stop()
@@ -97,20 +99,21 @@ def run(
 
 def _hand_over(
     executor: Executor, place: Place, packed: bytes, waiting: list[Task], running: dict[Future[dict[Cell, Rows]], Task]
-) -> None:
-    """Give the executor what is due, as much as the place takes at a time."""
+) -> bool:
+    """Give the executor what is due, as much as the place takes at a time; False where it has broken down."""
     now = time.monotonic()
     for task in [task for task in waiting if task.due <= now]:
         if place.at_once is not None and len(running) >= place.at_once:
-            return
+            break
         with interrupts_held():
             try:
                 running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
-            except BrokenExecutor:  # broken since the last look; the shards that were lost will say so
-                return
+            except BrokenExecutor:
+                return False
         waiting.remove(task)
     if not running:
         time.sleep(POLL)  # all that is left waits for its next try
+    return True
 
 
 def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:

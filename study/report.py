@@ -76,12 +76,20 @@ def stamp(results: Results) -> str:
 def _lead(results: Results) -> list[str]:
     spec = results.spec
     n = len(results.conditions)
+    cells = results.tables["cells"].drop_duplicates("cell")
+    failed = int((cells["status"] == "failed").sum())
+    lost = (
+        f"**{failed} of {len(cells)} trainings failed** with an error: they have no measurements, and count as diverged "
+        "wherever the others are shown. `run.json` has the tracebacks; the same command tries them again."
+    )
+    warning = [lost] if failed else []
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     if n == 1:
-        return [f"One condition of a character-level network, trained with {seeds}: what a start costs."]
+        return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
     return [
         f"{n} conditions of one character-level network, trained from the same draws on the same minibatches with {seeds} each: "
-        "what a start costs, and what a repair is worth."
+        "what a start costs, and what a repair is worth.",
+        *warning,
     ]
 
 

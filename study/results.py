@@ -146,19 +146,24 @@ class Results:
     def _by_seed(self, condition: Condition, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
         found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
         assert found.index.is_unique, f"{condition.name}: several values of a seed: {list(found.index)}"
+        if len(found) or column == "loss":  # what failed has no rows: lost in every measurement that others have
+            found = found.reindex([*found.index, *self.failed(condition)])
         lost = self.diverged(condition)
-        return found.where([lost.get(seed, math.inf) > step for seed in found.index])
+        return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
 
     def diverged(self, condition: Condition) -> dict[int, float]:
         """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
-        t = self.tables["cells"]
-        rows = t[
-            (t["condition"] == condition.name)
-            & (t["protocol"] == "paired")
-            & ~t["twin"].astype(bool)
-            & (t["status"] == "diverged")
-        ]
+        rows = self._ended(condition, "diverged")
         return {int(seed): float(step) for seed, step in zip(rows["seed"], rows["step"], strict=True)}
+
+    def failed(self, condition: Condition) -> list[int]:
+        """Seeds whose training ended with an error; wherever others are measured they count as lost."""
+        return [int(seed) for seed in self._ended(condition, "failed")["seed"]]
+
+    def _ended(self, condition: Condition, status: str) -> pd.DataFrame:
+        t = self.tables["cells"]
+        own = (t["condition"] == condition.name) & (t["protocol"] == "paired") & ~t["twin"].astype(bool)
+        return t[own & (t["status"] == status)]
 
     def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
         """What a claim's `measure` is for a condition, by seed; None where it was not measured."""

@@ -1,0 +1,62 @@
+"""A training that ends with an error is in tables and report as failed; what is left is shown, and counted honestly."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from finished import finished
+from tiny import load
+
+from study import claims
+from study.report import report
+from study.setup import Cell
+
+TWINS: dict[str, Any] = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
+
+
+def text(page: str) -> str:
+    """What a reader reads."""
+    page = re.sub(r"<(style|script|svg)\b.*?</\1>", " ", page, flags=re.S)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+
+
+@pytest.mark.parametrize("lost", ["one seed", "a condition", "the published runs", "a twin", "everything with BatchNorm"])
+def test_a_study_with_failed_cells_has_tables_and_a_page(lost: str, tmp_path: Path) -> None:
+    spec = load(tmp_path, {**TWINS, "seeds": [0, 1, 2]})
+    fixed = spec.condition("fixed").setup
+
+    def failing(cell: Cell) -> bool:
+        return {
+            "one seed": cell.seed == 1 and cell.protocol == "paired" and not cell.twin,
+            "a condition": cell.setup == fixed and cell.protocol == "paired",
+            "the published runs": cell.protocol == "lecture",
+            "a twin": cell.twin,
+            "everything with BatchNorm": bool(cell.setup.normed),
+        }[lost]
+
+    out = finished(spec, tmp_path / "out", failing)
+    cells = pd.read_parquet(out / "data" / "cells.parquet").drop_duplicates("cell")
+    failed = cells[cells["status"] == "failed"]
+    assert 0 < len(failed) < len(cells)
+    assert failed["sha256"].isna().all()
+    page = text(report(spec, out, notebooks=False).read_text("utf-8"))
+    assert f"{len(failed)} of {len(cells)} trainings failed with an error" in page
+    assert not re.search(r"\b(?:nan|NaN|NaT|<NA>)\b", page)
+    results = claims.load(spec, out)
+    dev = results.loss(spec.condition("fixed"), "dev", 30)
+    assert sorted(dev.index) == [0, 1, 2]
+    assert dev.isna().sum() == {"one seed": 1, "a condition": 3, "a twin": 1}.get(lost, 0)
+    if lost == "one seed":
+        assert "1 of 3 diverged" in page  # no mean over the seeds that are left
+
+
+def test_a_gate_over_a_failed_cell_does_not_hold(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    out = finished(spec, tmp_path / "out", lambda cell: cell.seed == 1)
+    listing, passed = claims.verdicts(spec, out)
+    assert not passed, listing
