@@ -54,7 +54,7 @@ def ledger(results: Results) -> list[Entry]:
 def _judge(claim: Claim, results: Results) -> list[Entry]:
     if claim.measure.startswith("probe."):
         return [_one(claim, str(claim.of), lambda name: values_of_probe(results, name, claim.measure), results)]
-    chosen = select(results.conditions, claim.of)
+    chosen = select([c for c in results.spec.conditions if not c.sweep], claim.of)
     if not chosen:
         reason = "no condition of this study is selected"
         return [Entry(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
@@ -151,6 +151,10 @@ def _compared(claim: Claim, title: str, a: pd.Series, b: pd.Series, results: Res
         else e.method
     )
     text = f"{e.mean:+.4f} [{e.low:+.4f}, {e.high:+.4f}] (90 %), n = {e.n}"
+    if e.diverged:
+        text = f"{e.diverged} of {e.n} pairs diverged"
+    elif math.isnan(e.low):
+        text = f"{e.mean:+.4f}, n = {e.n}"
     return Entry(claim, title, verdict, text, wanted(claim, results), e.n, e.p, e.mean, _middle(a, b), e.method, reason)
 
 

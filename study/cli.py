@@ -101,10 +101,10 @@ def report(
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
     folder = out or _out(file, profile, False)
-    manifest.intact(manifest.read(folder), folder)
-    chosen = manifest.read(folder)["chosen"]
-    profile = manifest.read(folder)["profile"]
-    spec = _spec(file, profile, chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
+    facts = manifest.read(folder)
+    chosen = facts["chosen"]
+    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
+    manifest.intact(facts, folder)
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:

@@ -171,7 +171,7 @@ def _about(results: Results, claim: Claim) -> Sequence[str | None]:
     if claim.measure.startswith("probe."):
         probed(claim.of)
         return [str(claim.of)]
-    return [c.name for c in select(results.conditions, claim.of)] or [None]
+    return [c.name for c in select([c for c in results.spec.conditions if not c.sweep], claim.of)] or [None]
 
 
 def _judgement(results: Results, entry: claims.Entry, name: str | None) -> Judgement:

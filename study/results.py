@@ -37,10 +37,17 @@ class Results:
         """ln V: the loss of a uniform guess, nats."""
         return math.log(self.vocabulary)
 
-    @property
+    @cached_property
     def conditions(self) -> tuple[Condition, ...]:
-        """The conditions, in the order of the study file; those that a sweep yields have a section of their own."""
-        return tuple(c for c in self.spec.conditions if not c.sweep)
+        """The conditions, in the order of the study file; those that a sweep yields have a section of their own.
+
+        A condition of which every training failed is not among them: there is nothing to say of it but that.
+        """
+        t = self.tables["cells"]
+        known = set(
+            t.loc[(t["protocol"] == "paired") & ~t["twin"].astype(bool) & (t["status"] != "failed"), "condition"]
+        )
+        return tuple(c for c in self.spec.conditions if not c.sweep and c.name in known)
 
     @property
     def titles(self) -> dict[str, str]:

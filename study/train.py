@@ -86,21 +86,22 @@ class Trainer:
             self._draw(steps)
             rows, self._rows = self._rows[:steps], self._rows[steps:]
             X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
-            rates = [self.stack.training.rate(self.step + i) for i in range(steps)]
-            block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates, strict=True)]
+            # as tensors: foreach turns a number into one for every parameter
+            rates = torch.tensor([-self.stack.training.rate(self.step + i) for i in range(steps)], device=X.device)
+            block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates.unbind(), strict=True)]
             losses.append(torch.stack(block).mean(2))  # (steps, M)
             self.step += steps
         M = len(self.stack.cells)
         return torch.cat(losses).T.contiguous() if losses else torch.empty((M, 0), device=self._X.device)
 
-    def _sgd(self, X: Tensor, Y: Tensor, lr: float) -> Tensor:
-        """One step of every model on its own X (M, batch, T), Y (M, batch); the losses before the step. (M, batch)"""
+    def _sgd(self, X: Tensor, Y: Tensor, minus_lr: Tensor) -> Tensor:
+        """One step of every model on its own X (M, batch, T), Y (M, batch), by minus_lr (); the losses before. (M, batch)"""
         activations = forward(self.params, self.stack.setup, X)
         loss = example_loss(activations.logits, Y)  # (M, batch)
         # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
         gradients = torch.autograd.grad(loss, self._parameters, self._share)
         with torch.no_grad():
-            torch._foreach_mul_(gradients, -lr)
+            torch._foreach_mul_(gradients, minus_lr)
             torch._foreach_add_(self._parameters, gradients)
             self._update_running(activations)
         return loss.detach()

@@ -20,21 +20,37 @@ from study.spec import Spec
 from study.worker import Job
 
 
+def in_process(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows]]:
+    """What the pool does, in this process."""
+    for shard in shards:
+        yield train_shard(shard, dataset(job.words, shard.setup.context), job.reading, job.device, store=job.store)
+
+
+def called(function: str, *arguments: Any) -> Any:
+    """What a process of its own would be asked."""
+    return getattr(apart, function)(*arguments)
+
+
+def quick_run(spec: Spec, out: Path, how: module.How) -> module.Done:
+    """study.run.run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run_shards", in_process)
+        patch.setattr(module, "apart", called)
+        return module.run(spec, out, how)
+
+
 def finished(spec: Spec, out: Path, failing: Callable[[Cell], bool] = lambda cell: False) -> Path:
     """Tables and manifest of the study in `out`; shards with a failing cell fail."""
 
-    def here(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows] | Failure]:
+    def some(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows] | Failure]:
         for part in [part for shard in shards for part in split(shard, 1)]:
             if any(map(failing, part.cells)):
                 yield Failure(part.cells, "Traceback\nRuntimeError: broken")
-                continue
-            yield train_shard(part, dataset(job.words, part.setup.context), job.reading, job.device)
-
-    def called(function: str, *arguments: Any) -> Any:
-        return getattr(apart, function)(*arguments)
+            else:
+                yield from in_process([part], job)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "run_shards", here)
+        patch.setattr(module, "run_shards", some)
         patch.setattr(module, "apart", called)
         module.run(spec, out, module.How(workers=1, engine="autograd", cache=out / "cache"))
     return out

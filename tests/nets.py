@@ -29,6 +29,15 @@ def network(
     return Setup(context, embedding, widths, Init(std=1.0), (layer,) * len(widths), last)
 
 
+def model(params: Params, m: int) -> Params:
+    """Model m by itself, in memory of its own; the model axis stays, with length one."""
+
+    def cut(tensor: Tensor | None) -> Tensor:
+        return None if tensor is None else tensor.detach()[m : m + 1].clone()  # type: ignore[return-value]
+
+    return Params(cut(params.C), tuple(Level(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.levels))
+
+
 def cell(
     setup: Setup,
     seed: int = 0,

@@ -21,6 +21,7 @@ from study.resolve import read
 from study.results import Results
 from study.schema import Claim
 from study.sections import SECTIONS
+from study.sections.common import signed
 from study.sections.evidence import verdict
 from study.setup import Init
 from study.theory import growth, predict
@@ -375,11 +376,11 @@ def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
     assert [cell.href for cell in claimed] == [f"#{c.section}" for c in SPEC.claims]
     assert len(details.cells) == len(entries)
     for entry, row in zip(entries, details.cells, strict=True):
-        assert {entry.measured, entry.method, entry.wanted} <= set(row)
+        assert {signed(entry.measured), entry.method, entry.wanted} <= set(row)
         assert entry.middle in row
     rows = {c.id: row["of"] for c, row in zip(SPEC.claims, ledger_.rows, strict=True) if isinstance(row, dict)}
     assert str(rows["output-fix"]).startswith("5 conditions, means 3.2994 to 3.3024: Fixed output layer, Scaled W1,")
-    assert section.answer[0].endswith(f"holds {len(entries) - 1} of {len(entries)}, fails 1 of {len(entries)}.")
+    assert section.answer[0].endswith(f": {len(entries) - 1} hold, 1 fails.")
     (failing,) = section.answer[1:]
     assert failing.startswith("Failing: W1 × 0.2 leaves less than 3 %") and "**Scaled W1** has 1.9" in failing
 

@@ -175,7 +175,10 @@ def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Pat
     file = write(tmp_path / "own", {"data.path": "../tiny.txt"})
     (tmp_path / "own" / "tiny.txt").rename(tmp_path / "tiny.txt")
     (out := tmp_path / "out").mkdir()
-    manifest.write({"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), "profile": "full", "chosen": {}}, out)
+    manifest.write(
+        {"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), "profile": "full", "chosen": {}, "tables": {}},
+        out,
+    )
     for command in ("run", "plan", "report", "check"):
         options = [] if command == "plan" else ["--out", out]
         assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))

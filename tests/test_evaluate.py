@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import cell, network, params, split, statistics, trained
+from nets import cell, model, network, params, split, statistics, trained
 from torch import Tensor
 
 from study import evaluate
@@ -27,7 +27,6 @@ from study.evaluate import (
 from study.model import Params, Statistics, forward, initialise
 from study.rng import streams
 from study.setup import Setup, Stack
-from study.shard import model
 from study.spec import Spec
 
 # float32 activations of order one: a product of another shape adds in another order, some roundings of 6e-8

@@ -9,17 +9,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import cell, network, params, split, statistics
+from nets import cell, model, network, params, split, statistics
 from torch import Tensor
 
 from study import evaluate, metrics
 from study.data import Dataset
 from study.labels import LABELS
+from study.measure import activation_rows, gap_rows, gradient_rows, histogram_rows, picture_rows
 from study.metrics import BINS, METRICS, Bins, Extreme, Histogram, bins_of
 from study.model import Activations, LevelActivations, forward, initialise
 from study.rng import streams
 from study.setup import Activation, Init, Layer, Norm, Stack
-from study.shard import activation_rows, gap_rows, gradient_rows, histogram_rows, model, picture_rows
 from study.spec import Spec
 from study.train import cross_entropy
 

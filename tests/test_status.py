@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from finished import quick_run as run
 from tiny import load, write
 
 from study import words
@@ -18,7 +19,7 @@ from study.errors import SpecError
 from study.keys import keys
 from study.plan import plan
 from study.rows import Reading
-from study.run import How, run
+from study.run import How
 from study.spec import Spec, only
 from study.status import statuses
 from study.trajectory import Trajectory

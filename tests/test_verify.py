@@ -10,15 +10,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from finished import in_process
+from finished import quick_run as run
 from tiny import load, write
 
 from study import tables
 from study.errors import SpecError
 from study.resolve import read
-from study.run import How, run
+from study.run import How
 from study.verify import verify
 
 TWINS = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained in this process."""
+    monkeypatch.setattr("study.verify.run_shards", in_process)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -143,3 +144,8 @@ def span(values: Sequence[float], spec: str = ".3f") -> str:
 
 
 __all__ = ["Cell", "Column", "Figure", "Interval", "Made", "Panel", "Table", "Values"]
+
+
+def signed(text: str) -> str:
+    """The text with true minus signs before its numbers."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

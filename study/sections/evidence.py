@@ -13,7 +13,7 @@ from study.labels import LABELS
 from study.page import Cell, Column, Listing, Section, Table, Term, Value
 from study.results import Results
 from study.schema import Claim
-from study.sections.common import made, span
+from study.sections.common import made, signed, span
 from study.sections.registry import section
 
 TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
@@ -53,17 +53,19 @@ def verdict(results: Results) -> Section | None:
                       Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
                       Column("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), e.measured, e.method, e.middle if math.isfinite(e.middle) else None, e.wanted, e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, e.wanted, e.reason)  # type: ignore[arg-type]
         for e in entries
     ]  # fmt: skip
     counts = claims.summary(entries)
     failing = [e for e in entries if e.verdict == "fails"]
     claims_, judged = len(by_claim), len(entries)
+    plural = {"holds": "hold", "fails": "fail", "cannot be told": "cannot be told"}
     answer = [f"{claims_} claim{'s' if claims_ > 1 else ''}, {judged} judgement{'s' if judged > 1 else ''}, one for each condition that a claim is about: "
-              + ", ".join(f"{n} {verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
+              + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
     if failing:
         answer += [
-            f"Failing: {e.claim.sentence} **{e.condition}** has {e.measured}; wanted: {e.wanted}." for e in failing
+            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {e.wanted}."
+            for e in failing
         ]
     return Section(
         anchor="verdict",
@@ -87,7 +89,9 @@ def _overall(group: list[claims.Entry]) -> Cell:
 
 def _conditions(group: list[claims.Entry]) -> str:
     if len(group) == 1:
-        return f"{group[0].condition}: {group[0].measured}" + (f" ({group[0].reason})" if group[0].reason else "")
+        return f"{group[0].condition}: {signed(group[0].measured)}" + (
+            f" ({group[0].reason})" if group[0].reason else ""
+        )
     told = [e.effect for e in group if math.isfinite(e.effect)]
     means = f", means {span(told, f'.{LABELS[check_measure(group[0].claim.measure)[0]].digits}f')}" if told else ""
     return f"{len(group)} conditions{means}: {', '.join(e.condition for e in group)}"
@@ -126,7 +130,9 @@ def published(results: Results) -> Section | None:
     rows: list[dict[str, Value]] = []
     for r in t.itertuples():
         gap = float(r.reproduced - r.published)
-        if not r.comparable:
+        if math.isnan(gap):
+            words, tone = "failed", "bad"
+        elif not r.comparable:
             words, tone = f"{r.steps:,} steps only", ""
         elif pd.isna(r.tolerance):
             words, tone = "shown, not judged", ""
@@ -134,14 +140,14 @@ def published(results: Results) -> Section | None:
             words, tone = ("reproduced", "good") if abs(gap) <= r.tolerance else ("not reproduced", "bad")
         rows.append({
             "run": r.title, "split": r.split, "statistics": r.statistics, "origin": r.origin, "published": r.published,
-            "reproduced": r.reproduced, "difference": gap if r.comparable else None,
+            "reproduced": None if math.isnan(gap) else r.reproduced, "difference": gap if r.comparable and not math.isnan(gap) else None,
             "tolerance": None if pd.isna(r.tolerance) else r.tolerance, "verdict": Cell(words, tone=tone),  # type: ignore[arg-type]
         })  # fmt: skip
     judged = claims.reproductions(results)
     if judged:
         answer = [f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their tolerance, run by the published protocol: "
                   "one generator of the given seed feeds parameters and minibatches."]  # fmt: skip
-        loose = t[t["comparable"].astype(bool) & t["tolerance"].isna()]
+        loose = t[t["comparable"].astype(bool) & t["tolerance"].isna() & t["reproduced"].notna()]
         if len(loose):
             names = ", ".join(dict.fromkeys(loose["title"]))
             most = float((loose["reproduced"] - loose["published"]).abs().max())

@@ -32,7 +32,7 @@ def final_losses(results: Results) -> Section | None:
         Column("condition", "condition"),
         Column("parent", "minus"),
         *(Column(split, f"difference in final {split} loss", "nats", "+.4f") for split in told),
-        Column("lower", "seeds with a lower dev loss"),
+        Column("lower", "lower dev loss with"),
     ]
     rows: list[dict[str, Value]] = [
         {
@@ -96,7 +96,7 @@ def _answer(
     word = "gains most" if d.mean < 0 else "loses least"
     text = [
         f"**{best.title}** {word} against the condition that it repairs: {number(d.mean, '+.4f')} nats of dev loss{between} against {parent.title}, "
-        f"lower with {lower} of {d.n} seeds."
+        f"lower with {lower} of {d.n} seed{'s' if d.n > 1 else ''}."
     ]
     rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
     if rest:

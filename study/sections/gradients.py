@@ -58,17 +58,20 @@ def gradients(results: Results) -> Section | None:
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
     passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in chosen}
-    low = min(passed, key=lambda n: passed[n].mean)  # type: ignore[union-attr]
-    high = max(passed, key=lambda n: passed[n].mean)  # type: ignore[union-attr]
+    known = {name: e.mean for name, e in passed.items() if e is not None and not e.diverged}
+    answer = ["Every condition has lost seeds; the table says how many."]
+    if known:
+        low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
+        answer = [
+            f"At the start the first level's activation lets {known[low]:.2f} of the gradient through in **{results.titles[low]}**"
+            + (f" and {known[high]:.2f} in **{results.titles[high]}**" if high != low else "")
+            + " (mean local gradient; for tanh 1 − h²)."
+        ]
     return Section(
         anchor="gradients",
         short="The gradient",
         question="What does the gradient see?",
-        answer=[
-            f"At the start the first level's activation lets {passed[low].mean:.2f} of the gradient through in **{results.titles[low]}**"  # type: ignore[union-attr]
-            + (f" and {passed[high].mean:.2f} in **{results.titles[high]}**" if high != low else "")  # type: ignore[union-attr]
-            + " (mean local gradient; for tanh 1 − h²)."
-        ],
+        answer=answer,
         figures=[
             *([local] if (local := _local_gradient(results, chosen)) else []),
             Figure(

@@ -75,7 +75,15 @@ def saturation(results: Results) -> Section | None:
         for c in conditions
     }
     known = {name: e for name, e in first.items() if e is not None and not math.isnan(e.mean)}
-    worst, best = max(known, key=lambda n: known[n].mean), min(known, key=lambda n: known[n].mean)
+    answer = ["Every condition has lost seeds; the table says how many."]
+    if known:
+        worst, best = max(known, key=lambda n: known[n].mean), min(known, key=lambda n: known[n].mean)
+        answer = [
+            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
+            "gradient 1 − h² is below 0.02"
+            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: at 0.97 the "
+            "shares are larger, and the table has both."
+        ]  # fmt: skip
     figures = [
         Figure(
             strips(
@@ -95,12 +103,7 @@ def saturation(results: Results) -> Section | None:
         anchor="saturation",
         short="Saturation",
         question="How many tanh units sit where no gradient passes?",
-        answer=[
-            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
-            "gradient 1 − h² is below 0.02"
-            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: at 0.97 the "
-            "shares are larger, and the table has both."
-        ],
+        answer=answer,
         figures=figures,
         tables=(table,),
         made=made(results, "Every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),

@@ -104,7 +104,9 @@ def theory(results: Results) -> Section | None:
                     "predicted": percent * r.predicted,
                     "error": percent * r.error,
                     "measured": interval(results.estimate(values * percent)),
-                    "gap": Cell("equal" if equal(gap) else "no seed differs", sort=gap.errors) if gap.exact else gap.errors,
+                    "gap": Cell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
+                    if gap.exact
+                    else gap.errors,
                     "method": r.method,
                 }
             )
