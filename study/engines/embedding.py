@@ -10,8 +10,7 @@ from typing import Any
 from numba import njit
 
 from study.engines.products import gather_sum, multiply, multiply_transposed, update
-from study.engines.scalar import fma
-from study.engines.tiles import address
+from study.engines.tiles import add, address, move, step
 from study.engines.workspace import (
     C_ROW,
     DC,
@@ -76,8 +75,7 @@ def embed(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> None:
     for t in range(context):
         first = sizes[GATHERED] + t * most * c_row
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[first + s * c_row + e] = params[sizes[C] + found[t, s] * c_row + e]
+            move(address(params, sizes[C] + found[t, s] * c_row), address(work, first + s * c_row), c_row)
         weight, out = address(params, p[W] + t * size * row), address(products, t * most * row)
         multiply(address(work, first), c_row, counts[t], weight, row, size, zeros, out, row, row)
     start = address(params, p[B]) if p[B] >= 0 else zeros
@@ -92,11 +90,10 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
     examples, size, c_row, row = sizes[EXAMPLES], sizes[EMBEDDING], sizes[C_ROW], p[ROW]
     context, most = found.shape
     zeros, rate, panel = address(work, sizes[ZEROS]), address(work, sizes[RATE]), address(work, sizes[PANEL])
-    sums, dgathered = address(work, sizes[SUMS]), address(work, sizes[DGATHERED])
+    sums, dgathered, dc = address(work, sizes[SUMS]), address(work, sizes[DGATHERED]), address(work, sizes[DC])
     for t in range(context):
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[sizes[DC] + found[t, s] * c_row + e] = 0
+            move(zeros, address(dc, found[t, s] * c_row), c_row)
     for t in range(context):
         for s in range(counts[t]):
             members, count = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
@@ -104,8 +101,7 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
         weight = address(params, p[W] + t * size * row)
         multiply_transposed(sums, row, counts[t], weight, row, size, p[FAN_OUT], zeros, panel, dgathered, c_row)
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[sizes[DC] + found[t, s] * c_row + e] += work[sizes[DGATHERED] + s * c_row + e]
+            add(address(dgathered, s * c_row), address(dc, found[t, s] * c_row), c_row)
         gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C as it was in the forward pass
         update(gathered, c_row, size, sums, row, counts[t], zeros, rate, weight, row, row)
     stamp += 1
@@ -113,7 +109,6 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
         for s in range(counts[t]):
             if stamps[found[t, s]] != stamp:  # a character at two positions is stepped once
                 stamps[found[t, s]] = stamp
-                for e in range(c_row):
-                    place = sizes[C] + found[t, s] * c_row + e
-                    params[place] = fma(work[sizes[RATE]], work[sizes[DC] + found[t, s] * c_row + e], params[place])
+                place = found[t, s] * c_row
+                step(rate, address(dc, place), address(params, sizes[C] + place), c_row)
     return stamp
