@@ -99,7 +99,7 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
             members, count = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
             gather_sum(address(work, p[D]), row, members, count, zeros, address(sums, s * row), row)
         weight = address(params, p[W] + t * size * row)
-        multiply_transposed(sums, row, counts[t], weight, row, size, p[FAN_OUT], zeros, panel, dgathered, c_row)
+        multiply_transposed(sums, row, counts[t], weight, row, size, p[FAN_OUT], zeros, zeros, panel, dgathered, c_row)
         for s in range(counts[t]):
             add(address(dgathered, s * c_row), address(dc, found[t, s] * c_row), c_row)
         gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C as it was in the forward pass

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.engines.layout import ABSENT, LANES, Layout, aligned, padded
+from study.engines.layout import ABSENT, LANES, Layout, aligned, padded, row_length
 
 ACTIVATIONS = ("linear", "tanh", "relu")  # the position is the code that the kernel knows
 LINEAR, TANH, RELU = range(3)
@@ -32,7 +32,7 @@ class Workspace:
         for p, layer, (fan_in, fan_out), n in zip(
             self.levels, setup.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
-            row = layout.places[f"W{n}"].row
+            row = row_length(fan_out)
             p[:W] = fan_in, fan_out, row, ACTIVATIONS.index(layer.activation)
             p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
             p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
