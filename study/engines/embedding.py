@@ -9,12 +9,14 @@ from typing import Any
 
 from numba import njit
 
+from study.engines.layout import LANES
 from study.engines.products import gather_sum, multiply, multiply_transposed, update
-from study.engines.tiles import add, address, move, step
+from study.engines.tiles import add, address, move, step, transpose
 from study.engines.workspace import (
     C_ROW,
     DC,
     DGATHERED,
+    DTURNED,
     EMBEDDING,
     EXAMPLES,
     FAN_OUT,
@@ -91,15 +93,22 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
     context, most = found.shape
     zeros, rate, panel = address(work, sizes[ZEROS]), address(work, sizes[RATE]), address(work, sizes[PANEL])
     sums, dgathered, dc = address(work, sizes[SUMS]), address(work, sizes[DGATHERED]), address(work, sizes[DC])
+    turned = address(work, sizes[DTURNED])
     for t in range(context):
         for s in range(counts[t]):
             move(zeros, address(dc, found[t, s] * c_row), c_row)
     for t in range(context):
         for s in range(counts[t]):
-            members, count = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
-            gather_sum(address(work, p[D]), row, members, count, zeros, address(sums, s * row), row)
+            members, number = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
+            gather_sum(address(work, p[D]), row, members, number, zeros, address(sums, s * row), row)
         weight = address(params, p[W] + t * size * row)
-        multiply_transposed(sums, row, counts[t], weight, row, size, p[FAN_OUT], zeros, zeros, panel, dgathered, c_row)
+        count, depth = counts[t], p[FAN_OUT]
+        if count <= LANES and size < count * (c_row // LANES):  # fewer vectors of sums with a lane per character
+            multiply_transposed(weight, row, size, sums, row, count, depth, zeros, zeros, panel, turned, LANES)
+            for e in range(0, c_row, LANES):
+                transpose(address(turned, e * LANES), LANES, size - e, zeros, address(dgathered, e), c_row)
+        else:
+            multiply_transposed(sums, row, count, weight, row, size, depth, zeros, zeros, panel, dgathered, c_row)
         for s in range(counts[t]):
             add(address(dgathered, s * c_row), address(dc, found[t, s] * c_row), c_row)
         gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C as it was in the forward pass
