@@ -9,13 +9,14 @@ from typing import Any
 
 from numba import njit
 
+from study.engines.layout import LANES
 from study.engines.products import gather_sum, multiply, multiply_transposed, update
-from study.engines.scalar import fma
-from study.engines.tiles import address
+from study.engines.tiles import add, address, move, step, transpose
 from study.engines.workspace import (
     C_ROW,
     DC,
     DGATHERED,
+    DTURNED,
     EMBEDDING,
     EXAMPLES,
     FAN_OUT,
@@ -76,8 +77,7 @@ def embed(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> None:
     for t in range(context):
         first = sizes[GATHERED] + t * most * c_row
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[first + s * c_row + e] = params[sizes[C] + found[t, s] * c_row + e]
+            move(address(params, sizes[C] + found[t, s] * c_row), address(work, first + s * c_row), c_row)
         weight, out = address(params, p[W] + t * size * row), address(products, t * most * row)
         multiply(address(work, first), c_row, counts[t], weight, row, size, zeros, out, row, row)
     start = address(params, p[B]) if p[B] >= 0 else zeros
@@ -92,20 +92,25 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
     examples, size, c_row, row = sizes[EXAMPLES], sizes[EMBEDDING], sizes[C_ROW], p[ROW]
     context, most = found.shape
     zeros, rate, panel = address(work, sizes[ZEROS]), address(work, sizes[RATE]), address(work, sizes[PANEL])
-    sums, dgathered = address(work, sizes[SUMS]), address(work, sizes[DGATHERED])
+    sums, dgathered, dc = address(work, sizes[SUMS]), address(work, sizes[DGATHERED]), address(work, sizes[DC])
+    turned = address(work, sizes[DTURNED])
     for t in range(context):
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[sizes[DC] + found[t, s] * c_row + e] = 0
+            move(zeros, address(dc, found[t, s] * c_row), c_row)
     for t in range(context):
         for s in range(counts[t]):
-            members, count = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
-            gather_sum(address(work, p[D]), row, members, count, zeros, address(sums, s * row), row)
+            members, number = address(order, t * examples + starts[t, s]), starts[t, s + 1] - starts[t, s]
+            gather_sum(address(work, p[D]), row, members, number, zeros, address(sums, s * row), row)
         weight = address(params, p[W] + t * size * row)
-        multiply_transposed(sums, row, counts[t], weight, row, size, p[FAN_OUT], zeros, panel, dgathered, c_row)
+        count, depth = counts[t], p[FAN_OUT]
+        if count <= LANES and size < count * (c_row // LANES):  # fewer vectors of sums with a lane per character
+            multiply_transposed(weight, row, size, sums, row, count, depth, zeros, zeros, panel, turned, LANES)
+            for e in range(0, c_row, LANES):
+                transpose(address(turned, e * LANES), LANES, size - e, zeros, address(dgathered, e), c_row)
+        else:
+            multiply_transposed(sums, row, count, weight, row, size, depth, zeros, zeros, panel, dgathered, c_row)
         for s in range(counts[t]):
-            for e in range(c_row):
-                work[sizes[DC] + found[t, s] * c_row + e] += work[sizes[DGATHERED] + s * c_row + e]
+            add(address(dgathered, s * c_row), address(dc, found[t, s] * c_row), c_row)
         gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C as it was in the forward pass
         update(gathered, c_row, size, sums, row, counts[t], zeros, rate, weight, row, row)
     stamp += 1
@@ -113,7 +118,6 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
         for s in range(counts[t]):
             if stamps[found[t, s]] != stamp:  # a character at two positions is stepped once
                 stamps[found[t, s]] = stamp
-                for e in range(c_row):
-                    place = sizes[C] + found[t, s] * c_row + e
-                    params[place] = fma(work[sizes[RATE]], work[sizes[DC] + found[t, s] * c_row + e], params[place])
+                place = found[t, s] * c_row
+                step(rate, address(dc, place), address(params, sizes[C] + place), c_row)
     return stamp

@@ -51,10 +51,11 @@ def forward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, tanh: 
         if level == 0:
             embed(params, work, p, sizes, tables)
         else:
-            x, weight = levels[level - 1], address(params, p[W])
+            x, weight, panel = levels[level - 1], address(params, p[W]), address(work, sizes[PANEL])
             start = address(params, p[B]) if p[B] >= 0 else zeros
+            i, o = x[ROW], p[FAN_OUT]
             inputs, out = address(work, x[H]), address(work, p[H])
-            multiply(inputs, x[ROW], examples, weight, row, p[FAN_IN], start, out, row, row)
+            multiply_transposed(inputs, i, examples, weight, i, o, p[FAN_IN], start, zeros, panel, out, row)
         if p[BNGAIN] >= 0:
             first, second = view(work, sizes[FIRST], row), view(work, sizes[SECOND], row)
             normalise(params, work, p, h, examples, first, second)
@@ -80,10 +81,11 @@ def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp
         if level == 0:
             stamp = embed_back(params, work, p, sizes, tables, stamp)
         else:
-            x, weight, panel = levels[level - 1], address(params, p[W]), address(work, sizes[PANEL])
+            x, weight = levels[level - 1], address(params, p[W])
+            i, o = x[ROW], p[FAN_OUT]
             inputs, before = address(work, x[H]), address(work, x[D])
-            multiply_transposed(after, row, examples, weight, row, p[FAN_IN], p[FAN_OUT], zeros, panel, before, x[ROW])
-            update(inputs, x[ROW], p[FAN_IN], after, row, examples, zeros, rate, weight, row, row)
+            multiply(after, row, examples, weight, i, o, zeros, before, i, i)
+            update(after, row, o, inputs, i, examples, zeros, rate, weight, i, i)
     return stamp
 
 

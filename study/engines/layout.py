@@ -30,23 +30,26 @@ def row_length(size: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """One named array in the buffer: its shape, its first element and the elements from row to row."""
+    """One named array in the buffer: its shape, its first element, the elements from row to row, or column to column."""
 
     name: str
     shape: tuple[int, int]
     offset: int
     row: int
+    turned: bool = False  # whether a column of the array lies in a row of the buffer
 
     def view(self, buffer: NDArray[Any]) -> NDArray[Any]:
         """The array inside the buffer, without its padding. (shape)"""
-        rows, columns = self.shape
-        return buffer[self.offset : self.offset + rows * self.row].reshape(rows, self.row)[:, :columns]
+        rows, columns = self.shape[::-1] if self.turned else self.shape
+        array = buffer[self.offset : self.offset + rows * self.row].reshape(rows, self.row)[:, :columns]
+        return array.T if self.turned else array
 
 
 class Layout:
     """Where C, every W, b, bngain, bnbias and every running mean and std of a Setup lie in one buffer.
 
-    Names carry their level from 1, the output layer last: C, W1, b1, bngain1, bnbias1, mean1, std1, W2, …
+    Every W but the first lies turned: in two of its three products the lanes then run over fan_in, which is large and a
+    whole number of vectors where the vocabulary is neither. Names carry their level from 1, the output layer last: C, W1, b1, bngain1, bnbias1, mean1, std1, W2, …
     """
 
     def __init__(self, setup: Setup, vocabulary: int) -> None:
@@ -55,16 +58,17 @@ class Layout:
         self.size = 0
         self._add("C", vocabulary, setup.embedding_size)
         for level, (layer, (fan_in, fan_out)) in enumerate(zip(setup.layers, setup.shapes(vocabulary), strict=True), 1):
-            self._add(f"W{level}", fan_in, fan_out)
+            self._add(f"W{level}", fan_in, fan_out, turned=level > 1)
             names = ["b"] if layer.bias is not None else []
             names += ["bngain", "bnbias", "mean", "std"] if layer.norm == "batch" else []
             for name in names:
                 self._add(f"{name}{level}", 1, fan_out)
 
-    def _add(self, name: str, rows: int, columns: int) -> None:
-        place = Place(name, (rows, columns), self.size, row_length(columns))
+    def _add(self, name: str, rows: int, columns: int, turned: bool = False) -> None:
+        number, length = (columns, rows) if turned else (rows, columns)
+        place = Place(name, (rows, columns), self.size, row_length(length), turned)
         self.places[name] = place
-        self.size += rows * place.row
+        self.size += number * place.row
 
     def offset(self, name: str) -> int:
         """First element of a named array, ABSENT if the Setup has none."""

@@ -54,12 +54,13 @@ def multiply_transposed(
     w_row: int,
     inputs: int,
     depth: int,
+    start: Any,
     zeros: Any,
     panel: Any,
     out: Any,
     out_row: int,
 ) -> None:
-    """out (rows, inputs) = y (rows, depth) @ wᵀ, w (inputs, depth): w is turned block by block in `panel`."""
+    """out (rows, inputs) = start (inputs) + y (rows, depth) @ wᵀ, w (inputs, depth): w is turned block by block in `panel`."""
     vectors = (inputs + LANES - 1) // LANES
     for k in range(0, depth, DEPTH):
         count = min(DEPTH, depth - k)
@@ -77,7 +78,7 @@ def multiply_transposed(
                 high = block(rows - r, ROWS)
                 place = address(out, r * out_row + v * LANES)
                 left = address(y, r * y_row + k)
-                first, first_row = (zeros, 0) if k == 0 else (place, out_row)
+                first, first_row = (address(start, v * LANES), 0) if k == 0 else (place, out_row)
                 tile(
                     high,
                     columns,

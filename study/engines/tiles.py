@@ -279,3 +279,55 @@ def _transpose(typing: Any, source: Any, source_row: Any, rows: Any, empty: Any,
 def transpose(source: Any, source_row: int, rows: int, empty: Any, out: Any, out_row: int) -> None:
     """out (LANES, LANES) = transpose of source (rows, LANES), its missing rows read as `empty`."""
     _transpose(source, source_row, rows, empty, out, out_row)
+
+
+def _lanewise(combine: Any) -> Any:
+    """Code of out (LANES) = combine(builder, out, source, scale), `scale` broadcast from one number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, out, scale = args
+        vector, align = _vector(source)
+        rate = _broadcast(builder, builder.load(scale, align=align), vector)
+        terms = [_load(builder, pointer, vector, align) for pointer in (out, source)]
+        _store(builder, combine(builder, *terms, rate), out, align)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+@intrinsic
+def _move(typing: Any, source: Any, out: Any, scale: Any) -> Any:
+    return types.none(source, out, scale), _lanewise(lambda builder, out, source, scale: source)
+
+
+@intrinsic
+def _add(typing: Any, source: Any, out: Any, scale: Any) -> Any:
+    return types.none(source, out, scale), _lanewise(lambda builder, out, source, scale: builder.fadd(out, source))
+
+
+@intrinsic
+def _step(typing: Any, source: Any, out: Any, scale: Any) -> Any:
+    return types.none(source, out, scale), _lanewise(
+        lambda builder, out, source, scale: _fma(builder, scale, source, out)
+    )
+
+
+@njit
+def move(source: Any, out: Any, width: int) -> None:
+    """out (width) = source (width), whole vectors."""
+    for i in range(0, width, LANES):
+        _move(address(source, i), address(out, i), source)
+
+
+@njit
+def add(source: Any, out: Any, width: int) -> None:
+    """out (width) += source (width), whole vectors."""
+    for i in range(0, width, LANES):
+        _add(address(source, i), address(out, i), source)
+
+
+@njit
+def step(scale: Any, source: Any, out: Any, width: int) -> None:
+    """out (width) += scale · source (width), whole vectors, each term one fused multiply-add."""
+    for i in range(0, width, LANES):
+        _step(address(source, i), address(out, i), scale)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from study.engines.layout import ABSENT, LANES, Layout, aligned, padded
+from study.engines.layout import ABSENT, LANES, Layout, aligned, padded, row_length
 
 ACTIVATIONS = ("linear", "tanh", "relu")  # the position is the code that the kernel knows
 LINEAR, TANH, RELU = range(3)
@@ -15,7 +15,7 @@ LINEAR, TANH, RELU = range(3)
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
 # Entries of `sizes`: sizes and the place of C, then places in floats that levels share.
 EXAMPLES, EMBEDDING, C, C_ROW, VOCABULARY = range(5)
-ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DC = range(5, 18)
+ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DTURNED, DC = range(5, 19)
 
 DEPTH = 128  # summed indices of a matrix product per pass: DEPTH × 3 vectors stay in first-level cache
 PANEL_SIZE = DEPTH * 3 * LANES  # room for one such block of a transposed matrix
@@ -32,7 +32,7 @@ class Workspace:
         for p, layer, (fan_in, fan_out), n in zip(
             self.levels, setup.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
-            row = layout.places[f"W{n}"].row
+            row = row_length(fan_out)
             p[:W] = fan_in, fan_out, row, ACTIVATIONS.index(layer.activation)
             p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
             p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
@@ -46,7 +46,7 @@ class Workspace:
             *((ZEROS, widest), (ONE, 1), (RATE, 1), (PANEL, PANEL_SIZE), (FIRST, widest), (SECOND, widest)),
             *((TURNED, rows[-1] * lanes), (TOP, lanes), (TOTAL, lanes)),
             *((GATHERED, context * most * c_row), (SUMS, context * most * rows[0])),
-            *((DGATHERED, most * c_row), (DC, vocabulary * c_row)),
+            *((DGATHERED, max(most, LANES) * c_row), (DTURNED, c_row * LANES), (DC, vocabulary * c_row)),
         ]
         self.sizes = np.zeros(DC + 1, np.int64)
         self.sizes[:ZEROS] = examples, setup.embedding_size, layout.offset("C"), c_row, vocabulary
