@@ -204,13 +204,14 @@ def test_the_version_is_that_of_the_package(study: Study) -> None:
 
 def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study, tmp_path: Path) -> None:
     file = write(tmp_path)
-    done = study("plan", file, "--only", "fixed, zero", "--seeds", "4,9", "--workers", 3)
+    cache = ("--cache", tmp_path / "cache")
+    done = study("plan", file, "--only", "fixed, zero", "--seeds", "4,9", "--workers", 3, *cache)
     assert done.status == 0
     assert "\n4 cells (4 new):" in done.out
     assert "seed 4 " in done.out
     assert "seed 9 " in done.out
     assert "baseline" not in done.out
-    assert "\n2 cells (2 new):" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2).out
+    assert "\n2 cells (2 new):" in study("plan", file, "--only", "batchnorm,calibrated", "--seeds", 2, *cache).out
     assert "profile quick" in study("plan", file, "--profile", "quick").out
 
 
