@@ -57,9 +57,10 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def robustness(session: nox.Session) -> None:
-    """Kill a study at 30 random moments and compare its tables; read 10,000 damaged study files."""
+    """Kill a study at 30 random moments and compare its tables; read 10,000 damaged study files; run the slow tests."""
     run(session, "-m", "tests.robustness.kills", "--rounds", "5", "--kills", "6", "--seed", "0")
     run(session, "-m", "tests.robustness.fuzz", "--documents", "10000", "--seed", "0")
+    run(session, "-m", "pytest", "-m", "slow")
 
 
 @nox.session(venv_backend="none")

@@ -61,6 +61,7 @@ def killer(done: list[int], kills: int) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(words: Words, tmp_path: Path) -> None:
     store = Store(Cache(tmp_path), keys(words, 42, READING, "cpu"))
     expected = plain(train_shard(shard, dataset(words, 2), READING) for shard in shards(6000))

@@ -301,6 +301,7 @@ print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values(
     assert counts.split() == ["1", "0"]  # loaded once, compiled never
 
 
+@pytest.mark.slow
 def test_what_is_compiled_ahead_is_what_training_calls(tmp_path: Path) -> None:
     code = """
 from study.engines import kernels

@@ -256,7 +256,7 @@ def test_an_interrupt_ends_all_and_leaves_no_file(to: str, training: Training) -
     assert all(deaf(w) for w in workers)  # from the first, before any of their own code could see to it
     time.sleep(0.5 if to == "group" else 2.0)  # while the workers import, and while they train
     (os.killpg if to == "group" else os.kill)(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=40)
     assert process.returncode == 130
     assert gone(workers, within=1)
     assert "Traceback" not in errors

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from numba import njit
 from numpy.typing import NDArray
 
@@ -111,6 +112,7 @@ def nan_is_not_kept(ours: Any) -> int:
 # and a unit is half of what it is at 1, so that it is an error of 3e-7.
 
 
+@pytest.mark.slow
 def test_tanh_of_all_of_float32() -> None:
     small, end = bits(2**-12.5), bits(9.02)
     assert 5.22 < largest_error(tanh32, math.tanh, [(small, end)]) < 5.23
@@ -122,6 +124,7 @@ def test_tanh_of_all_of_float32() -> None:
     assert nan_is_not_kept(tanh32) == 0
 
 
+@pytest.mark.slow
 def test_exp_of_all_of_float32() -> None:
     small, high, low = bits(2**-25), bits(88.72284), bits(103.97209)
     assert 1.01 < largest_error(exp32, math.exp, [(small, high), (SIGN + small, SIGN + low)]) < 1.02
@@ -153,6 +156,7 @@ def largest_error_of_log(mantissas: int, exponents: NDArray[Any]) -> Any:
     return largest
 
 
+@pytest.mark.slow
 def test_log_of_all_of_float32() -> None:
     # subnormal numbers, and those from ½ to 2, where n ln 2 + log m would cancel
     near = largest_error(log32, math.log, [(1, SUBNORMAL), (126 << 23, 128 << 23)])

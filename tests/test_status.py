@@ -123,6 +123,7 @@ def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
     run(load(done), done / "out", How(workers=1, cache=done / "cache"))  # the lock is gone with its holder
 
 
+@pytest.mark.slow
 def test_two_studies_at_once_share_a_cache(tmp_path: Path) -> None:
     write(tmp_path)
     code = (

@@ -12,10 +12,11 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 import pytest
+from finished import quick_run
 
 from study import export
 from study.resolve import read
-from study.run import How, run
+from study.run import How
 from study.spec import Spec, only
 from study.tables import read as read_tables
 from study.tables import write as write_table
@@ -111,7 +112,7 @@ def test_the_manifest_names_the_hash_of_every_table(report: Path) -> None:
 
 def tables(spec: Spec, out: Path) -> None:
     """The tables and the manifest of a study, without its pages."""
-    run(spec, out, How(workers=2, cache=out / "cache"))
+    quick_run(spec, out, How(workers=1, cache=out / "cache"))
 
 
 def test_only_and_seeds_change_no_number_of_what_is_left(report: Path, tmp_path: Path) -> None:
