@@ -111,3 +111,17 @@ def test_the_manifest_names_every_cells_parameters(report: Path) -> None:
     cells = tables.read(report / "out" / "data")["cells"]
     assert facts["parameters"] == dict(zip(cells["cell"], cells["sha256"], strict=True))
     assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in facts["parameters"].values())
+
+
+def test_the_fused_engine_owes_its_bits_on_another_cpu_too(report: Path, tmp_path: Path) -> None:
+    def change(cells: pd.DataFrame) -> None:
+        cells.loc[(cells["engine"] == "fused") & (cells["seed"] == 1), "sha256"] = "0" * 64
+
+    folder = altered(report, tmp_path, "cells", change)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["cpu"]["level"] = "x86_64 another avx2"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    text, passed = verify(read(report / "tiny.yaml"), folder, None, 0, 2)
+    assert not passed
+    assert text.count("the fused engine gives other bits") == 5
+    assert "there x86_64 another avx2" in text
