@@ -12,6 +12,8 @@ from study import claims
 from study.claims import Entry, ledger
 from study.run import How, run
 
+pytestmark = pytest.mark.slow
+
 # the setup and the training in which eight letters show what the claims are about, with seeds enough for a sign flip
 SIZE: dict[str, Any] = {
     "seeds": 6,

@@ -92,6 +92,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "BACKOFF", (0.0, 0.0))
 
 
+@pytest.mark.slow
 def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words: Words, prompt: None) -> None:
     said: list[str] = []
     found = results(shards(), words, Reading((), (1,)), say=said.append)  # batches of one: refused while measuring
@@ -106,6 +107,7 @@ def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_path: Path) -> None:
     """A cell whose cache entry cannot be written fails; the one that it shares a shard with does not."""
     store = Store(Cache(tmp_path), keys(words, 42, Reading((), (2,)), "cpu"))
@@ -123,6 +125,7 @@ def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp_path: Path) -> None:
     store = Store(Cache(tmp_path), keys(words, 42, Reading((10,), (2,)), "cpu"))
     kills = 0
@@ -143,6 +146,7 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(done: object, loss: object) -> None:
         for process in multiprocessing.active_children():
@@ -198,7 +202,14 @@ def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int],
     command = [sys.executable, "-m", "study", "run", "long.yaml", "--workers", "2", "--out", "out"]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell's background job ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     # two at once are workers in training; before them, single processes look at the study
@@ -256,7 +267,7 @@ def test_an_interrupt_ends_all_and_leaves_no_file(to: str, training: Training) -
     assert all(deaf(w) for w in workers)  # from the first, before any of their own code could see to it
     time.sleep(0.5 if to == "group" else 2.0)  # while the workers import, and while they train
     (os.killpg if to == "group" else os.kill)(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=40)
+    _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
     assert gone(workers, within=1)
     assert "Traceback" not in errors

@@ -15,6 +15,8 @@ from study.drawing import svg
 from study.report import report
 from study.sections import ORDER, SECTIONS
 
+pytestmark = pytest.mark.slow
+
 DRAWN = {"weight": {"std": 1}, "bias": {"std": 1}}
 NORMED = {"weight": {"std": 1}, "norm": "batch"}
 OUTPUT = {"weight": {"std": 3}, "bias": {"std": 1}}

@@ -6,6 +6,8 @@ import pytest
 from conftest import HOSTILE
 from test_browser import sideways, violations
 
+pytestmark = pytest.mark.slow
+
 TITLES = [title for key, title in HOSTILE.items() if key != "control"]
 
 
