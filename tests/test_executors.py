@@ -74,6 +74,7 @@ def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(wor
     assert plain(again) == expected
 
 
+@pytest.mark.slow
 def test_dask_says_once_a_shard_is_done_how_far_it_is(words: Words) -> None:
     seen: list[list[float]] = []
     list(pool.run(shards(), Job(words, READING, "cpu"), Dask(1), lambda done, _: seen.append(list(done))))
