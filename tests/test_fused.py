@@ -150,6 +150,7 @@ def test_one_step_agrees_with_autograd_for_any_setup(drawn: tuple[Setup, int, in
     assert loss == pytest.approx(their_loss, rel=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(setups(), st.integers(0, 1000))
 def test_float64_gradients_agree_with_autograd_for_any_setup(drawn: tuple[Setup, int, int], seed: int) -> None:

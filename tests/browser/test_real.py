@@ -18,6 +18,8 @@ from test_browser import background, sideways, violations
 from study.screenshot import SIZE
 from study.sections import ORDER, SECTIONS
 
+pytestmark = pytest.mark.slow
+
 BROKEN = """() => [...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href")).filter((href) =>
   href.startsWith("#") && href.length > 1 && !document.getElementById(decodeURIComponent(href.slice(1))))"""
 FILES = """[...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href")).filter((href) =>
