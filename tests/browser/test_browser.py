@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ALL = ["report.html", "hostile.html", "many.html", "one.html", "notebooks/kaiming.html"]
 PAPER = {False: "rgb(253, 253, 251)", True: "rgb(21, 23, 26)"}
 
