@@ -123,11 +123,8 @@ class Results:
     def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
         """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
         kind = statistics or self.reading(condition, step)
-        t = self.tables["losses"]
-        rows = t[
-            (t["condition"] == condition.name) & (t["step"] == step) & (t["split"] == split)
-            & (t["statistics"] == kind) & t["batch_size"].isna()
-        ]  # fmt: skip
+        t = self._rows("losses", condition, step)
+        rows = t[(t["split"] == split) & (t["statistics"] == kind) & t["batch_size"].isna()]
         return self._by_seed(condition, rows, "loss", step)
 
     def metric(
@@ -140,8 +137,8 @@ class Results:
         statistics: str | None = None,
     ) -> pd.Series:
         """A measurement by seed; NaN where it does not exist. Activations are read as the condition is."""
-        t = self.tables["metrics"]
-        rows = t[(t["condition"] == condition.name) & (t["step"] == step) & (t["metric"] == name)]
+        t = self._rows("metrics", condition, step)
+        rows = t[t["metric"] == name]
         if parameter is not None:
             rows = rows[rows["parameter"] == parameter]
         else:
@@ -158,19 +155,31 @@ class Results:
         lost = self.diverged(condition)
         return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
 
+    def _rows(self, table: str, condition: Condition, step: int) -> pd.DataFrame:
+        """The rows of one condition at one step, of a table that is taken apart once: a page asks hundreds of times."""
+        return self._parts[table].get((condition.name, step), self.tables[table].iloc[:0])
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[Any, pd.DataFrame]]:
+        by = ["condition", "step"]
+        return {name: dict(iter(self.tables[name].groupby(by, sort=False))) for name in ("losses", "metrics")}
+
     def diverged(self, condition: Condition) -> dict[int, float]:
         """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
-        rows = self._ended(condition, "diverged")
-        return {int(seed): float(step) for seed, step in zip(rows["seed"], rows["step"], strict=True)}
+        return {seed: float(step) for seed, step in self._lost.get((condition.name, "diverged"), {}).items()}
 
     def failed(self, condition: Condition) -> list[int]:
         """Seeds whose training ended with an error; wherever others are measured they count as lost."""
-        return [int(seed) for seed in self._ended(condition, "failed")["seed"]]
+        return list(self._lost.get((condition.name, "failed"), {}))
 
-    def _ended(self, condition: Condition, status: str) -> pd.DataFrame:
+    @cached_property
+    def _lost(self) -> dict[tuple[str, str], dict[int, Any]]:
+        """(condition, status) -> seed -> step at which it ended so, of the trainings that conditions are judged by."""
         t = self.tables["cells"]
-        own = (t["condition"] == condition.name) & (t["protocol"] == "paired") & ~t["twin"].astype(bool)
-        return t[own & (t["status"] == status)]
+        found: dict[tuple[str, str], dict[int, Any]] = {}
+        for row in t[(t["protocol"] == "paired") & ~t["twin"].astype(bool)].itertuples():
+            found.setdefault((row.condition, row.status), {})[int(row.seed)] = row.step
+        return found
 
     def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
         """What a claim's `measure` is for a condition, by seed; None where it was not measured."""

@@ -44,10 +44,10 @@ def svg(fig: Figure, ident: str, alt: str) -> str:
         raise ValueError(f"figure {ident}: alt text is empty")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", ident):
         raise ValueError(f"figure name {ident!r}: lower-case words joined by '-' would do")
-    FigureCanvasSVG(fig)
     buffer = io.StringIO()
     with style(), mpl.rc_context({"svg.hashsalt": ident}):
-        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # without savefig, which draws everything once more to settle the layout: drawing settles it as well
+        FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(clean(buffer.getvalue()))
     for parent in root.iter():
         for child in [c for c in parent if _tag(c) in ("metadata", "style")]:
