@@ -275,9 +275,9 @@ def other_cpus() -> dict[str, str]:
     return {"nehalem": ""} if features.get("sse4.2") else {}  # vectors of 4, fused multiply-add in software
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Fingerprints of code compiled for other CPUs, under way in processes of their own while other tests run."""
+    """Fingerprints of code compiled for other CPUs, under way in processes of their own."""
     command = [sys.executable, "-c", "from tests.test_fused import fingerprint; print(fingerprint())"]
     found = {}
     for cpu, features in other_cpus().items():
@@ -318,6 +318,7 @@ print(len(kernels.train.signatures))
     assert found.split() == ["False", "True", "1", "1"]
 
 
+@pytest.mark.slow
 def test_code_compiled_for_another_cpu_gives_the_same_bits(elsewhere: dict[str, subprocess.Popen[str]]) -> None:
     if not elsewhere:
         pytest.skip("no other kind of CPU whose code this one can run")

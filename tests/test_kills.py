@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import random
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,25 @@ from tiny import write
 
 from study.resolve import read
 from study.run import How
-from tests.robustness.kills import Count, Study, disturb
+from tests.robustness.kills import Count, Study, resumed
 
 PROC = Path("/proc/self/stat").exists()
 
 
 @pytest.mark.skipif(not PROC, reason="finds the workers by /proc")
 def test_kills_change_no_byte_and_leave_no_worker(tmp_path: Path) -> None:
-    file = write(tmp_path, {"training": {"batch_size": 8, "steps": 6000, "lr": 0.1}})
+    file = write(tmp_path, {"training": {"batch_size": 8, "steps": 1000, "lr": 0.1}})
     killed, count = Study(file, "full", tmp_path / "killed"), Count()
-    disturb(killed, 8.0, 1, random.Random(1), count)
-    assert (count.parents + count.workers, count.orphans) == (1, 0)
+    process = killed.start()
+    deadline = time.monotonic() + 60
+    while not any((tmp_path / "killed" / "cache").glob("rows/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert process.poll() is None  # in mid-training: a cell is done, others are not
+    process = resumed(killed, process, count)
+    assert process.wait() == 0, killed.log()
+    assert (count.parents, count.orphans) == (1, 0)
+    done = json.loads((tmp_path / "killed" / "out" / "manifest.json").read_text())["cells"]
+    assert 0 < len(list((tmp_path / "killed" / "cache").glob("rows/*/*"))) == done
     quick_run(read(file), tmp_path / "whole", How(workers=1, cache=tmp_path / "cache"))
     whole = tmp_path / "whole"
     files = [*(whole / "data").glob("*.parquet"), whole / "manifest.json"]

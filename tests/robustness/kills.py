@@ -77,6 +77,19 @@ def workers_of(process: psutil.Popen) -> list[psutil.Process]:
     return []
 
 
+def resumed(study: Study, process: psutil.Popen, count: Count) -> psutil.Popen:
+    """The study, running again after its run was killed; workers that outlived it are counted."""
+    workers = workers_of(process)
+    with contextlib.suppress(psutil.Error):
+        process.kill()
+    process.wait()
+    count.parents += 1
+    _, alive = psutil.wait_procs(workers, timeout=ORPHANS)
+    count.orphans += len(alive)
+    count.resumes += 1
+    return study.start()
+
+
 def disturb(study: Study, seconds: float, kills: int, choice: random.Random, count: Count) -> None:
     """Run the study, killing it or a worker of it `kills` times on the way; at the end it has ended well."""
     process = study.start()
@@ -90,14 +103,7 @@ def disturb(study: Study, seconds: float, kills: int, choice: random.Random, cou
                 choice.choice(workers).kill()
                 count.workers += 1
             continue
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-        process.wait()
-        count.parents += 1
-        _, alive = psutil.wait_procs(workers, timeout=ORPHANS)
-        count.orphans += len(alive)
-        process = study.start()
-        count.resumes += 1
+        process = resumed(study, process, count)
     if process.wait() != 0:
         # the last kill may have hit a worker of the small processes that look at the study before it is trained
         process = study.start()
