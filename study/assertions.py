@@ -84,8 +84,8 @@ def check_measure(measure: str) -> tuple[str, str]:
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
     if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
         raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {show(measure)}")
-    if name == "probe" and not re.fullmatch(r"[1-9][0-9]{0,8}", rest):
-        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100; got {show(measure)}")
+    if name == "probe" and not re.fullmatch(r"slope|[1-9][0-9]{0,8}", rest):
+        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {show(measure)}")
     if name not in (*PER_PARAMETER, "loss", "probe") and dot:
         raise SpecError(f"measurement '{name}' stands alone, got {show(measure)}")
     return name, rest

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from study import manifest, tables
@@ -75,10 +76,21 @@ def values_of(results: Results, condition: Condition, claim: Claim) -> pd.Series
 
 
 def values_of_probe(results: Results, name: str, measure: str) -> pd.Series | None:
-    """Std of x @ w of an init of the probe at the fan_in that `probe.<fan_in>` names, by seed."""
-    t = results.tables["probe"]
-    rows = t[(t["init"] == name) & (t["fan_in"] == int(measure.removeprefix("probe.")))]
+    """Std of x @ w of an init of the probe at the fan_in that `probe.<fan_in>` names, by seed.
+
+    `probe.slope` is that of a straight line through log std over log fan_in: 1/2 where the std grows as a root.
+    """
+    t, rest = results.tables["probe"], measure.removeprefix("probe.")
+    rows = t[t["init"] == name]
+    if rest == "slope":
+        found = {int(seed): _slope(here) for seed, here in rows.groupby("seed") if here["fan_in"].nunique() > 1}
+        return pd.Series(found) if found else None
+    rows = rows[rows["fan_in"] == int(rest)]
     return pd.Series(rows["std_y"].to_numpy(float), index=rows["seed"].to_numpy(int)) if len(rows) else None
+
+
+def _slope(rows: pd.DataFrame) -> float:
+    return float(np.polyfit(np.log(rows["fan_in"].to_numpy(float)), np.log(rows["std_y"].to_numpy(float)), 1)[0])
 
 
 def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
@@ -108,23 +120,23 @@ def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> 
     """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
     if claim.near is not None:
         assert claim.within is not None
-        good = (values - _value(claim.near, results)).abs() <= claim.within
+        good = (values - _value(claim.near, claim, results)).abs() <= claim.within
     elif claim.above is not None:
-        good = values > _value(claim.above, results)
+        good = values > _value(claim.above, claim, results)
     else:
-        good = values < _value(claim.below, results)
+        good = values < _value(claim.below, claim, results)
     good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
     label = LABELS[check_measure(claim.measure)[0]]
     scale, unit = (100.0, " (in %)") if label.unit == "%" else (1.0, "")
     x = scale * values.to_numpy(float)
     e = estimate(x, method="t" if claim.minus else label.interval)
-    same = f"{x.min():.{label.digits}f}" == f"{x.max():.{label.digits}f}"
-    seeds = "" if e.diverged or same else f", seeds {x.min():.{label.digits}f} to {x.max():.{label.digits}f}"
+    low, high = (format(end, label.spec) for end in (x.min(), x.max()))
+    seeds = "" if e.diverged or low == high else f", seeds {low} to {high}"
     return Entry(
         claim=claim,
         condition=title,
         verdict="holds" if bool(good.all()) else "fails",
-        measured=f"{e.text(label.digits, label.lost)}{seeds}{unit}",
+        measured=f"{e.text(label.spec, label.lost)}{seeds}{unit}",
         wanted=wanted(claim, results),
         n=e.n,
         effect=e.mean,
@@ -177,8 +189,11 @@ def _difference(entry: Entry, p: float, family: int) -> Entry:
     return replace(adjusted, verdict="holds" if entry.effect < 0 else "fails", reason="")
 
 
-def _value(given: float | str | None, results: Results) -> float:
-    return value(given, results.vocabulary, results.facts["data"]["character_entropy"])
+def _value(given: float | str | None, claim: Claim, results: Results) -> float:
+    """A bound as a number; the entropy of the characters is that of the split which the claim is about."""
+    name, split = check_measure(claim.measure)
+    entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
+    return value(given, results.vocabulary, entropy)
 
 
 def wanted(claim: Claim, results: Results) -> str:
@@ -189,11 +204,11 @@ def wanted(claim: Claim, results: Results) -> str:
     percent = LABELS[check_measure(claim.measure)[0]].unit == "%"
     scale, unit = (100.0, " %") if percent else (1.0, "")
     if claim.near is not None:
-        return f"{scale * _value(claim.near, results):.4g} ± {scale * (claim.within or 0):g}{unit}, every seed{minus}"
+        return f"{scale * _value(claim.near, claim, results):.4g} ± {scale * (claim.within or 0):g}{unit}, every seed{minus}"
     if claim.above is not None:
-        return f"above {scale * _value(claim.above, results):.4g}{unit}, every seed{minus}"
+        return f"above {scale * _value(claim.above, claim, results):.4g}{unit}, every seed{minus}"
     if claim.below is not None:
-        return f"below {scale * _value(claim.below, results):.4g}{unit}, every seed{minus}"
+        return f"below {scale * _value(claim.below, claim, results):.4g}{unit}, every seed{minus}"
     if claim.less_than is not None:
         return f"less than {other}, paired by seed"
     return f"within ± {claim.margin:g} of {other}, paired by seed"

@@ -33,12 +33,12 @@ class Estimate:
     median: float
     method: str
 
-    def text(self, digits: int = 4, lost: str = "diverged") -> str:
+    def text(self, spec: str = ".4f", lost: str = "diverged") -> str:
         """`2.1034 [2.1021, 2.1047], n = 10`, or `3 of 10 diverged, median 2.1102`."""
         if self.diverged:
-            return f"{self.diverged} of {self.n} {lost}, median {self.median:.{digits}f}"
-        interval = "" if math.isnan(self.low) else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{self.mean:.{digits}f}{interval}, n = {self.n}"
+            return f"{self.diverged} of {self.n} {lost}, median {self.median:{spec}}"
+        interval = "" if math.isnan(self.low) else f" [{self.low:{spec}}, {self.high:{spec}}]"
+        return f"{self.mean:{spec}}{interval}, n = {self.n}"
 
 
 @dataclass(frozen=True)

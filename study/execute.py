@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -113,6 +114,10 @@ def clean(notebook: Any, parameters: dict[str, str]) -> None:
         if "parameters" in tags:  # as a reader would write them: the folders of this machine are not his
             cell.source = "\n".join(f"{name} = {shown.get(name, value)!r}" for name, value in parameters.items())
         cell.metadata = {}
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace(
+                "-p condition NAME", f"-p condition {shlex.quote(parameters['condition'])}"
+            )
         if cell.cell_type == "code":
             cell.execution_count = None
             for output in cell.outputs:

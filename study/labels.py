@@ -12,36 +12,36 @@ class Label:
 
     text: str
     unit: str = ""
-    digits: int = 3
+    spec: str = ".3f"
     better: Literal["lower", "higher", "neither"] = "neither"
     interval: Literal["t", "bca"] = "t"  # bca: never negative and skewed, so a t interval would reach below zero
     lost: str = "diverged"  # what a seed without a value has done
 
 
 LABELS: dict[str, Label] = {
-    "loss": Label("loss", "nats", 4, "lower"),
-    "saturation_97": Label("tanh units with |h| > 0.97", "%", 1, "lower"),
-    "saturation_99": Label("tanh units with |h| > 0.99", "%", 1, "lower"),
-    "dead": Label("dead units", "%", 1, "lower"),
-    "gradient_pass": Label("mean local gradient", "", 3, "higher"),
-    "preact_mean": Label("mean of the pre-activation", "", 3),
-    "preact_std": Label("std of the pre-activation", "", 3),
-    "normed_std": Label("std of what the activation sees", "", 3),
-    "h_std": Label("std of h", "", 3),
-    "logit_min": Label("smallest logit", "", 2),
-    "logit_max": Label("largest logit", "", 2),
-    "logit_std": Label("std of the logits", "", 3, "lower"),
-    "entropy": Label("mean entropy of the prediction", "nats", 3),
-    "grad_norm": Label("norm of the gradient", "", 4),
-    "grad_std": Label("std of the gradient", "", 5),
-    "update_ratio": Label("log10 of update : data", "", 2),
-    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", 4, "lower"),
-    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", 4, "lower"),
-    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", 3, "lower"),
-    "twin_distance": Label("relative distance of the twin's parameters", "", 8, "lower", "bca"),
-    "twin_gap": Label("gap of the twin's dev loss", "nats", 8, "lower", "bca"),
-    "steps_share": Label("steps needed, as a share of the first condition's", "", 3, "lower", "bca", "never there"),
-    "probe": Label("std after x @ w", "", 3),
+    "loss": Label("loss", "nats", ".4f", "lower"),
+    "saturation_97": Label("tanh outputs with |h| > 0.97", "%", ".1f", "lower"),
+    "saturation_99": Label("tanh outputs with |h| > 0.99", "%", ".1f", "lower"),
+    "dead": Label("dead units", "%", ".1f", "lower"),
+    "gradient_pass": Label("mean local gradient", "", ".3f", "higher"),
+    "preact_mean": Label("mean of the pre-activation", "", ".3f"),
+    "preact_std": Label("std of the pre-activation", "", ".3f"),
+    "normed_std": Label("std of what the activation sees", "", ".3f"),
+    "h_std": Label("std of h", "", ".3f"),
+    "logit_min": Label("smallest logit", "", ".2f"),
+    "logit_max": Label("largest logit", "", ".2f"),
+    "logit_std": Label("std of the logits", "", ".3f", "lower"),
+    "entropy": Label("mean entropy of the prediction", "nats", ".3f"),
+    "grad_norm": Label("norm of the gradient", "", ".4f"),
+    "grad_std": Label("std of the gradient", "", ".5f"),
+    "update_ratio": Label("log10 of update : data", "", ".2f"),
+    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", ".4f", "lower"),
+    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", ".4f", "lower"),
+    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", ".3f", "lower"),
+    "twin_distance": Label("relative distance of the twin's parameters", "", ".1e", "lower", "bca"),
+    "twin_gap": Label("gap of the twin's dev loss", "nats", ".1e", "lower", "bca"),
+    "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "lower", "bca", "never there"),
+    "probe": Label("std after x @ w", "", ".3f"),
 }
 
 # the sections of the report

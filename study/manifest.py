@@ -13,7 +13,7 @@ from study import __version__
 from study.errors import SpecError
 from study.keys import cpu_level, installed
 
-FORMAT = 1
+FORMAT = 2
 NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
 PACKAGES = (
     "torch", "numpy", "numba", "llvmlite", "safetensors", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",

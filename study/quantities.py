@@ -67,14 +67,19 @@ def trained(results: Results, condition: Condition) -> dict[int, Curve]:
 def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
     """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there).
 
-    A seed with which the condition diverges is never there (inf); without a reference there is no level.
+    A seed with which the condition diverges is never there (inf); without a reference there is no level. The reference
+    itself is there after `mark` steps.
     """
-    reference, curves = trained(results, results.conditions[0]), trained(results, condition)
+    first = results.conditions[0]
+    reference, curves = trained(results, first), trained(results, condition)
     lost = results.diverged(condition)
     found = {}
     for seed in (s for s in reference if s in curves or s in lost):
         level = float(reference[seed].smoothed(np.array([float(mark)]))[0])
-        found[seed] = level, curves[seed].reaches(level) if seed in curves else math.inf
+        steps = (
+            float(mark) if condition.name == first.name else curves[seed].reaches(level) if seed in curves else math.inf
+        )
+        found[seed] = level, steps
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from study import claims, execute, export, manifest
-from study.page import Highlight, Section, render
+from study.page import Highlight, Section, literal, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
 from study.shield import Shield
@@ -89,8 +89,24 @@ def _lead(results: Results) -> list[str]:
     return [
         f"{n} conditions of one character-level network, trained from the same draws on the same minibatches with {seeds} each: "
         "what a start costs, and what a repair is worth.",
+        _network(results),
         *warning,
     ]
+
+
+def _network(results: Results) -> str:
+    """The first condition's network and schedule, with the names that the page uses for its parts."""
+    c = results.main[0]
+    setup = c.setup
+    names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(setup.layers, start=1)]
+    levels = [
+        f"{width} {layer.activation} units ({name})"
+        for width, layer, name in zip(setup.widths, setup.hidden, names, strict=False)
+    ]
+    return (
+        f"{literal(c.title)} turns each of {setup.context} characters into {setup.embedding_size} numbers (the embedding C), and these through "
+        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {c.training}. Outputs of the hidden units are called h, their inputs pre-activations."
+    )
 
 
 def _highlights(results: Results) -> list[Highlight]:
@@ -99,8 +115,10 @@ def _highlights(results: Results) -> list[Highlight]:
     first = main[0]
     start = {c.title: float(results.loss(c, "train", 0).mean()) for c in main}
     found = []
-    best = min(start, key=lambda title: abs(start[title] - results.uniform))
-    if len(start) > 1 and best != first.title:
+    # the first repair that brings the loss to ln V, not the one that luck brings nearest
+    near = [title for title, loss in start.items() if abs(loss - results.uniform) <= 0.05]
+    best = near[0] if near else min(start, key=lambda title: abs(start[title] - results.uniform))
+    if best != first.title:
         found.append(
             Highlight(
                 f"{start[first.title]:.2f} → {start[best]:.2f}",
@@ -114,10 +132,13 @@ def _highlights(results: Results) -> list[Highlight]:
         found.append(Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {top}, n = {len(known[top])}"))
     judged = claims.reproductions(results)
     if judged:
+        t = results.tables["published"]
+        compared = int((t["comparable"].astype(bool) & t["reproduced"].notna()).sum())
+        without = compared - len(judged)
         found.append(
             Highlight(
-                f"{sum(good for _, good, _ in judged)} of {len(judged)}",
-                "published losses reproduced within their tolerance",
+                f"{sum(good for _, good, _ in judged)} of {compared}",
+                "published losses reproduced within their tolerance" + (f"; {without} have none" if without else ""),
             )
         )
     return found

@@ -28,9 +28,13 @@ class Curve:
         return found
 
     def reaches(self, level: float) -> float:
-        """First number of steps, at the end of a bin, whose smoothed loss is at or below `level`; inf if there is none."""
-        below = self.smoothed(self.ends) <= level
-        return float(self.ends[np.argmax(below)]) if below.any() else math.inf
+        """Number of steps, at the end of a bin, from which the smoothed loss is at or below `level` to the end; or inf.
+
+        Not the first bin that is as low: the early ones are means of few minibatches, and the luckiest would decide.
+        """
+        above = np.flatnonzero(self.smoothed(self.ends) > level + 1e-9 * abs(level))  # sums are rounded
+        first = 0 if not len(above) else int(above[-1]) + 1
+        return float(self.ends[first]) if first < len(self.ends) else math.inf
 
 
 def curve(rows: pd.DataFrame, steps: int) -> Curve:

@@ -93,7 +93,7 @@ def facts(spec: Spec) -> dict[str, Any]:
         "cells": 10, "model_steps": 260, "device": "cpu", "engines": {"fused": {"cells": 10, "reasons": []}},
         "cpu": {"architecture": "any", "model": "none", "capability": "none", "blas": "none", "threads_per_process": "1"},
         "data": {
-            "file": "tiny.txt", "sha256": "1" * 64, "vocabulary": list(".abcdefgh"), "character_entropy": 2.1,
+            "file": "tiny.txt", "sha256": "1" * 64, "vocabulary": list(".abcdefgh"), "character_entropy": {"train": 2.1, "dev": 2.1, "test": 2.1},
             "words": {"train": 12, "dev": 4, "test": 4}, "examples": {"train": 60, "dev": 20, "test": 20}, "words_twice": 3,
             "shared_with_train": {"dev": 1, "test": 1}, "repeats": {"2": {"1 1": 0.75, "2": 0.25}},
         },

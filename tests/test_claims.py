@@ -74,6 +74,8 @@ LACKS = {
     "scaled-unsaturated": "fixed-output",
     "batchnorm-unsaturated": "fixed-output",
     "grows-as-root": "1 / √fan_in",
+    "ten-at-hundred": "1 / √fan_in",
+    "does-not-grow": "std 1",
     "stays-one": "std 1",
     "batchnorm-unit": "kaiming",
     "calibration-changes-nothing": "baseline",
@@ -376,7 +378,7 @@ def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
     assert [cell.href for cell in claimed] == [f"#{c.section}" for c in SPEC.claims]
     assert len(details.cells) == len(entries)
     for entry, row in zip(entries, details.cells, strict=True):
-        assert {signed(entry.measured), entry.method, entry.wanted} <= set(row)
+        assert {signed(entry.measured), entry.method, signed(entry.wanted)} <= set(row)
         assert entry.middle in row
     rows = {c.id: row["of"] for c, row in zip(SPEC.claims, ledger_.rows, strict=True) if isinstance(row, dict)}
     assert str(rows["output-fix"]).startswith("5 conditions, means 3.2994 to 3.3024: Fixed output layer, Scaled W1,")
@@ -391,7 +393,8 @@ def test_a_measurement_is_said_in_words_without_a_time_that_it_does_not_have(res
     wanted = {
         c.id: row["wanted"] for c, row in zip(SPEC.claims, section.tables[0].rows, strict=True) if isinstance(row, dict)
     }
-    assert wanted["grows-as-root"].startswith("std after x @ w, fan_in 100: 10 ± 0.5")
+    assert wanted["ten-at-hundred"].startswith("std after x @ w, fan_in 100: 10 ± 0.5")
+    assert wanted["grows-as-root"].startswith("std after x @ w, slope over fan_in on log axes: 0.5 ± 0.02")
     assert wanted["steps-wasted"].startswith("steps needed, as a share of the first condition's: below 0.2")
     assert wanted["zero-output-blocks"].startswith("norm of the gradient of C, W1, b1 at the start: 0 ± 0")
     assert wanted["wrong-starts-part-at-once"].startswith(
@@ -427,6 +430,24 @@ def test_the_probe_s_theory_in_a_reason_is_what_it_says() -> None:
     assert because == f"theory says {told[0]:.2f} and {told[1]:.2f}"
 
 
+def test_the_entropy_in_a_bound_is_that_of_the_split_which_is_measured(results: Results) -> None:
+    data = {**results.facts["data"], "character_entropy": {"train": 1.0, "dev": 2.0, "test": 3.0}}
+    found = replace(results, facts={**results.facts, "data": data})
+    told = [
+        claims.wanted(claim(measure=measure, near="entropy(characters)", within=0.1), found)
+        for measure in ("loss.train", "loss.dev", "loss.test", "entropy")
+    ]
+    assert told == [f"{x} ± 0.1, every seed" for x in (1, 2, 3, 1)]
+
+
+def test_the_slope_of_the_probe_is_that_of_a_power_law(results: Results) -> None:
+    rows = [("std 1", seed, n, 2.0 * n**0.3) for seed in (0, 1) for n in (10, 100, 1000)] + [("std 1", 2, 10, 1.0)]
+    table = pd.DataFrame(rows, columns=["init", "seed", "fan_in", "std_y"])
+    found = claims.values_of_probe(replace(results, tables={**results.tables, "probe": table}), "std 1", "probe.slope")
+    assert found is not None
+    assert dict(found) == pytest.approx({0: 0.3, 1: 0.3})  # of one fan_in there is no slope
+
+
 def test_the_gradient_of_several_parameters_is_the_norm_over_all_of_them(results: Results) -> None:
     condition = SPEC.condition("fixed-output")
     norms = {p: results.measured(condition, f"grad_norm.{p}", "init") for p in ("C", "W1", "b1", "C+W1+b1")}
@@ -444,7 +465,9 @@ def test_every_profile_can_decide_the_gates() -> None:
         for claim in (c for c in spec.claims if c.gate):
             assert claim.at == "init" and not claim.less_than and not claim.equivalent_to, claim.id
             name, _, fan_in = claim.measure.partition(".")
-            assert name != "probe" or (spec.probe is not None and int(fan_in) in spec.probe.fan_in)
+            if name == "probe":
+                assert spec.probe is not None
+                assert (fan_in == "slope" and len(spec.probe.fan_in) > 1) or int(fan_in) in spec.probe.fan_in
 
 
 @pytest.mark.parametrize(

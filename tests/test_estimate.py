@@ -71,7 +71,7 @@ def test_a_bootstrap_of_three_seeds_has_no_interval_and_says_so() -> None:
     e = estimate([0.001, 0.4, 0.3], method="bca")
     assert math.isnan(e.low) and math.isnan(e.high)
     assert e.method == "none: 3 seeds are too few for BCa"
-    assert e.text(1) == "0.2, n = 3"
+    assert e.text(".1f") == "0.2, n = 3"
     assert estimate([0.001, 0.4, 0.3, 0.2], method="bca").low > 0.001
     assert estimate([0.001, 0.4, 0.3], level=0.9, method="bca").low > 0.001  # one in 27 is less than a 20th
 
@@ -88,7 +88,7 @@ def test_one_seed_has_a_mean_and_no_interval(method: str) -> None:
     e = estimate([2.5], method=method)  # type: ignore[arg-type]
     assert e.mean == e.median == 2.5
     assert math.isnan(e.low) and math.isnan(e.high)
-    assert e.text(1) == "2.5, n = 1"
+    assert e.text(".1f") == "2.5, n = 1"
 
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
@@ -96,7 +96,7 @@ def test_a_diverged_seed_is_counted_never_averaged_and_infinitely_bad_in_the_med
     e = estimate([1.0, lost, 2.0, lost, 3.0])
     assert (e.n, e.diverged, e.median) == (5, 2, 3.0)
     assert all(math.isnan(v) for v in (e.mean, e.low, e.high))
-    assert e.text(1) == "2 of 5 diverged, median 3.0"
+    assert e.text(".1f") == "2 of 5 diverged, median 3.0"
     assert estimate([1.0, lost]).median == math.inf
     assert estimate([lost]).text() == "1 of 1 diverged, median inf"
 

@@ -145,6 +145,7 @@ def test_executed_notebooks_hold_their_condition_and_nothing_of_this_machine(
         assert str(folder) not in body
         assert str(HERE) not in body
         assert "Traceback" not in body
+        assert f"-p condition {condition.name}" in body
     assert set(losses["condition"]) == set(bodies)
 
 

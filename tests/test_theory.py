@@ -430,7 +430,7 @@ def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results:
         if row not in equal_
     }
     inside = sum(2 * student.sf(abs(row["gap"]), 9) > 0.05 for row in told.values())
-    assert section.answer[0].startswith(f"{inside} of {len(told)} predictions lie in the 95 % interval")
+    assert section.answer[0].startswith(f"{inside} of {len(told)} different predictions lie in the 95 % interval")
     assert len(told) > 40 and len(rows) > len(told) + len(equal_)  # equal first levels count once
     # zero weights and unit spread: what is known without a draw
     assert {row["what"] for row in equal_} >= {"initial loss", "std of what the activation sees", "std of the logits"}

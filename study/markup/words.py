@@ -73,15 +73,19 @@ def safe(href: str) -> bool:
 
 
 def number(value: float, spec: str = "") -> str:
-    """A number as typeset: true minus, thin thousands, 10⁻⁵ for e-05; four significant digits unless `spec` differs."""
+    """A number as typeset: true minus, commas between thousands, 10⁻⁵ for e-05; four significant digits unless `spec` differs."""
     if isinstance(value, Integral) and not spec:
-        return f"{int(value):,}".replace(",", "\u202f" if abs(int(value)) >= 10_000 else "").replace("-", "−")
+        return f"{int(value):,}".replace("-", "−")
     if not math.isfinite(value):
         return DASH if math.isnan(value) else "∞" if value > 0 else "−∞"
     text = format(float(value), spec or ".4g")
     if not re.search(r"[1-9]", text.partition("e")[0]):
         text = text.partition("e")[0].replace("-", "").replace("+", "")  # no sign and no power before a zero
-    text = text.replace(",", "\u202f").replace("e+00", "").replace("e-00", "")
-    power = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    text = re.sub(r"e([+-]?)0*(\d+)", lambda m: "×10" + (m[1].strip("+") + m[2]).translate(power), text)
-    return text.replace("-", "−")
+    return power(text).replace("-", "−")
+
+
+def power(text: str) -> str:
+    """A number as Python prints it, with a power of ten for its exponent."""
+    text = text.replace("e+00", "").replace("e-00", "")
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    return re.sub(r"e([+-]?)0*(\d+)", lambda m: "×10" + (m[1].strip("+") + m[2]).translate(raised), text)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
 from study.estimate import Estimate
+from study.markup.words import power
 from study.page import Cell, Column, Figure, Interval, Made, Table, Value
 from study.results import Results
 from study.spec import Condition
@@ -42,6 +43,11 @@ def interval(e: Estimate | None) -> Value:
 def name_cell(results: Results, condition: Condition) -> Cell:
     """A condition's title with its look."""
     return Cell(condition.title, sort=condition.name, look=results.looks[condition.name])
+
+
+def notebook_cell(results: Results, condition: Condition) -> Cell:
+    """A condition's title with its look, linked to its notebook."""
+    return replace(name_cell(results, condition), href=results.notebook(condition))
 
 
 def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
@@ -147,5 +153,6 @@ __all__ = ["Cell", "Column", "Figure", "Interval", "Made", "Panel", "Table", "Va
 
 
 def signed(text: str) -> str:
-    """The text with true minus signs before its numbers."""
+    """The text with its numbers as typeset: true minus signs, powers of ten."""
+    text = re.sub(r"(?<![\w.])\d+(?:\.\d+)?e[+-]\d+", lambda found: power(found[0]), text)
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

@@ -33,7 +33,7 @@ def verdict(results: Results) -> Section | None:
         Column("verdict", "verdict"),
         Column("of", "conditions"),
         Column("wanted", "holds if"),
-        Column("because", "why this bound"),
+        Column("because", "ground"),
     ]
     rows: list[dict[str, Value]] = [
         {
@@ -44,7 +44,7 @@ def verdict(results: Results) -> Section | None:
             ),
             "verdict": _overall(group),
             "of": _conditions(group),
-            "wanted": f"{_words(group[0].claim)} {group[0].wanted}",
+            "wanted": signed(f"{_words(group[0].claim)} {group[0].wanted}"),
             "because": group[0].claim.because,
         }
         for name, group in by_claim.items()
@@ -53,7 +53,7 @@ def verdict(results: Results) -> Section | None:
                       Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
                       Column("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, e.wanted, e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, signed(e.wanted), e.reason)  # type: ignore[arg-type]
         for e in entries
     ]  # fmt: skip
     counts = claims.summary(entries)
@@ -64,7 +64,7 @@ def verdict(results: Results) -> Section | None:
               + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
     if failing:
         answer += [
-            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {e.wanted}."
+            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {signed(e.wanted)}."
             for e in failing
         ]
     return Section(
@@ -73,8 +73,8 @@ def verdict(results: Results) -> Section | None:
         question="What does the study assert, and does it hold?",
         answer=answer,
         tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
-        made=made(results, "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over the "
-                  "ledger; equivalence is two one-sided t tests. The interquartile mean is that of the middle half of the seeds.",
+        made=made(results, "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over all "
+                  "sign-flip tests of the ledger; equivalence is two one-sided t tests (TOST). The interquartile mean is that of the middle half of the seeds.",
                   "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics, curves, twins, probe"),
     )  # fmt: skip
 
@@ -93,8 +93,8 @@ def _conditions(group: list[claims.Entry]) -> str:
             f" ({group[0].reason})" if group[0].reason else ""
         )
     told = [e.effect for e in group if math.isfinite(e.effect)]
-    means = f", means {span(told, f'.{LABELS[check_measure(group[0].claim.measure)[0]].digits}f')}" if told else ""
-    return f"{len(group)} conditions{means}: {', '.join(e.condition for e in group)}"
+    means = f", means {span(told, LABELS[check_measure(group[0].claim.measure)[0]].spec)}" if told else ""
+    return f"{len(group)} conditions{signed(means)}: {', '.join(e.condition for e in group)}"
 
 
 def _words(claim: Claim) -> str:
@@ -102,7 +102,7 @@ def _words(claim: Claim) -> str:
     name, rest = check_measure(claim.measure)
     what = LABELS[name].text
     if name == "probe":
-        return f"{what}, fan_in {rest}:"
+        return f"{what}, {'slope over fan_in on log axes' if rest == 'slope' else f'fan_in {rest}'}:"
     if name == "steps_share":
         return f"{what}:"
     what += f" of {rest.replace('+', ', ')}" if rest else ""
@@ -124,7 +124,7 @@ def published(results: Results) -> Section | None:
         return None
     columns = [
         Column("run", "run"), Column("split", "split"), Column("statistics", "statistics"), Column("origin", "printed in"),
-        Column("published", "published", "nats", ".7f"), Column("reproduced", "reproduced", "nats", ".7f"),
+        Column("published", "published", "nats", ".8g"), Column("reproduced", "reproduced", "nats", ".7f"),
         Column("difference", "difference", "nats", "+.1e"), Column("tolerance", "tolerance", "nats", ".0e"), Column("verdict", "verdict"),
     ]  # fmt: skip
     rows: list[dict[str, Value]] = []
@@ -146,13 +146,13 @@ def published(results: Results) -> Section | None:
     judged = claims.reproductions(results)
     if judged:
         answer = [f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their tolerance, run by the published protocol: "
-                  "one generator of the given seed feeds parameters and minibatches."]  # fmt: skip
+                  "one generator of the given seed feeds parameters and minibatches. The tolerances are those of the study file."]  # fmt: skip
         loose = t[t["comparable"].astype(bool) & t["tolerance"].isna() & t["reproduced"].notna()]
         if len(loose):
             names = ", ".join(dict.fromkeys(loose["title"]))
             most = float((loose["reproduced"] - loose["published"]).abs().max())
             answer.append(
-                f"{names} differs by up to {most:.4f} nats and is shown without a verdict: a start that is confidently wrong amplifies rounding."
+                f"{names} differs by up to {most:.4f} nats and is shown without a verdict, as it has no tolerance."
             )
     else:
         answer = [
@@ -190,7 +190,7 @@ def method(results: Results) -> Section | None:
         ),
         Term(
             "saturation",
-            "Share of tanh outputs so near ±1 that no gradient passes.",
+            "Share of tanh outputs (units × examples) so near ±1 that almost no gradient passes.",
             "|h| > 0.97, |h| > 0.99; local gradient 1 − h²",
         ),
         Term("dead unit", "A unit saturated on every example of the training split (relu: zero on every one)."),
@@ -213,6 +213,25 @@ def method(results: Results) -> Section | None:
             "paired by seed",
             "Seed s gives every condition the same unscaled draws and the same minibatches, so differences are taken within a seed.",
         ),
+        Term("cell", "One training: a network, a seed, a schedule; a model-step is one SGD step of one of them."),
+        Term("level", "A layer with weights; level 1 is the first hidden one, the last is the output."),
+        Term("common step", "The last step of the shortest training: there all conditions can be compared."),
+        Term(
+            "sign-flip test",
+            "How often differences of random sign have a mean as large as the measured one; with n seeds p is at least 2 / 2ⁿ.",
+        ),
+        Term(
+            "Holm",
+            "Of m tests the smallest p is multiplied by m, the next by m − 1, …: the chance of any false finding stays below 5 %.",
+        ),
+        Term(
+            "TOST",
+            "Two one-sided t tests: equivalent, if the 90 % interval of the difference lies within the margin.",
+        ),
+        Term("d_z", "Effect size of paired differences: their mean over their standard deviation."),
+        Term("BCa", "Bootstrap interval, corrected for bias and skewness."),
+        Term("interquartile mean", "Mean of the middle half of the seeds."),
+        Term("mean field", "Theory of wide layers: units of a layer are independent draws of one distribution."),
         Term(
             "diverged", "A training with a NaN or an infinity in its loss or parameters: counted, never averaged away."
         ),
@@ -248,14 +267,19 @@ def provenance(results: Results) -> Section | None:
         for c in results.spec.conditions
     )
     t = results.tables["cells"]
-    lost = t[t["status"] == "diverged"]
+    trained = t.drop_duplicates("cell")  # conditions that only read a training differently share its cells
+    lost = int((trained["status"] == "diverged").sum())
     words = (
-        f"{len(lost)} of {len(t)} trainings diverged."
-        if len(lost)
-        else f"None of {len(t)} trainings diverged."
-        if len(t) > 1
+        f"{lost} of {len(trained)} trainings of the table `cells` diverged."
+        if lost
+        else f"None of {len(trained)} trainings of the table `cells` diverged."
+        if len(trained) > 1
         else "The one training did not diverge."
     )
+    if facts["cells"] > len(trained):
+        words += (
+            f" The other {facts['cells'] - len(trained)} of {facts['cells']} only serve as originals of short twins."
+        )
     return Section(
         anchor="provenance",
         short="Provenance",

@@ -61,7 +61,7 @@ def final_losses(results: Results) -> Section | None:
         anchor="final-losses",
         short="Final losses",
         question="What is each repair worth at the end, seed by seed?",
-        answer=_answer(results, pairs, told["dev"], differences),
+        answer=_answer(results, pairs, told, differences),
         figures=(figure,),
         tables=(table,),
         made=made(
@@ -83,7 +83,7 @@ def _minus(results: Results, split: str, condition: Condition, parent: Condition
 def _answer(
     results: Results,
     pairs: list[tuple[Condition, Condition]],
-    values: dict[str, pd.Series],
+    told: dict[str, dict[str, pd.Series]],
     differences: dict[str, Estimate],
 ) -> list[str]:
     sound = [(c, p) for c, p in pairs if not differences[c.name].diverged]
@@ -91,7 +91,7 @@ def _answer(
         return ["Every repair has a pair of seeds that diverged; the table says how many."]
     best, parent = min(sound, key=lambda pair: differences[pair[0].name].mean)
     d = differences[best.name]
-    lower = int((values[best.name] < 0).sum())
+    lower = int((told["dev"][best.name] < 0).sum())
     between = "" if math.isnan(d.low) else f" [{number(d.low, '+.4f')}, {number(d.high, '+.4f')}]"
     word = "gains most" if d.mean < 0 else "loses least"
     text = [
@@ -101,4 +101,8 @@ def _answer(
     rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
     if rest:
         text.append("The others: " + "; ".join(f"{c.title} {number(e.mean, '+.4f')}" for c, e in rest) + " nats.")
+    train = {c.title: float(told["train"][c.name].mean()) for c, _ in sound if c.name in told["train"]}
+    if train:
+        listed = "; ".join(f"{title} {number(mean, '+.4f')}" for title, mean in train.items())
+        text.append(f"On train the differences are: {listed} nats.")
     return text

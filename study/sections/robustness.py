@@ -11,8 +11,9 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.estimate import paired
 from study.page import Column, Figure, Section, Table, Value, number
+from study.quantities import twin_gap
 from study.results import Results
-from study.sections.common import interval, made, name_cell, span
+from study.sections.common import interval, made, name_cell, signed, span
 from study.sections.registry import section
 from study.spec import Sweep
 
@@ -80,7 +81,22 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
         text.append(
             f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]} [{d.low:+.4f}, {d.high:+.4f}], n = {d.n} paired seeds."
         )
-    return text
+    order = _order(results, sweep, {name: values.mean() for name, (_, values) in told.items()})
+    return [*text, order] if order else text
+
+
+def _order(results: Results, sweep: Sweep, own: dict[str, float]) -> str:
+    """Whether conditions rank otherwise at their own rates than at the one that all are trained with."""
+    common = results.spec.condition(sweep.conditions[0]).training.rate(0)
+    if common not in sweep.rates:
+        return ""
+    at = {name: results.spec.condition(sweep.yielded[name, common]) for name in own}
+    together = {name: float(results.loss(c, "dev", c.training.steps).mean()) for name, c in at.items()}
+    ranks = [sorted(own, key=lambda n: means[n]) for means in (together, own)]
+    if ranks[0] == ranks[1]:
+        return f"The order by dev loss is the same as with the rate of {common:g} for all."
+    listed = [", ".join(results.titles[name] for name in names) for names in ranks]
+    return f"The order by dev loss depends on the rate: with {common:g} for all it is {listed[0]}; each at its own, {listed[1]}."
 
 
 def _rates(results: Results, sweep: Sweep) -> plots.Drawing:
@@ -148,12 +164,13 @@ def twins(results: Results) -> Section | None:
     near = [n for n in names if n != far]
     answer = [
         f"One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In **{results.titles[far]}** the parameters are "
-        f"{number(_geometric(ends[far]['distance']) or math.nan, '.1e')} apart at the end, and the dev loss moves by up to {number(float(ends[far]['gap'].abs().max()), '.1e')} nats."
+        f"{number(_geometric(ends[far]['distance']) or math.nan, '.1e')} of their size apart at the end (geometric mean of {_pairs(len(ends[far]))}), "
+        f"and the dev loss moves by up to {number(float(ends[far]['gap'].abs().max()), '.1e')} nats."
     ]  # fmt: skip
     if near:
         gaps = [float(ends[n]["gap"].abs().max()) for n in near if len(ends[n])]
-        answer.append(f"In the others the distance stays at {span([_geometric(ends[n]['distance']) or 0.0 for n in near], '.0e')} and the loss moves by at most "
-                      f"{number(max(gaps, default=math.nan), '.1e')}: a start that is confidently wrong makes a training irreproducible, a sound one makes it repeat.")  # fmt: skip
+        answer.append(f"In the others the distance stays at {signed(span([_geometric(ends[n]['distance']) or 0.0 for n in near], '.0e'))} and the loss moves by at most "
+                      f"{number(max(gaps, default=math.nan), '.1e')} nats.")  # fmt: skip
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
@@ -167,7 +184,7 @@ def twins(results: Results) -> Section | None:
         )
         band = band.assign(low=band["mean"], high=band["mean"])
         plots.lines(ax, results.looks, frame, band, y="distance", unit="line", logx=True, logy=True)
-        ax.set(xlabel="step (the first at 0.5)", ylabel="relative distance of the parameters")
+        ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="relative distance of the parameters")
         plots.key(fig, results.looks, results.titles, names)
         return fig
 
@@ -177,11 +194,26 @@ def twins(results: Results) -> Section | None:
         question="Does a training repeat when its start differs in the last bit?",
         answer=answer,
         figures=(Figure(plots.draw("twins-distance", "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.", drawing),
-                        "Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones.", table),),
+                        f"Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones; lines that end after "
+                        f"{results.spec.twins.short_steps:,} steps are the short pairs.", table),),
         tables=(table,),
         made=made(results, "Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
                   "study/plan.py: twins, study/shard.py: distances", "twins"),
     )  # fmt: skip
+
+
+def _pairs(n: int) -> str:
+    return f"{n} pair{'s' if n > 1 else ''}"
+
+
+def _moved(results: Results) -> str:
+    """By how much a last bit moves the final dev loss, condition by condition."""
+    ends = {c: twin_gap(results, c, c.training.steps) for c in results.conditions}
+    gaps = {c.title: float(found.max()) for c, found in ends.items() if found is not None and found.notna().any()}
+    if not gaps:
+        return "twins differ in the last bit of one weight and are compared above"
+    listed = "; ".join(f"{title} {number(gap, '.0e')}" for title, gap in gaps.items())
+    return f"moving one weight by its last bit moves the final dev loss by at most, in nats: {listed}"
 
 
 def _geometric(values: pd.Series) -> float | None:
@@ -189,15 +221,21 @@ def _geometric(values: pd.Series) -> float | None:
     return float(np.exp(np.log(found).mean())) if len(found) else None
 
 
+def _tried(results: Results, sweep: Sweep) -> str:
+    """What a sweep says about the learning rate, and how far."""
+    short = results.spec.condition(next(iter(sweep.yielded.values())))
+    seeds = short.seeds or len(results.spec.seeds)
+    return (
+        f"{len(sweep.rates)} rates for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.training.steps:,} steps, "
+        f"{seeds} seeds, each judged at its own best; the trainings of the ladder were run at one schedule only"
+    )
+
+
 @section("threats", "Threats to validity", "nothing")
 def threats(results: Results) -> Section | None:
     """What could make the conclusions wrong, and what was done about it."""
     data, spec = results.facts["data"], results.spec
-    swept = (
-        f"{len(spec.sweeps[0].rates)} learning rates were tried, each condition judged at its own best"
-        if spec.sweeps
-        else "nothing: a sweep would answer it"
-    )
+    swept = _tried(results, spec.sweeps[0]) if spec.sweeps else "nothing: a sweep would answer it"
     shared = "; ".join(f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data["shared_with_train"].items())
     widths = sorted({c.setup.widths for c in results.conditions})
     rows = [
@@ -210,7 +248,8 @@ def threats(results: Results) -> Section | None:
         ),
         (
             "Many comparisons find something by chance",
-            "claims of a difference are Holm-adjusted over the whole ledger, and none is made that the number of seeds could not support",
+            "sign-flip tests are Holm-adjusted over all that the ledger makes, and none is made that the number of seeds could not support; "
+            "claims with a bound must hold for every seed",
         ),
         ("One data set", f"only {data['file']} was studied; another word list is one line in the study file"),
         (
@@ -227,9 +266,7 @@ def threats(results: Results) -> Section | None:
         ),
         (
             "Rounding",
-            "twins differ in the last bit of one weight and are compared above"
-            if spec.twins
-            else "not examined; twins: in the study file would",
+            _moved(results) if spec.twins else "not examined; twins: in the study file would",
         ),
     ]
     return Section(

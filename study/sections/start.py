@@ -6,7 +6,17 @@ import pandas as pd
 
 from study.page import Cell, Column, Figure, Section, Table, Value, number
 from study.results import Results
-from study.sections.common import Panel, by_condition, interval, made, name_cell, scaled, seed_table, strips
+from study.sections.common import (
+    Panel,
+    by_condition,
+    interval,
+    made,
+    name_cell,
+    notebook_cell,
+    scaled,
+    seed_table,
+    strips,
+)
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -34,7 +44,7 @@ def ladder(results: Results) -> Section | None:
         tanh = c.setup.hidden[0].activation == "tanh"
         rows.append(
             {
-                "condition": Cell(c.title, sort=c.name, look=results.looks[c.name], href=results.notebook(c)),
+                "condition": notebook_cell(results, c),
                 "change": _change(results, c),
                 "initial": interval(results.estimate(results.loss(c, "train", 0))),
                 "saturation": interval(results.estimate(scaled(results.metric(c, "saturation_99", 0, 1))))
@@ -142,15 +152,21 @@ def initial_loss(results: Results) -> Section | None:
         question="Why is the first loss wrong, and what makes it right?",
         answer=[
             f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln {results.vocabulary} = "
-            f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text(2)}"  # type: ignore[union-attr]
+            f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text('.2f')}"  # type: ignore[union-attr]
             + (": its logits are large, so it is confident, and wrong." if worst not in near else "."),
-            *([f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed."] if len(values) > 1 else []),
+            *([f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed{_first(results, near)}."] if len(values) > 1 else []),
         ],
         figures=(figure,),
         tables=(table,),
         made=made(results, "The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
                   "since running ones are not estimated before the first step.", "", "losses, metrics"),
     )  # fmt: skip
+
+
+def _first(results: Results, near: list[str]) -> str:
+    """The first condition of the study file that starts right although its parent does not, and what it changes."""
+    c = next((c for c in results.conditions if c.name in near and c.parent is not None and c.parent not in near), None)
+    return "" if c is None else f"; the first of them is **{c.title}** ({'; '.join(c.changes)})"
 
 
 @section("variants", "Variants", "a second group of conditions, and a step at which all conditions were measured")
@@ -169,7 +185,7 @@ def variants(results: Results) -> Section | None:
     ]
     rows: list[dict[str, Value]] = [
         {
-            "condition": name_cell(results, c),
+            "condition": notebook_cell(results, c),
             "change": _change(results, c),
             "initial": interval(results.estimate(results.loss(c, "train", 0))),
             **{split: interval(results.estimate(results.loss(c, split, step))) for split in ("train", "dev")},
@@ -198,11 +214,14 @@ def variants(results: Results) -> Section | None:
             + "; ".join(f"{c.title} moves only {', '.join(_moved(results, c)) or 'nothing'} at step 0" for c in still)
             + "."
         )
-    entropy = results.facts["data"]["character_entropy"]
+    text = _beside(results, others, step)
+    if text:
+        answer.append(text)
+    entropy = results.facts["data"]["character_entropy"]["dev"]
     figure = Figure(
         strips(results, "variants-strip", f"Dev loss of every condition and seed after {step:,} steps.",
                [Panel(f"dev loss after {step:,} steps, nats", values, (entropy, f"characters alone: {entropy:.3f}"))]),
-        f"Dev loss after {step:,} steps. Dashed: the entropy of the character frequencies, what a model can reach that ignores its input.",
+        f"Dev loss after {step:,} steps. Dashed: the entropy of the characters of dev, below which a model that ignores its input cannot come.",
         table,
     )  # fmt: skip
     return Section(
@@ -215,6 +234,23 @@ def variants(results: Results) -> Section | None:
         made=made(results, f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
                   "", "losses, metrics"),
     )  # fmt: skip
+
+
+def _beside(results: Results, others: list[Condition], step: int) -> str:
+    """Each condition beside the ladder against its parent at the same step, paired by seed; nothing without such pairs."""
+    found = []
+    for c in others:
+        parent = next((p for p in results.conditions if p.name == c.parent), None)
+        if parent is None or c.training.first(step) != parent.training.first(step):
+            continue
+        both = (results.loss(c, "dev", step) - results.loss(parent, "dev", step)).dropna()
+        if len(both):
+            found.append(f"{c.title} {number(float(both.mean()), '+.3f')} ({parent.title})")
+    return (
+        f"On dev each against the condition that it changes, mean over paired seeds, nats: {'; '.join(found)}."
+        if found
+        else ""
+    )
 
 
 def _parameters(results: Results, condition: Condition) -> list[str]:

@@ -151,9 +151,9 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
     adjusted = holm([g.p for g in varying])
     far = [g for g, p in zip(varying, adjusted, strict=True) if p <= 0.05]
     text = [
-        f"{inside} of {m} predictions lie in the 95 % interval of the measured mean over {n} seeds, and "
+        f"{inside} of {m} different predictions lie in the 95 % interval of the measured mean over {n} seeds, and "
         + (f"{len(far)} differ from it" if far else "none differs from it")
-        + f" after Holm over {m}. These are not {m} independent tests: all conditions share their seeds' draws."
+        + f" after Holm over {m}. What several conditions have in common counts once, and still these are not {m} independent tests: all conditions share their seeds' draws."
     ]
     exact = [g for g in gaps if g.exact]
     if exact:
@@ -176,11 +176,11 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
         text.append(
             f"One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples, but a unit sees only {results.vocabulary} characters in "
             f"{g.condition.setup.context} places: standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond 0.99, "
-            f"{100 * g.predicted:.2f} % predicted). With an embedding of its own for every example, which a test of the theory draws, the difference is gone."
+            f"{100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example, which `tests/test_theory.py` draws, have the predicted share to within the error of the draw."
         )
     text.append(
         "The spread over seeds is not predicted: it depends on which examples share characters and next characters, since all are read by the same weights. "
-        f"It is measured, from {n} seeds to about {100 / math.sqrt(2 * (n - 1)):.0f} % of itself, and the t tests allow for that."
+        f"It is measured; from {n} seeds a spread is known to about ± {100 / math.sqrt(2 * (n - 1)):.0f} %, and the t tests allow for that."
     )
     return text
 

@@ -51,15 +51,14 @@ def waste(results: Results) -> Section | None:
         Column("level", "as good as"), Column("loss", "smoothed loss", "nats", ".3f"), Column("condition", "condition"),
         Column("median", "steps needed, median", "", ",.0f"), Column("range", "smallest to largest seed"), Column("saved", "steps saved, paired by seed"),
     ]  # fmt: skip
-    table = Table("First step at which the smoothed loss is as low", columns, rows)
+    table = Table("Steps after which the smoothed loss is as low and stays so", columns, rows)
     mark = marks[1] if len(marks) > 1 else marks[0]
     # a seed that never gets there counts as infinitely late, here as in the table
     median = {c.name: float(np.median(list(told[mark, c.name].values()))) for c in others if told[mark, c.name]}
-    best = min((n for n in median if math.isfinite(median[n])), key=lambda n: median[n], default=None)
     answer = (
-        [f"Where **{reference.title}** stands after {mark:,} steps, **{results.titles[best]}** is after {median[best]:,.0f} "
-         f"(median over seeds): the rest was spent on the start."]
-        if best is not None else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
+        [f"The loss that **{reference.title}** has after {mark:,} steps others reach for good, median over seeds, after: "
+         + "; ".join(f"**{results.titles[n]}** {steps:,.0f}" for n, steps in median.items() if math.isfinite(steps)) + "."]
+        if any(map(math.isfinite, median.values())) else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
     )  # fmt: skip
     return Section(
         anchor="waste",
@@ -67,10 +66,10 @@ def waste(results: Results) -> Section | None:
         question="How many steps does a bad start waste?",
         answer=answer,
         figures=(Figure(_drawing(results, [reference.name, *(c.name for c in others)], told, mark),
-                        f"Steps until the smoothed loss is as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
+                        f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
         tables=(table,),
         made=made(results, "The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
-                  "a condition reaches it at the first bin of its curve that is as low.", "study/waste.py, study/sections/waste.py", "curves"),
+                  "a condition reaches it at the bin of its curve from which it stays as low.", "study/waste.py, study/sections/waste.py", "curves"),
     )  # fmt: skip
 
 
