@@ -14,8 +14,8 @@ import pandas as pd
 from study import manifest, tables
 from study.assertions import check_measure, select, value
 from study.errors import SpecError
-from study.estimate import can_reach, estimate, holm, iqm, paired, tost
-from study.labels import LABELS
+from study.estimate import Difference, Equivalence, Estimate, can_reach, estimate, holm, iqm, paired, tost
+from study.labels import LABELS, Label
 from study.quantities import QUANTITIES
 from study.results import Results
 from study.schema import Claim
@@ -35,8 +35,11 @@ class Entry:
     measured: str  # effect with its interval, in words
     wanted: str  # what would make it hold
     n: int
+    names: tuple[str, ...] = ()  # of the condition (or init of the probe), then of the one that it is compared with
     p: float = math.nan  # of a difference: two-sided, adjusted over the family where it is known
-    effect: float = math.nan  # mean over seeds
+    effect: float = math.nan  # mean over seeds, or of the difference; shares from 0 to 1
+    low: float = math.nan  # of its interval, which `method` names; of an equivalence the 90 % one
+    high: float = math.nan
     middle: float = math.nan  # interquartile mean over seeds, in the unit of `measured`
     method: str = ""  # of the interval, and of the test where there is one
     reason: str = ""  # why it cannot be told
@@ -95,29 +98,39 @@ def _slope(rows: pd.DataFrame) -> float:
 
 def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
     """One claim about one condition (or one init of the probe)."""
-    title = results.titles.get(name, name)
     values, other = measured(name), claim.minus or claim.less_than or claim.equivalent_to
     against = measured(other) if other is not None else None
+    names = (name,) if other is None else (name, other)
+    entry = Entry(claim, results.titles.get(name, name), "cannot be told", "–", wanted(claim, results), 0, names=names)
     if values is None or (other is not None and against is None):
-        where = title if values is None else results.titles.get(str(other), other)
-        return _untold(claim, title, f"{where}: not measured in this profile", results)
+        where = names[0] if values is None else names[-1]
+        return replace(entry, reason=f"{results.titles.get(where, where)}: not measured in this profile")
     if against is None:
-        return _absolute(claim, title, values, results)
+        return _absolute(entry, values, results)
     both = values.index.intersection(against.index)
     if not len(both):
-        return _untold(claim, title, "no seed was measured on both sides", results)
+        return replace(entry, reason="no seed was measured on both sides")
     a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
     if claim.minus is not None:
-        return _absolute(claim, title, a - b, results)
-    return _compared(claim, title, a, b, results)
+        return _absolute(entry, a - b, results)
+    return _different(entry, a, b) if claim.less_than is not None else _equivalent(entry, a, b)
 
 
-def _untold(claim: Claim, title: str, reason: str, results: Results) -> Entry:
-    return Entry(claim, title, "cannot be told", "–", wanted(claim, results), 0, reason=reason)
+def printed(claim: Claim) -> tuple[Label, float, str]:
+    """How a claim's numbers are printed: the label of what it measures, a factor, and what follows them."""
+    label = LABELS[check_measure(claim.measure)[0]]
+    return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
 
 
-def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> Entry:
+def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, float]:
+    """Effect and interval in the unit of the tables."""
+    found = {"effect": e.mean, "low": e.low, "high": e.high}
+    return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
+
+
+def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
     """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
+    claim = entry.claim
     if claim.near is not None:
         assert claim.within is not None
         good = (values - _value(claim.near, claim, results)).abs() <= claim.within
@@ -126,48 +139,61 @@ def _absolute(claim: Claim, title: str, values: pd.Series, results: Results) -> 
     else:
         good = values < _value(claim.below, claim, results)
     good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
-    label = LABELS[check_measure(claim.measure)[0]]
-    scale, unit = (100.0, " (in %)") if label.unit == "%" else (1.0, "")
-    x = scale * values.to_numpy(float)
+    label, factor, unit = printed(claim)
+    x = factor * values.to_numpy(float)
     e = estimate(x, method="t" if claim.minus else label.interval)
     low, high = (format(end, label.spec) for end in (x.min(), x.max()))
     seeds = "" if e.diverged or low == high else f", seeds {low} to {high}"
-    return Entry(
-        claim=claim,
-        condition=title,
+    return replace(
+        entry,
         verdict="holds" if bool(good.all()) else "fails",
         measured=f"{e.text(label.spec, label.lost)}{seeds}{unit}",
-        wanted=wanted(claim, results),
         n=e.n,
-        effect=e.mean,
+        **_shares(e, factor),
         middle=iqm(x),
         method=e.method,
     )
 
 
-def _compared(claim: Claim, title: str, a: pd.Series, b: pd.Series, results: Results) -> Entry:
-    """less_than, equivalent_to: differences paired by seed."""
-    if claim.less_than is not None:
-        d = paired(a, b)
-        words = wanted(claim, results)
-        return Entry(claim, title, "cannot be told", d.text(), words, d.n, d.p, d.mean, _middle(a, b), d.method)
-    assert claim.margin is not None
-    e = tost((a - b).to_numpy(float), claim.margin, ALPHA)
-    outside = e.low > claim.margin or e.high < -claim.margin
-    verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
-    reason = (
-        ""
-        if verdict != "cannot be told"
-        else "the interval reaches beyond the margin"
-        if e.equivalent is False
-        else e.method
+def _different(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+    """less_than: a difference paired by seed; its verdict waits for the family."""
+    label, factor, unit = printed(entry.claim)
+    d = paired(factor * a, factor * b)
+    return replace(
+        entry,
+        measured=f"{d.text(label.spec)}{unit}",
+        n=d.n,
+        p=d.p,
+        **_shares(d, factor),
+        middle=_middle(factor * a, factor * b),
+        method=d.method,
     )
-    text = f"{e.mean:+.4f} [{e.low:+.4f}, {e.high:+.4f}] (90 %), n = {e.n}"
+
+
+def _equivalent(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+    """equivalent_to: two one-sided tests of the differences paired by seed."""
+    label, factor, unit = printed(entry.claim)
+    margin, spec = factor * (entry.claim.margin or 0.0), label.spec
+    e = tost(factor * (a - b).to_numpy(float), margin, ALPHA)
+    outside = e.low > margin or e.high < -margin
+    verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
+    reason = "the interval reaches beyond the margin" if e.equivalent is False else e.method
+    text = f"{e.mean:+{spec}} [{e.low:+{spec}}, {e.high:+{spec}}] (90 %), n = {e.n}{unit}"
     if e.diverged:
         text = f"{e.diverged} of {e.n} pairs diverged"
     elif math.isnan(e.low):
-        text = f"{e.mean:+.4f}, n = {e.n}"
-    return Entry(claim, title, verdict, text, wanted(claim, results), e.n, e.p, e.mean, _middle(a, b), e.method, reason)
+        text = f"{e.mean:+{spec}}, n = {e.n}{unit}"
+    return replace(
+        entry,
+        verdict=verdict,
+        measured=text,
+        n=e.n,
+        p=e.p,
+        **_shares(e, factor),
+        middle=_middle(factor * a, factor * b),
+        method=e.method,
+        reason=reason if verdict == "cannot be told" else "",
+    )
 
 
 def _middle(a: pd.Series, b: pd.Series) -> float:
@@ -196,22 +222,26 @@ def _value(given: float | str | None, claim: Claim, results: Results) -> float:
     return value(given, results.vocabulary, entropy)
 
 
-def wanted(claim: Claim, results: Results) -> str:
-    """What would make a claim hold, in words."""
+def wanted(claim: Claim, results: Results, typeset: Callable[[str], str] = str) -> str:
+    """What would make a claim hold, in words; `typeset` prints its numbers."""
     name = claim.minus or claim.less_than or claim.equivalent_to
     other = results.titles.get(name, name) if name else ""
     minus = f", minus that of {other}" if claim.minus else ""
-    percent = LABELS[check_measure(claim.measure)[0]].unit == "%"
-    scale, unit = (100.0, " %") if percent else (1.0, "")
+    _, factor, unit = printed(claim)
+    unit = unit and " %"
+
+    def bound(given: float | str | None) -> str:
+        return typeset(f"{factor * _value(given, claim, results):.4g}")
+
     if claim.near is not None:
-        return f"{scale * _value(claim.near, claim, results):.4g} ± {scale * (claim.within or 0):g}{unit}, every seed{minus}"
+        return f"{bound(claim.near)} ± {typeset(f'{factor * (claim.within or 0):g}')}{unit}, every seed{minus}"
     if claim.above is not None:
-        return f"above {scale * _value(claim.above, claim, results):.4g}{unit}, every seed{minus}"
+        return f"above {bound(claim.above)}{unit}, every seed{minus}"
     if claim.below is not None:
-        return f"below {scale * _value(claim.below, claim, results):.4g}{unit}, every seed{minus}"
+        return f"below {bound(claim.below)}{unit}, every seed{minus}"
     if claim.less_than is not None:
         return f"less than {other}, paired by seed"
-    return f"within ± {claim.margin:g} of {other}, paired by seed"
+    return f"within ± {typeset(f'{factor * (claim.margin or 0):g}')}{unit} of {other}, paired by seed"
 
 
 def reproductions(results: Results) -> list[tuple[str, bool, str]]:

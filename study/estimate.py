@@ -52,16 +52,15 @@ class Difference:
     high: float
     p: float  # two-sided, of the sign flips
     effect: float  # Cohen's d_z
-    smallest_p: float  # that n pairs allow
     method: str
 
-    def text(self, digits: int = 4) -> str:
+    def text(self, spec: str = ".4f") -> str:
         """`-0.0310 [-0.0340, -0.0280], n = 10, p = 0.00195, d_z = -5.1`, or `1 of 10 pairs diverged`."""
         if self.diverged:
             return f"{self.diverged} of {self.n} pairs diverged"
-        interval = "" if math.isnan(self.low) else f" [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
+        interval = "" if math.isnan(self.low) else f" [{self.low:+{spec}}, {self.high:+{spec}}]"
         effect = "" if math.isnan(self.effect) else f", d_z = {self.effect:.1f}"
-        return f"{self.mean:+.{digits}f}{interval}, n = {self.n}, p = {self.p:.3g}{effect}"
+        return f"{self.mean:+{spec}}{interval}, n = {self.n}, p = {self.p:.3g}{effect}"
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def paired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Difference:
     if e.n > 1 and not e.diverged:
         s = 0.0 if np.ptp(d) == 0 else float(d.std(ddof=1))
         effect = e.mean / s if s else math.copysign(math.inf, e.mean) if e.mean else 0.0
-    return Difference(e.n, e.diverged, e.mean, e.low, e.high, p, effect, smallest_p(e.n), method)
+    return Difference(e.n, e.diverged, e.mean, e.low, e.high, p, effect, method)
 
 
 def sign_flip(differences: Floats) -> float:

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
-import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from study import claims
-from study.assertions import probed, select
-from study.estimate import Difference, Estimate, paired
+from study.estimate import Estimate
 from study.results import Results
-from study.schema import Claim
 from study.spec import Condition
 
 FORMAT: Final = 1
@@ -68,7 +64,7 @@ class Judgement(_Record):
         "shares from 0 to 1; null when a seed has diverged or nothing was measured"
     )
     interval: tuple[Number, Number] = Field(
-        description="95 % interval of the effect, seeds as the unit; null for one seed"
+        description="95 % interval of the effect, of an equivalence the 90 % one, seeds as the unit; null where there is none"
     )
     n: int = Field(ge=0, description="seeds, or pairs of seeds, that it rests on")
     p: Number = Field(
@@ -76,7 +72,7 @@ class Judgement(_Record):
     )
     measured: str = Field(description="effect, interval and test, in words")
     wanted: str = Field(description="what would make it hold, in words")
-    because: str = Field(description="why this bound")
+    because: str = Field(description="ground of the claim or of its bound")
     reason: str = Field(description="why it cannot be told; empty when it can")
     section: str = Field(description="anchor of the page's section that shows the evidence; empty where there is none")
 
@@ -121,14 +117,14 @@ def schema() -> dict[str, Any]:
     return Report.model_json_schema()
 
 
-def report(results: Results, facts: dict[str, Any]) -> Report:
-    """Everything that report.json says; `facts` is the manifest as it is written beside it."""
+def report(results: Results) -> Report:
+    """Everything that report.json says."""
     return Report(
         format=FORMAT,
         title=results.spec.title,
-        claims=_ledger(results),
+        claims=[_judgement(results, entry) for entry in claims.ledger(results)],
         summary=[_summary(results, c) for c in results.conditions],
-        provenance=facts,
+        provenance=results.facts,
     )
 
 
@@ -160,34 +156,18 @@ def _seeds(e: Estimate | None) -> Seeds | None:
     return Seeds(mean=e.mean, low=e.low, high=e.high, median=e.median, n=e.n, diverged=e.diverged)
 
 
-def _ledger(results: Results) -> list[Judgement]:
-    entries = claims.ledger(results)
-    names = [(claim, name) for claim in results.spec.claims for name in _about(results, claim)]
-    return [_judgement(results, entry, name) for entry, (_, name) in zip(entries, names, strict=True)]
-
-
-def _about(results: Results, claim: Claim) -> Sequence[str | None]:
-    """Names of the conditions, or of the probe, that a claim is judged for; None where it selects no condition."""
-    if claim.measure.startswith("probe."):
-        probed(claim.of)
-        return [str(claim.of)]
-    return [c.name for c in select([c for c in results.spec.conditions if not c.sweep], claim.of)] or [None]
-
-
-def _judgement(results: Results, entry: claims.Entry, name: str | None) -> Judgement:
+def _judgement(results: Results, entry: claims.Entry) -> Judgement:
     claim = entry.claim
-    other = claim.minus or claim.less_than or claim.equivalent_to
-    e = _effect(results, claim, name, other)
     return Judgement(
         id=claim.id,
         sentence=claim.sentence,
         verdict=entry.verdict,
         gate=claim.gate,
-        subjects=[entry.condition, *([results.titles.get(other, other)] if other else [])],
+        subjects=[entry.condition, *(results.titles.get(name, name) for name in entry.names[1:])],
         measure=claim.measure,
         at=str(claim.at),
-        effect=e.mean if e else None,
-        interval=(e.low, e.high) if e else (None, None),
+        effect=entry.effect,
+        interval=(entry.low, entry.high),
         n=entry.n,
         p=entry.p,
         measured=entry.measured,
@@ -196,24 +176,3 @@ def _judgement(results: Results, entry: claims.Entry, name: str | None) -> Judge
         reason=entry.reason,
         section=claim.section or "",
     )
-
-
-def _effect(results: Results, claim: Claim, name: str | None, other: str | None) -> Estimate | Difference | None:
-    """The measure over seeds, or its difference from that of `other`, paired; None where it was not measured."""
-    a = _values(results, claim, name)
-    if a is None or other is None:
-        return results.estimate(a)
-    b = _values(results, claim, other)
-    if b is None:
-        return None
-    both = a.index.intersection(b.index).sort_values()
-    return paired(a.loc[both], b.loc[both]) if len(both) else None
-
-
-def _values(results: Results, claim: Claim, name: str | None) -> pd.Series | None:
-    """What the ledger measures for a claim, by seed."""
-    if name is None:
-        return None
-    if claim.measure.startswith("probe."):
-        return claims.values_of_probe(results, name, claim.measure)
-    return claims.values_of(results, results.spec.condition(name), claim)

@@ -22,7 +22,7 @@ def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     stamp_ = stamp(results)
     if notebooks:
         execute.render(results, folder, stamp_)
-    html, data = page(results, stamp_), export.text(export.report(results, facts))
+    html, data = page(results, stamp_), export.text(export.report(results))
     _replace(folder / "index.html", html)
     _replace(folder / "report.json", data)
     manifest.write(facts, folder)

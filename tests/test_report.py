@@ -81,7 +81,7 @@ def frame(html: str) -> str:
 
 def made() -> tuple[str, str, Results]:
     found = results(tiny())
-    return report.page(found, "a made-up study"), export.text(export.report(found, found.facts)), found
+    return report.page(found, "a made-up study"), export.text(export.report(found)), found
 
 
 @pytest.fixture(scope="module")

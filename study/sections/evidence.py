@@ -44,7 +44,7 @@ def verdict(results: Results) -> Section | None:
             ),
             "verdict": _overall(group),
             "of": _conditions(group),
-            "wanted": signed(f"{_words(group[0].claim)} {group[0].wanted}"),
+            "wanted": f"{_words(group[0].claim)} {claims.wanted(group[0].claim, results, signed)}",
             "because": group[0].claim.because,
         }
         for name, group in by_claim.items()
@@ -53,7 +53,7 @@ def verdict(results: Results) -> Section | None:
                       Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
                       Column("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, signed(e.wanted), e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, claims.wanted(e.claim, results, signed), e.reason)  # type: ignore[arg-type]
         for e in entries
     ]  # fmt: skip
     counts = claims.summary(entries)
@@ -64,7 +64,7 @@ def verdict(results: Results) -> Section | None:
               + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
     if failing:
         answer += [
-            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {signed(e.wanted)}."
+            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {claims.wanted(e.claim, results, signed)}."
             for e in failing
         ]
     return Section(
@@ -92,8 +92,9 @@ def _conditions(group: list[claims.Entry]) -> str:
         return f"{group[0].condition}: {signed(group[0].measured)}" + (
             f" ({group[0].reason})" if group[0].reason else ""
         )
-    told = [e.effect for e in group if math.isfinite(e.effect)]
-    means = f", means {span(told, LABELS[check_measure(group[0].claim.measure)[0]].spec)}" if told else ""
+    label, factor, unit = claims.printed(group[0].claim)
+    told = [factor * e.effect for e in group if math.isfinite(e.effect)]
+    means = f", means {span(told, label.spec)}{unit}" if told else ""
     return f"{len(group)} conditions{signed(means)}: {', '.join(e.condition for e in group)}"
 
 
