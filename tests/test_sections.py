@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import results, tiny
 from tiny import GONE, write
 
 from study import plots
+from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
-from study.sections import ORDER, SECTIONS
+from study.sections import ORDER, SECTIONS, distributions
 from study.sections.origin import extent
 from study.spec import Spec
 
@@ -147,6 +150,16 @@ def test_shares_by_what_tanh_lets_through_are_those_of_the_histogram(whole):
     _, lost, between, passed, _ = figure.table.cells[0]
     # bins of the made-up histogram: beyond ±3, ±3..±1 (middle 2: 1 − h² = 0.07), ±1..±0.9 (0.45), ±0.9..0 (0.82)
     assert (lost, between, passed) == pytest.approx((10, 50, 40))
+
+
+def test_the_outermost_twentieth_counts_on_both_sides():
+    edges = [edge for edge in BINS["h"].edges() if math.isfinite(edge)]  # of which one is 0.8999999999999999
+    condition = tiny().conditions[0]
+    rows = pd.DataFrame(
+        {"left": edges[:-1], "right": edges[1:], "share": 1 / 80, "quantity": "h", "layer": 1, "step": 0}
+    )
+    found = distributions._outer(rows.assign(condition=condition.name), condition, 0)
+    assert found == pytest.approx(0.1)
 
 
 @pytest.mark.usefixtures("sketched")

@@ -49,7 +49,8 @@ def distributions(results: Results) -> Section | None:
 
 def _outer(t: pd.DataFrame, condition: Condition, step: int) -> float:
     rows = bins(t, condition, step, "h")
-    return float(rows.loc[(rows["left"] >= 0.9) | (rows["right"] <= -0.9), "share"].sum())
+    edge = 0.9 - 1e-9  # edges are rounded: the bin above 0.9 begins at 0.8999999999999999
+    return float(rows.loc[(rows["left"] >= edge) | (rows["right"] <= -edge), "share"].sum())
 
 
 def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) -> Figure | None:
