@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,10 @@ def test_no_init_of_the_probe_looks_like_a_condition():
         SECTIONS["growth"].make(made)
     of_conditions = {(look.slot, look.marker) for look in made.looks.values()}
     assert drawn and not of_conditions & {(look.slot, look.marker) for look in drawn[0].values()}
+
+
+def test_growth_is_told_in_means_over_seeds_alone(whole):
+    assert set(re.findall(r"\d\.\d{3}", whole["growth"].answer[0])) == {"1.005"}  # of seeds at 1.000 and 1.010
 
 
 def test_a_difference_is_paired_by_seed_against_the_parent(whole):

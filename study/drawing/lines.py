@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from study.drawing.look import PAPER, POINTS, REFERENCE, Look, style
+from study.drawing.look import INK, PAPER, POINTS, REFERENCE, Look, style
 from study.drawing.ticks import locate, narrow
 
 
@@ -117,7 +117,7 @@ def loglog(
         "ax": ax,
     }
     if guide is not None:
-        curve(ax, *guide)
+        curve(ax, *guide, above=True)
     for name in names:
         rows = frame[frame[by] == name]
         if expected is not None:
@@ -143,9 +143,12 @@ def loglog(
 
 
 @style()
-def curve(ax: Axes, xs: Sequence[float], ys: Sequence[float], label: str = "", at: int = -1) -> None:
-    """A theoretical curve, dashed, with its label beside point `at`."""
-    ax.plot(xs, ys, color=REFERENCE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+def curve(
+    ax: Axes, xs: Sequence[float], ys: Sequence[float], label: str = "", at: int = -1, above: bool = False
+) -> None:
+    """A theoretical curve, dashed, with its label beside point `at`; `above` the data where it would hide under them."""
+    color, width, order = (INK, 1.8, 2.5) if above else (REFERENCE, 1.2, 1)
+    ax.plot(xs, ys, color=color, linewidth=width, linestyle=(0, (4, 3)), zorder=order)
     if label:
         side = "right" if at == -1 or at > len(xs) / 2 else "left"
         note = ax.annotate(

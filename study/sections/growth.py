@@ -34,7 +34,8 @@ def growth(results: Results) -> Section | None:
         }
     )
     fan_ins = sorted(set(frame["fan_in"]))
-    guide = (fan_ins, [math.sqrt(n) for n in fan_ins], "√fan_in")
+    ends = [fan_ins[0] / 1.6, *fan_ins, fan_ins[-1] * 1.6]  # beyond the data, where nothing lies on the line
+    guide = (ends, [math.sqrt(n) for n in ends], "√fan_in")
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
@@ -57,19 +58,19 @@ def growth(results: Results) -> Section | None:
             estimate = results.estimate(pd.Series(here["std_y"].to_numpy(float)))
             rows.append({"init": init, "fan_in": int(fan_in), "std": interval(estimate), "expected": expected})
     table = Table("Standard deviation of x @ w for standard normal x and w, mean over seeds", columns, rows)
-    raw, divided = (frame[frame["condition"] == init] for init in inits[:2])
-    small = raw[raw["fan_in"] == fan_ins[0]]["std"].mean()
-    kept = {init: frame[frame["condition"] == init]["std"] for init in inits[2:]}
+    means = {init: list(frame[frame["condition"] == init].groupby("fan_in")["std"].mean()) for init in inits}
+    raw, divided, *kept = inits
     return Section(
         anchor="growth",
         short="Growth of x @ w",
         question="How does the std of x @ w grow, and what keeps it?",
         answer=[
-            f"A plain draw multiplies the std by √fan_in: {small:.2f} at fan_in {fan_ins[0]:g} (√{fan_ins[0]:g} = {math.sqrt(fan_ins[0]):.2f}). "
-            f"Divided by √fan_in it stays at {span(list(divided.groupby('fan_in')['std'].mean()), '.3f')}. "
-            + " ".join(f"{init}: {span(list(v), '.3f')}." for init, v in kept.items())
+            f"A plain draw multiplies the std by √fan_in: {means[raw][0]:.2f} at fan_in {fan_ins[0]:g} (√{fan_ins[0]:g} = {math.sqrt(fan_ins[0]):.2f}). "
+            f"Divided by √fan_in it stays at {span(means[divided], '.3f')}. "
+            + "".join(f"{init}: {span(means[init], '.3f')}. " for init in kept)
+            + f"Every number is a mean over seeds at one fan_in; the ranges run over fan_in from {fan_ins[0]:,g} to {fan_ins[-1]:,g}."
         ],
         figures=(Figure(plots.draw("growth-loglog", "Standard deviation of x @ w against fan_in on log axes, with the square root as reference.", drawing),
-                        "Standard deviation against fan_in on log axes; dashed: √fan_in.", table),),
+                        "Standard deviation against fan_in on log axes: every seed, and the mean over seeds as a line. Dashed, along the plain draw and beyond its ends: √fan_in.", table),),
         made=made(results, "Standard normal x and w pass through the same Init.apply as the models' weights.", "study/probe.py", "probe"),
     )  # fmt: skip
