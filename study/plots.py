@@ -41,7 +41,7 @@ from study.drawing.ticks import locate, size, tick
 
 __all__ = [
     "DASHES", "GRID", "INK", "MARKERS", "MUTED", "NARROW", "PAPER", "POINTS", "REFERENCE", "ROLES", "SENTINELS", "SLOTS", "WIDE", "Drawing", "Look",
-    "cells", "clean", "curve", "draw", "histogram", "key", "lines", "loglog", "mask", "new", "palette", "reference", "save", "shorten", "strip",
+    "cells", "clean", "curve", "draw", "histogram", "key", "lines", "loglog", "mask", "new", "note", "palette", "reference", "save", "shorten", "strip",
     "strip_height", "style", "svg", "thin", "tick", "wrap",
 ]  # fmt: skip
 
@@ -81,6 +81,14 @@ def histogram(ax: Axes, frame: pd.DataFrame, look: Look, *, fill: float = 0.3) -
     ax.stairs(rows["density"], edges, color=look.color, fill=True, alpha=fill, linewidth=0)
     ax.stairs(rows["density"], edges, color=look.color, linewidth=1.2, baseline=None)
     ax.set_ylim(bottom=0)
+
+
+@style()
+def note(ax: Axes, *texts: str) -> None:
+    """Short lines below the name of the x axis: what there is to know of this panel alone."""
+    for i, text in enumerate(texts):
+        line = ax.annotate(text, (0.5, 0), (0, -37 - 14 * i), "axes fraction", "offset points", ha="center", va="top")
+        line.set(color=MUTED, fontsize=11)
 
 
 @style()

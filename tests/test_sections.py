@@ -17,7 +17,7 @@ from study import plots
 from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
-from study.sections import ORDER, SECTIONS, distributions
+from study.sections import ORDER, SECTIONS, common, distributions
 from study.sections.origin import extent
 from study.spec import Spec
 
@@ -150,11 +150,28 @@ def test_a_difference_is_paired_by_seed_against_the_parent(whole):
     assert [row[1] for row in table.cells] == ["Baseline", "Fixed output layer", "BatchNorm"]
 
 
-def test_shares_by_what_tanh_lets_through_are_those_of_the_histogram(whole):
+def test_shares_by_what_tanh_lets_through_are_those_measured_and_of_the_histogram(whole):
     figure = next(f for f in whole["gradients"].figures if f.drawing.name == "local-gradient")
+    for row, saturated in zip(figure.table.cells, whole["saturation"].tables[0].cells, strict=False):
+        assert row[1] == saturated[2]  # |h| > 0.99, the same number in both sections
     _, lost, between, passed, _ = figure.table.cells[0]
-    # bins of the made-up histogram: beyond ±3, ±3..±1 (middle 2: 1 − h² = 0.07), ±1..±0.9 (0.45), ±0.9..0 (0.82)
-    assert (lost, between, passed) == pytest.approx((10, 50, 40))
+    # the made-up bins from -0.9 to 0.9 hold 40 %; 1 − h² is one half at ±0.8814
+    assert (lost.mean, passed) == pytest.approx((20.5, 40 * 0.8814 / 0.9), abs=0.01)
+    assert lost.mean + between + passed == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("scale", "reach"), [(1.0, 2), (1.2, 3), (0.1, 0.2), (3.5, 7), (100.0, 40)])
+def test_a_panel_reaches_as_far_as_99_percent_of_its_histogram(scale, reach):
+    edges = np.linspace(-40, 40, 8001)
+    shares = np.diff([math.erf(edge / scale) for edge in edges]) / 2  # std scale / √2: 99 % within 1.82 scale
+    inner = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "share": shares, "density": shares})
+    outer = pd.DataFrame(
+        {"left": [-math.inf, 40.0], "right": [-40.0, math.inf], "share": (1 - shares.sum()) / 2, "density": math.nan}
+    )
+    rows = pd.concat([inner, outer])
+    assert common.central(rows) == pytest.approx(reach)
+    assert common.within(rows, 1.0) == pytest.approx(math.erf(1 / scale), abs=1e-4)
+    assert common.beyond(rows, reach) == ("57\u00a0%" if scale == 100 else "")
 
 
 def test_the_outermost_twentieth_counts_on_both_sides():

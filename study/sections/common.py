@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
@@ -105,6 +106,27 @@ def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.
     return t[
         (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
     ]
+
+
+def within(rows: pd.DataFrame, reach: float) -> float:
+    """Share of a histogram between -reach and reach; of a bin that is cut, in proportion to its width."""
+    left, right, share = (rows[name].to_numpy(float) for name in ("left", "right", "share"))
+    inside = np.clip(np.minimum(right, reach) - np.maximum(left, -reach), 0, None)
+    return float((share * inside / (right - left)).sum())
+
+
+def central(rows: pd.DataFrame, share: float = 0.99) -> float:
+    """A reach of 1, 2, 3, 5 or 7 times a power of ten with at least `share` of a histogram in ±reach, or all its bins."""
+    edges = rows.loc[rows["density"].notna(), ["left", "right"]].to_numpy(float)
+    end = float(np.abs(edges).max()) if len(edges) else 1.0
+    steps = (digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 3, 5, 7))
+    return next((min(step, end) for step in steps if step >= end or within(rows, step) >= share), end)
+
+
+def beyond(rows: pd.DataFrame, reach: float) -> str:
+    """`8 %` where more than one percent of a histogram lies beyond ±reach, else nothing."""
+    share = 100 * (float(rows["share"].sum()) - within(rows, reach))
+    return f"{share:.0f}\u00a0%" if share > 1 else ""
 
 
 def by_condition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,16 +10,17 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
+from study.estimate import Estimate
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
-from study.sections.common import bins, distinct, interval, made, name_cell
+from study.sections.common import beyond, bins, central, distinct, interval, made, name_cell, scaled, within
 from study.sections.registry import section
 from study.spec import Condition
 
 
 @section("gradients", "The gradient", "gradients of the parameters")
 def gradients(results: Results) -> Section | None:
-    """What the gradient sees of each parameter, and how large the updates are."""
+    """How much of the gradient passes the activation, and how large the updates are."""
     chosen = distinct(results.main)
     t = results.tables["metrics"]
     frames = []
@@ -57,20 +59,22 @@ def gradients(results: Results) -> Section | None:
     table = Table(
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
+    tanh = all(c.setup.hidden[0].activation == "tanh" for c in chosen)
+    passing = "tanh" if tanh else "the activation"
     passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in chosen}
     known = {name: e.mean for name, e in passed.items() if e is not None and not e.diverged}
     answer = ["Every condition has lost seeds; the table says how many."]
     if known:
         low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
         answer = [
-            f"At the start the first level's activation lets {known[low]:.2f} of the gradient through in **{results.titles[low]}**"
-            + (f" and {known[high]:.2f} in **{results.titles[high]}**" if high != low else "")
-            + " (mean local gradient; for tanh 1 − h²)."
+            f"At the start {passing} lets {100 * known[low]:.0f}\u00a0% of the gradient through in **{results.titles[low]}**"
+            + (f" and {100 * known[high]:.0f}\u00a0% in **{results.titles[high]}**" if high != low else "")
+            + f": the mean over the first level's outputs of the local gradient{', 1 − h²' if tanh else ''}."
         ]
     return Section(
         anchor="gradients",
         short="The gradient",
-        question="What does the gradient see?",
+        question=f"How much gradient passes {passing}?",
         answer=answer,
         figures=[
             *([local] if (local := _local_gradient(results, chosen)) else []),
@@ -84,7 +88,8 @@ def gradients(results: Results) -> Section | None:
     )  # fmt: skip
 
 
-REACH = 6.0  # pre-activations shown beside tanh; beyond, its gradient is below 0.00003
+REACH = 10.0  # at most, of what is shown beside tanh: its hill of ±2.6 stays wide enough to be seen
+HALF = math.atanh(math.sqrt(0.5))  # where tanh lets one half of a gradient through
 
 
 def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
@@ -96,58 +101,69 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
     if not shown:
         return None
     behind = [_passed(results, c, rows[c.name]) for c in shown]
-    xs = np.linspace(-REACH, REACH, 121)
+    reach = min(REACH, max(central(rows[c.name]) for c in shown))
+    xs = np.linspace(-reach, reach, 121)
+    lost = {c.name: "–" if (e := _lost(results, c)) is None else f"{e.mean:.0f} %" for c in shown}
 
     def drawing(width: int) -> Drawn:
-        fig, axes = plots.new(len(shown), 3, 170, width, sharey=True)
+        fig, axes = plots.new(len(shown), 3, 190, width, sharey=True)
         for i, (ax, c) in enumerate(zip(axes, shown, strict=True)):
             inner = rows[c.name][rows[c.name]["density"].notna()]
-            inner = inner[(inner["right"] > -REACH) & (inner["left"] < REACH)]
+            inner = inner[(inner["right"] > -reach) & (inner["left"] < reach)]
             if len(inner):
                 scaled_ = inner.assign(density=inner["density"] / inner["density"].max())
                 plots.histogram(ax, scaled_, results.looks[c.name])
             plots.curve(ax, list(xs), list(np.tanh(xs)), "tanh" if i == 0 else "")
             ax.plot(xs, 1 - np.tanh(xs) ** 2, color=plots.INK, linewidth=1.4)
-            ax.set(xlim=(-REACH, REACH), ylim=(-1.1, 1.2), xlabel=f"{behind[i]['lost']:.0f} % where 1 − h² < 0.02")
+            ax.set(xlim=(-reach, reach), ylim=(-1.1, 1.2), xlabel="what tanh sees")
+            off = beyond(rows[c.name], reach)
+            plots.note(ax, f"{lost[c.name]} with |h| > 0.99", *([f"{off} beyond ±{reach:g}"] if off else []))
             ax.set_title(plots.shorten(c.title, 24))
+        fig.supylabel("tanh, 1 − h²", fontsize=12)
         return fig
 
     columns = [
         Column("condition", "condition"),
-        Column("lost", "1 − h² below 0.02", "%", ".1f"),
-        Column("between", "0.02 to 0.5", "%", ".1f"),
-        Column("passed", "above 0.5", "%", ".1f"),
+        Column("lost", "|h| > 0.99, so 1 − h² below 0.0199", "%", ".1f"),
+        Column("between", "1 − h² from there to 0.5", "%", ".1f"),
+        Column("passed", "1 − h² above 0.5", "%", ".1f"),
         Column("mean", "mean 1 − h²", "", ".3f"),
     ]
     return Figure(
         plots.draw(
             "local-gradient",
             "For each condition the curve of tanh, its local gradient 1 − h², and a histogram of the pre-activations at the start: "
-            + "; ".join(
-                f"{c.title}: {row['lost']:.0f} % where less than 0.02 passes"
-                for c, row in zip(shown, behind, strict=True)
-            )
+            + "; ".join(f"{c.title}: {lost[c.name]} with |h| above 0.99, where less than 0.02 passes" for c in shown)
             + ".",
             drawing,
         ),
         "Solid: 1 − h², what tanh lets through; dashed: tanh itself; filled: where the pre-activations lie at the start, scaled to their peak. "
-        "What lies beside the hill of 1 − h² learns next to nothing; below each panel, how much that is.",
+        "What lies beside the hill of 1 − h² learns next to nothing; below each panel, the share of outputs with |h| > 0.99, where 1 − h² is below 0.02"
+        + (
+            ", and what lies beyond the axis where that is more than 1 %."
+            if any(beyond(rows[c.name], reach) for c in shown)
+            else "."
+        ),
         Table(
-            "Share of the pre-activations by what tanh lets through at the start, first level, from the bins of the histogram",
+            "Share of the first level's outputs by what tanh lets through at the start; above 0.5: from the bins of the histogram, within a bin by its width",
             columns,
             behind,
         ),
     )
 
 
+def _lost(results: Results, condition: Condition) -> Estimate | None:
+    """Share of the first level's outputs with |h| > 0.99 at the start, %."""
+    return results.estimate(scaled(results.metric(condition, "saturation_99", 0, 1)))
+
+
 def _passed(results: Results, condition: Condition, rows: pd.DataFrame) -> dict[str, Value]:
-    """Share of the pre-activations by what tanh lets through, %, each bin counted at its middle."""
-    middle = (rows["left"] + rows["right"]).to_numpy(float) / 2
-    passed, share = 1 - np.tanh(middle) ** 2, 100 * rows["share"].to_numpy(float)
+    """Share of the outputs by what tanh lets through, %: that beyond 0.99 as measured, that above one half from the bins."""
+    lost, passed = _lost(results, condition), 100 * within(rows, HALF)
     return {
         "condition": name_cell(results, condition),
-        "lost": float(share[passed < 0.02].sum()),
-        "between": float(share[(passed >= 0.02) & (passed <= 0.5)].sum()),
-        "passed": float(share[passed > 0.5].sum()),
+        "lost": interval(lost),
+        "between": None if lost is None or math.isnan(lost.mean) else 100 - lost.mean - passed,
+        "passed": passed,
         "mean": interval(results.estimate(results.metric(condition, "gradient_pass", 0, 1))),
     }
