@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
@@ -127,6 +129,33 @@ def beyond(rows: pd.DataFrame, reach: float) -> str:
     """`8 %` where more than one percent of a histogram lies beyond ±reach, else nothing."""
     share = 100 * (float(rows["share"].sum()) - within(rows, reach))
     return f"{share:.0f}\u00a0%" if share > 1 else ""
+
+
+def cuts(conditions: Sequence[Condition]) -> dict[int, str]:
+    """Step -> `learning rate 0.1 → 0.01`, for every step at which the rate of one of the conditions changes."""
+    found: dict[int, list[str]] = {}
+    for training in dict.fromkeys(c.training for c in conditions):
+        for (_, before), (step, after) in pairwise(training.lr):
+            if before != after and step < training.steps:
+                found.setdefault(step, []).append(f"{before:g} → {after:g}")
+    return {step: f"learning rate {', '.join(dict.fromkeys(changes))}" for step, changes in sorted(found.items())}
+
+
+def mark_cuts(ax: Axes, conditions: Sequence[Condition], end: str = "right") -> None:
+    """An upright line at each cut of the learning rate, with its label left or right of it where it is the only one."""
+    found = cuts(conditions)
+    for step, label in found.items():
+        plots.reference(ax, step, label if len(found) == 1 else "", axis="x", end=end)
+
+
+def told_cuts(conditions: Sequence[Condition]) -> str:
+    """A sentence for the caption of a figure with such lines; nothing where the rate never changes."""
+    found = [f"step {step:,} ({label.removeprefix('learning rate ')})" for step, label in cuts(conditions).items()]
+    return (
+        f" Upright: the learning rate changes at {', '.join(found[:4])}{' and later' * (len(found) > 4)}."
+        if found
+        else ""
+    )
 
 
 def by_condition(

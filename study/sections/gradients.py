@@ -13,7 +13,19 @@ from study import plots
 from study.estimate import Estimate
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
-from study.sections.common import beyond, bins, central, distinct, interval, made, name_cell, scaled, within
+from study.sections.common import (
+    beyond,
+    bins,
+    central,
+    distinct,
+    interval,
+    made,
+    mark_cuts,
+    name_cell,
+    scaled,
+    told_cuts,
+    within,
+)
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -39,7 +51,8 @@ def gradients(results: Results) -> Section | None:
         fig, (ax,) = plots.new(1, 1, 300, width)
         plots.lines(ax, results.looks, frame, band, y="value", logx=True)
         plots.reference(ax, -3.0, "−3: rule of thumb", end="left")
-        ax.set(xlabel="step (the first at 0.5)", ylabel="log₁₀ of update : data, W1")
+        mark_cuts(ax, chosen, end="left")
+        ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="log₁₀ of update : data, W1")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
 
@@ -80,7 +93,7 @@ def gradients(results: Results) -> Section | None:
             *([local] if (local := _local_gradient(results, chosen)) else []),
             Figure(
                 plots.draw("update-ratio", "log10 of the ratio of update to data of W1 over the steps: every seed thin, the mean of each condition thick.", drawing),
-                "How large an update of W1 is beside W1: every seed, their mean, and the band from smallest to largest. Dashed: 10⁻³, the lecture's rule of thumb.",
+                "How large an update of W1 is beside W1: every seed, their mean, and the band from smallest to largest; lines join the steps that were measured. Dashed: 10⁻³, the lecture's rule of thumb." + told_cuts(chosen),
                 table,
             ),
         ],
