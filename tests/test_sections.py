@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from study import plots
 from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
-from study.sections import ORDER, SECTIONS, common, distributions
+from study.sections import ORDER, SECTIONS, common, distributions, training
 from study.sections.origin import extent
+from study.setup import Training
 from study.spec import Spec
 
 WORDS = ("verdict", "threats", "method", "provenance", "published")  # sections of text and tables: nothing to draw
@@ -158,6 +160,37 @@ def test_shares_by_what_tanh_lets_through_are_those_measured_and_of_the_histogra
     # the made-up bins from -0.9 to 0.9 hold 40 %; 1 − h² is one half at ±0.8814
     assert (lost.mean, passed) == pytest.approx((20.5, 40 * 0.8814 / 0.9), abs=0.01)
     assert lost.mean + between + passed == pytest.approx(100)
+
+
+@pytest.mark.parametrize("steps", [20_000, 20_050, 20_300])
+def test_the_end_of_a_smoothed_curve_is_a_mean_over_as_many_steps_as_the_rest(steps):
+    first = np.array([*range(0, 1000, 10), *range(1000, steps, 50)])
+    widths = np.diff([*first, steps])
+    rows = pd.DataFrame(
+        {"condition": "a", "seed": 0, "first": first, "step": first + (widths - 1) / 2, "loss": np.sqrt(first)}
+    )
+    found = training._smoothed(rows)
+    assert len(found) == 50
+    gaps = np.diff(found["step"])
+    assert gaps.min() > 0.85 * gaps.max()
+    total = (rows["loss"] * widths).sum() / steps  # blocks of equal length, but for rounding to whole bins
+    assert found["loss"].mean() == pytest.approx(total, rel=0.01)
+
+
+def test_cuts_of_the_learning_rate_are_those_of_the_trainings_shown():
+    base = tiny().conditions[0]
+    shown = [
+        replace(base, training=Training(8, 30, lr)) for lr in (((0, 0.1), (20, 0.01)), ((0, 0.2), (20, 0.1), (25, 0.1)))
+    ]
+    assert common.cuts(shown[:1]) == {20: "learning rate 0.1 → 0.01"}
+    assert common.cuts(shown) == {20: "learning rate 0.1 → 0.01, 0.2 → 0.1"}  # at 25 nothing changes
+    assert common.told_cuts(shown[:1]) == " Upright: the learning rate changes at step 20 (0.1 → 0.01)."
+    assert common.told_cuts([replace(base, training=Training(8, 30, ((0, 0.1),)))]) == ""
+
+
+def test_the_fall_of_the_loss_says_which_steps_it_is_read_at(whole):
+    text = whole["curves"].answer[0]  # bins of two steps, 3 / (1 + first) above 2, and 0.005 for two seeds
+    assert re.search(r"falls from 5\.0\d \(mean of steps 1 to 2\) to 2\.11 \(mean of steps 29 to 30\)", text)
 
 
 @pytest.mark.parametrize(("scale", "reach"), [(1.0, 2), (1.2, 3), (0.1, 0.2), (3.5, 7), (100.0, 40)])

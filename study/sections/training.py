@@ -10,7 +10,18 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.page import Column, Figure, Section, Table, Value, number
 from study.results import Results
-from study.sections.common import Panel, by_condition, distinct, interval, made, name_cell, span, strips
+from study.sections.common import (
+    Panel,
+    by_condition,
+    distinct,
+    interval,
+    made,
+    mark_cuts,
+    name_cell,
+    span,
+    strips,
+    told_cuts,
+)
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -46,6 +57,7 @@ def curves(results: Results) -> Section | None:
         fig, (ax,) = plots.new(1, 1, 320, width)
         late, seeds = (rows[rows["step"] >= longest * 0.01] for rows in (band, smooth))
         plots.lines(ax, results.looks, seeds, late)
+        mark_cuts(ax, chosen)
         ax.set(xlabel="step", ylabel="smoothed minibatch loss, nats")
         plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
         return fig
@@ -65,20 +77,23 @@ def curves(results: Results) -> Section | None:
                       behind("The first steps, mean over seeds in bins", _band(early)))]  # fmt: skip
     if longest > EARLY:
         figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training: every seed thin, the mean of each condition thick.", whole),
-                              "The whole training, smoothed over 2 % of its steps: every seed, their mean, and the band from the smallest to the largest.",
+                              "The whole training, smoothed over 2 % of its steps: every seed, their mean, and the band from the smallest to the largest."
+                              + told_cuts(chosen) + _told_normed(chosen),
                               behind("The whole training, smoothed, mean over seeds", band)))  # fmt: skip
     start = {c.name: early[(early["condition"] == c.name) & (early["first"] == 0)]["loss"].mean() for c in chosen}
-    last = {c.name: early[early["condition"] == c.name].groupby("seed")["loss"].last().mean() for c in chosen}
-    steps = int(early["step"].max()) + 1
     worst = max(start, key=lambda name: start[name])
+    fall = early[early["condition"] == worst].sort_values("first").groupby("seed")
+    began, ended = fall.first(), fall.last()
+    falls = f"falls from {start[worst]:.2f} ({_steps(began)}) to {ended['loss'].mean():.2f} ({_steps(ended)})"
     return Section(
         anchor="curves",
         short="Training curves",
         question="What are the first steps spent on, and does it show at the end?",
         answer=[
-            f"**{results.titles[worst]}** falls from {start[worst]:.2f} to {last[worst]:.2f} within about {steps:,} steps: the blade of the hockey stick, "
-            f"spent on unlearning its own confidence. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')}."
-            if len(start) > 1 else f"The loss falls from {start[worst]:.2f} to {last[worst]:.2f} within about {steps:,} steps."
+            f"**{results.titles[worst]}** {falls}: the blade of the hockey stick, "
+            f"spent on unlearning its own confidence. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
+            "These are losses of minibatches, averaged over seeds."
+            if len(start) > 1 else f"The loss {falls}."
         ],
         figures=figures,
         made=made(results, "Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
@@ -86,18 +101,41 @@ def curves(results: Results) -> Section | None:
     )  # fmt: skip
 
 
+def _steps(found: pd.DataFrame) -> str:
+    """`mean of steps 1 to 10`: what the bins of all seeds (rows) are of; the last steps where seeds differ."""
+    row = found.loc[found["step"].idxmax()]
+    first, steps = int(row["first"]) + 1, int(2 * (row["step"] - row["first"]) + 1)
+    return f"step {first:,}" if steps == 1 else f"mean of steps {first:,} to {first + steps - 1:,}"
+
+
+def _told_normed(chosen: list[Condition]) -> str:
+    """For the caption: what statistics a loss of training is under where there is BatchNorm."""
+    normed = [c for c in chosen if c.setup.normed]
+    sizes = ", ".join(dict.fromkeys(f"{c.training.batch_size:,}" for c in normed))
+    return (
+        f" With BatchNorm a loss of training is under the statistics of its own minibatch of {sizes} examples, noisier than those "
+        "that the final losses are read with: its curve lies higher than they lead to expect."
+    ) * bool(normed)
+
+
 def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Bins averaged over a fiftieth of the training, by seed."""
+    """Means over a fiftieth of the training's steps, by seed; what remains at the end belongs to the last of them."""
     groups = []
     for _, rows in frame.groupby(["condition", "seed"], sort=False):
         rows = rows.sort_values("first")
-        width = max(1, int(rows["step"].max() / 50))
-        block = rows["first"] // width
-        merged = rows.groupby(block, sort=True).agg(
-            condition=("condition", "first"), seed=("seed", "first"), step=("step", "mean"), loss=("loss", "mean")
-        )
-        groups.append(merged)
+        steps = _widths(rows)
+        end = int(rows["first"].iloc[-1] + steps.iloc[-1])
+        width = max(1, end // 50)
+        block = (rows["first"] // width).clip(upper=end // width - 1)
+        sums = rows.assign(step=rows["step"] * steps, loss=rows["loss"] * steps, steps=steps).groupby(block, sort=True)
+        merged = sums.agg(condition=("condition", "first"), seed=("seed", "first"), step=("step", "sum"), loss=("loss", "sum"), steps=("steps", "sum"))  # fmt: skip
+        groups.append(merged.assign(step=merged["step"] / merged["steps"], loss=merged["loss"] / merged["steps"]))
     return pd.concat(groups).reset_index(drop=True)
+
+
+def _widths(rows: pd.DataFrame) -> pd.Series:
+    """Steps in each bin: its middle is (width - 1) / 2 after its first."""
+    return 2 * (rows["step"] - rows["first"]) + 1
 
 
 def _band(frame: pd.DataFrame) -> pd.DataFrame:
