@@ -162,6 +162,18 @@ def test_shares_by_what_tanh_lets_through_are_those_measured_and_of_the_histogra
     assert lost.mean + between + passed == pytest.approx(100)
 
 
+@pytest.mark.parametrize("reach", [0.5, 7.0, 50.0])
+def test_a_drawn_histogram_keeps_the_shares_of_the_bins_it_merges(reach):
+    edges = np.array([edge for edge in BINS["logits"].edges() if math.isfinite(edge)])
+    shares = np.diff([math.erf(edge / 2) for edge in edges]) / 2
+    rows = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "share": shares, "density": shares / np.diff(edges)})
+    seen = distributions._seen(rows, reach)
+    assert len(seen) <= 82
+    assert (seen["left"].to_numpy()[1:] == seen["right"].to_numpy()[:-1]).all()
+    drawn = rows[(rows["right"] > -reach) & (rows["left"] < reach)]
+    assert (seen["density"] * (seen["right"] - seen["left"])).sum() == pytest.approx(drawn["share"].sum())
+
+
 @pytest.mark.parametrize("steps", [20_000, 20_050, 20_300])
 def test_the_end_of_a_smoothed_curve_is_a_mean_over_as_many_steps_as_the_rest(steps):
     first = np.array([*range(0, 1000, 10), *range(1000, steps, 50)])

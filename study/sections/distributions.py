@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
-from study.sections.common import bins, distinct, made, name_cell
+from study.sections.common import beyond, bins, central, distinct, made, name_cell
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -56,25 +56,33 @@ def _outer(t: pd.DataFrame, condition: Condition, step: int) -> float:
 def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) -> Figure | None:
     t = results.tables["histograms"]
     label = {"h": "h", "preact": "what the activation sees", "logits": "logit"}[quantity]
-    chosen = [c for c in chosen if len(bins(t, c, 0, quantity)) and bins(t, c, 0, quantity)["share"].notna().all()][:8]
+    chosen = [c for c in chosen if _drawable(bins(t, c, 0, quantity))][:8]
     if not chosen:
         return None
+    moments = {
+        c.name: {"start": bins(t, c, 0, quantity), "end": bins(t, c, c.training.steps, quantity)} for c in chosen
+    }
+    moments = {name: {when: rows for when, rows in found.items() if _drawable(rows)} for name, found in moments.items()}
+    reach = {name: max(central(rows) for rows in found.values()) for name, found in moments.items()}
+    off = {name: [f"{share} of the {when}" for when, rows in found.items() if (share := beyond(rows, reach[name]))] for name, found in moments.items()}  # fmt: skip
 
     def drawing(width: int) -> Drawn:
         fig, axes = plots.new(len(chosen), 3, 150, width)
         for ax, c in zip(axes, chosen, strict=True):
-            look = results.looks[c.name]
-            inner = _visible(bins(t, c, 0, quantity))
-            plots.histogram(ax, inner, look)
-            end = bins(t, c, c.training.steps, quantity)
-            end = end[end["left"].isin(inner["left"]) & end["density"].notna()]
-            if len(end):
-                edges = np.append(end["left"].to_numpy(float), float(end["right"].iloc[-1]))
-                ax.stairs(end["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)
+            for when, rows in moments[c.name].items():
+                inner = _seen(rows, reach[c.name])
+                inner = inner.assign(density=inner["density"] / inner["density"].max())
+                if when == "start":
+                    plots.histogram(ax, inner, results.looks[c.name])
+                else:
+                    edges = np.append(inner["left"].to_numpy(float), float(inner["right"].iloc[-1]))
+                    ax.stairs(inner["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)
+            if off[c.name]:
+                plots.note(ax, f"beyond: {', '.join(off[c.name])}")
             ax.set_title(plots.shorten(c.title, 24))
-            ax.set_xlabel(label)
-            ax.set_yticks([])
+            ax.set(xlabel=label, xlim=(-reach[c.name], reach[c.name]), ylim=(0, 1.05), yticks=[])
             ax.spines["left"].set_visible(False)
+        fig.supylabel("density, each scaled to its peak", fontsize=12)
         return fig
 
     columns = [
@@ -95,19 +103,28 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
         ),
         f"Distribution of {label}"
         + ("" if quantity == "logits" else ", first level")
-        + ": filled at the start, outlined at the end of training.",
+        + ": filled at the start, outlined at the end of training, each scaled to its own peak, so shapes compare and heights do not. "
+        + (
+            "Every axis holds at least 99 % of both"
+            if not any(off.values())
+            else "An axis holds 99 % of both where the bins reach that far; below each panel, what lies beyond it where that is more than 1 %"
+        )
+        + ("." if len(set(reach.values())) == 1 else "; they differ in their ranges."),
         Table(f"Distribution of {label}, in coarse bins", columns, rows),
     )
 
 
-def _visible(rows: pd.DataFrame) -> pd.DataFrame:
-    """The bins with an end, cut to where the mass is, symmetrically."""
-    inner = rows[rows["density"].notna()].sort_values("left")
-    filled = inner[inner["share"] > 1e-4]
-    if not len(filled):
-        return inner
-    reach = max(abs(float(filled["left"].min())), abs(float(filled["right"].max())))
-    return inner[(inner["left"] >= -reach) & (inner["right"] <= reach)]
+def _drawable(rows: pd.DataFrame) -> bool:
+    """Whether there is a histogram with anything in its bins."""
+    return bool(len(rows)) and bool(rows["share"].notna().all()) and bool((rows["density"] > 0).any())
+
+
+def _seen(rows: pd.DataFrame, reach: float) -> pd.DataFrame:
+    """The bins within ±reach, merged to no more than 80: the fine ones around 0 are narrower than a line, and their noise would be the peak."""
+    inner = rows[rows["density"].notna() & (rows["right"] > -reach) & (rows["left"] < reach)].sort_values("left")
+    fortieths = np.floor((inner["left"] + inner["right"]).to_numpy(float) / 2 / (reach / 40))
+    merged = inner.groupby(fortieths).agg(left=("left", "first"), right=("right", "last"), share=("share", "sum"))
+    return merged.assign(density=merged["share"] / (merged["right"] - merged["left"]))
 
 
 def _coarse(rows: pd.DataFrame, most: int = 24) -> pd.DataFrame:
