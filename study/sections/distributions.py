@@ -64,10 +64,10 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
     }
     moments = {name: {when: rows for when, rows in found.items() if _drawable(rows)} for name, found in moments.items()}
     reach = {name: max(central(rows) for rows in found.values()) for name, found in moments.items()}
-    off = {name: [f"{share} of the {when}" for when, rows in found.items() if (share := beyond(rows, reach[name]))] for name, found in moments.items()}  # fmt: skip
+    off = {name: [f"{when}: {share} beyond" for when, rows in found.items() if (share := beyond(rows, reach[name]))] for name, found in moments.items()}  # fmt: skip
 
     def drawing(width: int) -> Drawn:
-        fig, axes = plots.new(len(chosen), 3, 150, width)
+        fig, axes = plots.new(len(chosen), 3, 150 + 14 * max(map(len, off.values())), width)
         for ax, c in zip(axes, chosen, strict=True):
             for when, rows in moments[c.name].items():
                 inner = _seen(rows, reach[c.name])
@@ -77,12 +77,11 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
                 else:
                     edges = np.append(inner["left"].to_numpy(float), float(inner["right"].iloc[-1]))
                     ax.stairs(inner["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)
-            if off[c.name]:
-                plots.note(ax, f"beyond: {', '.join(off[c.name])}")
+            plots.note(ax, *off[c.name])
             ax.set_title(plots.shorten(c.title, 24))
             ax.set(xlabel=label, xlim=(-reach[c.name], reach[c.name]), ylim=(0, 1.05), yticks=[])
             ax.spines["left"].set_visible(False)
-        fig.supylabel("density, each scaled to its peak", fontsize=12)
+        fig.supylabel("density / its peak", fontsize=12)
         return fig
 
     columns = [
