@@ -74,6 +74,26 @@ def test_the_page_never_scrolls_sideways(visit, name):
     assert sideways(page)[0] == 0
 
 
+def test_the_first_column_stays_when_a_table_scrolls_sideways(visit):
+    places = """() => [...document.querySelectorAll(".table-box .scroll")].filter((b) => b.scrollWidth > b.clientWidth + 50).map((box) => {
+      box.scrollLeft = 50;
+      const [first, second] = box.querySelector("tbody tr").cells;
+      const [a, b, c] = [box, first, second].map((x) => x.getBoundingClientRect());
+      const covers = getComputedStyle(first).backgroundColor === getComputedStyle(document.documentElement).backgroundColor;
+      return [Math.round(b.left - a.left), c.left < b.right, covers];
+    })"""
+    for dark in (False, True):
+        page = visit("report.html", width=375, dark=dark)
+        for details in page.locator("main details").all():
+            details.evaluate("d => { d.open = true; }")
+        found = page.evaluate(places)
+        assert found
+        assert found == [[0, True, True]] * len(found)
+    page.emulate_media(media="print")
+    cell = page.locator(".scroll tbody tr > :first-child").first
+    assert cell.evaluate("c => getComputedStyle(c).position") == "static"
+
+
 @pytest.mark.parametrize("name", ["hostile.html", "notebooks/kaiming.html"])
 def test_hostile_words_run_nothing(visit, name):
     page = visit(name)
