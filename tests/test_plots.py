@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
 
 from study import plots
 from study.drawing import svg
@@ -156,6 +157,14 @@ def test_every_seed_is_a_dot_at_its_value():
     ax = strip_figure().axes[0]
     dots = np.concatenate([collection.get_offsets() for collection in ax.collections])
     assert sorted(dots[:, 0]) == pytest.approx(sorted(SEEDS["value"]))
+
+
+def test_a_title_above_its_row_covers_the_line_of_a_reference():
+    titles = [text for text in strip_figure(plots.NARROW).axes[0].texts if text.get_text() in TITLES.values()]
+    assert len(titles) == 3
+    for title in titles:
+        assert title.get_bbox_patch().get_facecolor() == to_rgba(plots.PAPER)
+        assert title.get_zorder() > 1  # that of the line
 
 
 def test_a_diverged_seed_leaves_the_others_in_place():

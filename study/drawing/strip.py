@@ -94,6 +94,7 @@ def strip(
                 0, i - 0.3, shorten(titles.get(name, name), 42), transform=ax.get_yaxis_transform(), va="bottom"
             )
             text.set(gid="class-halo", in_layout=False)
+            text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # no reference line through it
             continue
         parts = wrap(titles.get(name, name), 28)
         # one text per line: the reader's font is narrower than ours, and the ends must align
