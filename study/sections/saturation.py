@@ -1,4 +1,4 @@
-"""Saturation: how many tanh units sit where no gradient passes, and the lecture's picture of them."""
+"""Saturation: how many tanh outputs sit where almost no gradient passes, and the lecture's picture of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
 
 @section("saturation", "Saturation", "a condition with tanh units")
 def saturation(results: Results) -> Section | None:
-    """How many units sit where tanh passes no gradient."""
+    """How many outputs sit where tanh passes almost no gradient."""
     conditions = _tanh(results)
     if not conditions:
         return None
@@ -68,7 +68,9 @@ def saturation(results: Results) -> Section | None:
             }  # fmt: skip
             rows.append({**row, **({"layer": level} if deepest > 1 else {})})
     table = Table(
-        "Saturation over the full training split; a unit is dead when |h| > 0.99 on every example", columns, rows
+        "Saturation over the full training split: shares of outputs (a unit on an example); a unit is dead when |h| > 0.99 on every example",
+        columns,
+        rows,
     )
     first = {
         c.name: results.estimate(scaled(results.metric(c, "saturation_99", 0, _levels(c, "tanh")[0])))
@@ -102,11 +104,11 @@ def saturation(results: Results) -> Section | None:
     return Section(
         anchor="saturation",
         short="Saturation",
-        question="How many tanh units sit where no gradient passes?",
+        question="How many tanh outputs sit where almost no gradient passes?",
         answer=answer,
         figures=figures,
         tables=(table,),
-        made=made(results, "Every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),
+        made=made(results, "The output of every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),
     )  # fmt: skip
 
 
@@ -151,6 +153,6 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
             drawing,
         ),
         f"The first minibatch of the first seed: {n[0]} examples (rows) × {n[1]} units (columns), a mark where |h| > 0.99. "
-        "A column marked from top to bottom is a unit that does not learn from this minibatch.",
+        "A column marked from top to bottom is a unit that learns next to nothing from this minibatch.",
         Table("Marks in the pictures", columns, rows_),
     )
