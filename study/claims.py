@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -122,7 +122,7 @@ def printed(claim: Claim) -> tuple[Label, float, str]:
     return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
 
 
-def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, float]:
+def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, Any]:
     """Effect and interval in the unit of the tables."""
     found = {"effect": e.mean, "low": e.low, "high": e.high}
     return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
