@@ -27,7 +27,7 @@ ENVIRONMENT = (
     "source_sha256",
     "versions",
 )  # of a manifest: what the study file does not say
-ELSEWHERE = ("draws", "tables")  # of a manifest: compared seed by seed, and row by row
+ELSEWHERE = ("draws", "parameters", "tables")  # of a manifest: compared seed by seed, cell by cell, row by row
 PLACE = ["kind", "condition", "measure", "detail", "at"]  # of a measurement
 SHOWN = 64  # characters of a value: a sha256
 ABSENT = "–"

@@ -33,13 +33,20 @@ def batch_gap(results: Results, condition: Condition, step: int) -> pd.Series | 
     wide = rows.astype({"loss": float, "seed": int, "batch_size": int}).pivot_table(
         index="seed", columns="batch_size", values="loss", dropna=False
     )
-    return wide[wide.columns.min()] - wide[wide.columns.max()]
+    return _with_failed(results, condition, wide[wide.columns.min()] - wide[wide.columns.max()])
+
+
+def _with_failed(results: Results, condition: Condition, found: pd.Series) -> pd.Series:
+    """The values by seed, with a NaN for every seed whose training failed."""
+    return found.reindex([*found.index, *(s for s in results.failed(condition) if s not in found.index)]).sort_index()
 
 
 def _twin(results: Results, condition: Condition, step: int, column: str) -> pd.Series | None:
-    """A column of the table of twins at a step, by seed."""
+    """A column of the table of twins at a step, by seed; None where it was not read there."""
     t = results.tables["twins"]
     rows = t[(t["condition"] == condition.name) & (t["step"] == step)]
+    # parameters that are apart by a number have a loss: without one it was not read, and is not diverged
+    rows = rows[rows[column].notna() | rows["distance"].isna()]
     found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
     return found if len(found) else None
 
@@ -67,12 +74,12 @@ def trained(results: Results, condition: Condition) -> dict[int, Curve]:
 def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
     """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there).
 
-    A seed with which the condition diverges is never there (inf); without a reference there is no level. The reference
+    A seed with which the condition diverges or fails is never there (inf); without a reference there is no level. The reference
     itself is there after `mark` steps.
     """
     first = results.conditions[0]
     reference, curves = trained(results, first), trained(results, condition)
-    lost = results.diverged(condition)
+    lost = {*results.diverged(condition), *results.failed(condition)}
     found = {}
     for seed in (s for s in reference if s in curves or s in lost):
         level = float(reference[seed].smoothed(np.array([float(mark)]))[0])

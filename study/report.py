@@ -133,7 +133,7 @@ def _highlights(results: Results) -> list[Highlight]:
     judged = claims.reproductions(results)
     if judged:
         t = results.tables["published"]
-        compared = int((t["comparable"].astype(bool) & t["reproduced"].notna()).sum())
+        compared = int(t["comparable"].astype(bool).sum())
         without = compared - len(judged)
         found.append(
             Highlight(

@@ -92,7 +92,7 @@ class View:
                 "first": first.get(seed),
                 "last": last.get(seed),
                 "status": cells.loc[seed, "status"],
-                "sha": cells.loc[seed, "sha256"][:16],
+                "sha": None if pd.isna(sha := cells.loc[seed, "sha256"]) else sha[:16],
             }
             for seed in first.index
         ]

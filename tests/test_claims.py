@@ -440,6 +440,34 @@ def test_the_entropy_in_a_bound_is_that_of_the_split_which_is_measured(results: 
     assert told == [f"{x} ± 0.1, every seed" for x in (1, 2, 3, 1)]
 
 
+def test_a_twins_loss_that_was_not_read_is_none_and_a_diverged_one_is_lost(results: Results) -> None:
+    kaiming = SPEC.condition("kaiming")
+    gap = QUANTITIES["twin_gap"]
+    assert gap(results, kaiming, 500) is None  # a pause of the training: distances only
+    short = gap(results, kaiming, 1000)
+    assert short is not None and short.notna().all()  # the short pairs alone end there
+    t = results.tables["twins"]
+    rows = (t["condition"] == "kaiming") & (t["step"] == 200_000) & (t["seed"] == 0)
+    broken = t.assign(loss_gap=t["loss_gap"].mask(rows), distance=t["distance"].mask(rows))
+    found = gap(replace(results, tables={**results.tables, "twins": broken}), kaiming, 200_000)
+    assert found is not None and list(found.index[found.isna()]) == [0]
+
+
+def test_a_failed_seed_counts_as_lost_in_every_quantity(results: Results) -> None:
+    t = results.tables["cells"]
+    own = (t["condition"] == "batchnorm") & (t["seed"] == 3) & (t["protocol"] == "paired") & ~t["twin"].astype(bool)
+    tables = {name: table for name, table in results.tables.items()}
+    tables["cells"] = t.assign(status=t["status"].mask(own, "failed"))
+    for name in ("losses", "curves"):
+        rows = (tables[name]["condition"] == "batchnorm") & (tables[name]["seed"] == 3)
+        tables[name] = tables[name][~rows]
+    found = replace(results, tables=tables)
+    condition = SPEC.condition("batchnorm")
+    gap, share = (QUANTITIES[name](found, condition, 200_000) for name in ("batch_gap", "steps_share"))
+    assert gap is not None and share is not None
+    assert list(gap.index[gap.isna()]) == [3] and list(share.index[share == math.inf]) == [3]
+
+
 def test_the_slope_of_the_probe_is_that_of_a_power_law(results: Results) -> None:
     rows = [("std 1", seed, n, 2.0 * n**0.3) for seed in (0, 1) for n in (10, 100, 1000)] + [("std 1", 2, 10, 1.0)]
     table = pd.DataFrame(rows, columns=["init", "seed", "fan_in", "std_y"])

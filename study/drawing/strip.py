@@ -42,28 +42,31 @@ def strip(
     frame = frame[np.isfinite(frame[value].astype(float)) & frame[by].isin(names)]
     rank = frame.groupby(by, sort=False).cumcount()
     most = max(int(rank.max()) if len(rank) else 0, 1)
-    rows = frame.assign(_y=frame[by].map({name: i for i, name in enumerate(names)}) + 0.06 + 0.24 * rank / most)
+    rows = frame.assign(
+        _y=frame[by].map({name: i for i, name in enumerate(names)}).astype(float) + 0.06 + 0.24 * rank / most
+    )
     if log:
         ax.set_xscale("log")
         locate(ax)
     for i in range(len(names)):
         ax.axhline(i + 0.02, color=GRID, linewidth=0.8, zorder=0)
-    sns.scatterplot(
-        rows,
-        x=value,
-        y="_y",
-        hue=by,
-        style=by,
-        hue_order=names,
-        style_order=names,
-        ax=ax,
-        legend=False,
-        s=17,
-        linewidth=0,
-        alpha=0.65,
-        palette={n: looks[n].color for n in names},
-        markers={n: looks[n].marker for n in names},
-    )
+    if len(rows):
+        sns.scatterplot(
+            rows,
+            x=value,
+            y="_y",
+            hue=by,
+            style=by,
+            hue_order=names,
+            style_order=names,
+            ax=ax,
+            legend=False,
+            s=17,
+            linewidth=0,
+            alpha=0.65,
+            palette={n: looks[n].color for n in names},
+            markers={n: looks[n].marker for n in names},
+        )
     if intervals is not None:
         for row in intervals[intervals[by].isin(names)].itertuples():
             look, y = looks[getattr(row, by)], names.index(getattr(row, by)) - 0.14

@@ -63,7 +63,8 @@ def strips(
 ) -> plots.Drawing:
     """Every seed of every condition, with mean and interval, one panel per quantity; `titles` where rows say more."""
     titles = results.titles if titles is None else titles
-    panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())]
+    # where every seed is lost the panels stay, without a dot
+    panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())] or list(panels)
     names = [c.name for c in results.conditions if any(c.name in p.values for p in panels)]
 
     def drawing(width: int) -> Drawn:

@@ -13,6 +13,7 @@ from study.labels import LABELS
 from study.page import Cell, Column, Listing, Section, Table, Term, Value
 from study.results import Results
 from study.schema import Claim
+from study.sections import origin
 from study.sections.common import made, signed, span
 from study.sections.registry import section
 
@@ -145,8 +146,8 @@ def published(results: Results) -> Section | None:
             "tolerance": None if pd.isna(r.tolerance) else r.tolerance, "verdict": Cell(words, tone=tone),  # type: ignore[arg-type]
         })  # fmt: skip
     judged = claims.reproductions(results)
-    if judged:
-        answer = [f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their tolerance, run by the published protocol: "
+    if t["comparable"].astype(bool).any():
+        answer = [] if not judged else [f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their tolerance, run by the published protocol: "
                   "one generator of the given seed feeds parameters and minibatches. The tolerances are those of the study file."]  # fmt: skip
         loose = t[t["comparable"].astype(bool) & t["tolerance"].isna() & t["reproduced"].notna()]
         if len(loose):
@@ -244,7 +245,9 @@ def method(results: Results) -> Section | None:
         answer=[
             f"The data are {sum(data['words'].values()):,} words over {V} characters, shuffled and cut into {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} "
             "examples. Every loss and activation figure is that of a full split, in nats.",
-            f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared} are in train, too.",
+            f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared} are in train, too."
+            if data["words_twice"]
+            else "No word occurs twice, so the splits share none.",
             "The unit of replication is the seed: an interval says what another seed would do, not another example.",
         ],
         terms=terms,
@@ -286,7 +289,7 @@ def provenance(results: Results) -> Section | None:
         short="Provenance",
         question="What made these numbers, and how are they made again?",
         answer=[
-            "`pip install nox` and `nox -s study` make every number and this page again; on the same kind of CPU they come out with the same bytes.",
+            f"`{origin.command(results)}` makes every number and this page again, out of the study file and its data; on the same kind of CPU they come out with the same bytes.",
             words,
         ],
         tables=(

@@ -131,6 +131,11 @@ def _command(results: Results, keys: Sequence[str], names: Sequence[str]) -> str
     return shlex.join(words)
 
 
+def command(results: Results) -> str:
+    """What makes the whole report again."""
+    return _command(results, ("claims",), ())
+
+
 def _file(results: Results) -> Listing:
     """The study file with the line numbers that the sections name."""
     text = results.file.read_text("utf-8-sig").splitlines()

@@ -15,23 +15,45 @@ from study.quantities import twin_gap
 from study.results import Results
 from study.sections.common import interval, made, name_cell, signed, span
 from study.sections.registry import section
-from study.spec import Sweep
+from study.spec import Condition, Sweep
 
 
 @section("learning-rate", "Learning rate", "a sweep in the study file")
 def learning_rate(results: Results) -> Section | None:
     """Whether a condition is worse, or the common rate is wrong for it."""
-    if not results.spec.sweeps:
+    known = set(results.titles)
+    sweeps = [s for s in results.spec.sweeps if known & set(s.conditions)]
+    if not sweeps:
         return None
-    sweep = results.spec.sweeps[0]
-    swept = [results.spec.condition(name) for name in sweep.conditions]
-    best = {c.name: results.best(sweep, c) for c in swept}
+    tables = [_rate_table(results, sweep) for sweep in sweeps]
+    figures = [
+        Figure(_rates(results, sweep, number_), f"{table.caption}: dev loss against the rate, every seed, and the mean of those that converge.", table)
+        for number_, (sweep, table) in enumerate(zip(sweeps, tables, strict=True), start=1)
+    ]  # fmt: skip
+    return Section(
+        anchor="learning-rate",
+        short="Learning rate",
+        question="Is a condition worse, or is the learning rate wrong for it?",
+        answer=[line for sweep in sweeps for line in _rate_answer(results, sweep)],
+        figures=tuple(figures),
+        tables=tuple(tables),
+        made=made(results, "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
+                  "study/resolve.py, experiments.yaml: sweeps", "losses, cells"),
+    )  # fmt: skip
+
+
+def _swept(results: Results, sweep: Sweep) -> list[Condition]:
+    """The conditions of a sweep of which a training of their own is there."""
+    return [results.spec.condition(name) for name in sweep.conditions if name in results.titles]
+
+
+def _rate_table(results: Results, sweep: Sweep) -> Table:
     rows: list[dict[str, Value]] = []
-    for c in swept:
+    for c in _swept(results, sweep):
+        own = results.best(sweep, c)
         for rate in sweep.rates:
             at = results.spec.condition(sweep.yielded[c.name, rate])
             end = at.training.steps
-            own = best[c.name]
             rows.append(
                 {
                     "condition": name_cell(results, c),
@@ -44,25 +66,15 @@ def learning_rate(results: Results) -> Section | None:
     columns = [Column("condition", "condition"), Column("rate", "learning rate", "", "g"), Column("train", "final train loss", "nats", ".4f"),
                Column("dev", "final dev loss", "nats", ".4f"), Column("best", "lowest mean train loss")]  # fmt: skip
     steps = results.spec.condition(next(iter(sweep.yielded.values()))).training.steps
-    table = Table(f"Every condition at every learning rate, {steps:,} steps", columns, rows)
-    return Section(
-        anchor="learning-rate",
-        short="Learning rate",
-        question="Is a condition worse, or is the learning rate wrong for it?",
-        answer=_rate_answer(results, sweep),
-        figures=(Figure(_rates(results, sweep), f"Dev loss after {steps:,} steps against the learning rate: every seed, and the mean.", table),),
-        tables=(table,),
-        made=made(results, "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
-                  "study/resolve.py, experiments.yaml: sweeps", "losses, cells"),
-    )  # fmt: skip
+    return Table(f"{sweep.title}, {steps:,} steps", columns, rows)
 
 
 def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
     told = {}
-    for name in sweep.conditions:
-        found = results.best(sweep, results.spec.condition(name))
+    for c in _swept(results, sweep):
+        found = results.best(sweep, c)
         if found is not None:
-            told[name] = (found[0], results.loss(found[1], "dev", found[1].training.steps))
+            told[c.name] = (found[0], results.loss(found[1], "dev", found[1].training.steps))
     if not told:
         return ["No rate lets every seed of any condition converge."]
     titles = results.titles
@@ -71,15 +83,16 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
         + "; ".join(f"**{titles[n]}** {rate:g} ({v.mean():.4f} nats)" for n, (rate, v) in told.items())
         + "."
     ]
-    first = sweep.conditions[0]
-    if first in told and len(told) > 1:
-        others = {n: v for n, (_, v) in told.items() if n != first}
+    first = next(iter(told))
+    others = {n: v for n, (_, v) in told.items() if n != first}
+    if others:
         top = min(others, key=lambda n: others[n].mean())
         both = told[first][1].index.intersection(others[top].index)
         d = paired(told[first][1].loc[both], others[top].loc[both])
         worse = "still behind" if d.mean > 0 else "no longer behind"
+        between = "" if math.isnan(d.low) else f" [{d.low:+.4f}, {d.high:+.4f}]"
         text.append(
-            f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]} [{d.low:+.4f}, {d.high:+.4f}], n = {d.n} paired seeds."
+            f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]}{between}, {_pairs(d.n)} of seeds."
         )
     order = _order(results, sweep, {name: values.mean() for name, (_, values) in told.items()})
     return [*text, order] if order else text
@@ -91,36 +104,41 @@ def _order(results: Results, sweep: Sweep, own: dict[str, float]) -> str:
     if common not in sweep.rates:
         return ""
     at = {name: results.spec.condition(sweep.yielded[name, common]) for name in own}
-    together = {name: float(results.loss(c, "dev", c.training.steps).mean()) for name, c in at.items()}
-    ranks = [sorted(own, key=lambda n: means[n]) for means in (together, own)]
+    together = {name: results.loss(c, "dev", c.training.steps) for name, c in at.items()}
+    means = {name: float(v.mean()) for name, v in together.items() if v.notna().all()}  # of those that converge there
+    if len(means) < 2:
+        return ""
+    ranks = [sorted(means, key=lambda n: by[n]) for by in (means, own)]
     if ranks[0] == ranks[1]:
         return f"The order by dev loss is the same as with the rate of {common:g} for all."
     listed = [", ".join(results.titles[name] for name in names) for names in ranks]
     return f"The order by dev loss depends on the rate: with {common:g} for all it is {listed[0]}; each at its own, {listed[1]}."
 
 
-def _rates(results: Results, sweep: Sweep) -> plots.Drawing:
+def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:
     rows: list[tuple[str, int, float, float]] = []
+    lost = set()
     for (name, rate), swept in sweep.yielded.items():
         at = results.spec.condition(swept)
-        rows += [
-            (name, seed, rate, value)
-            for seed, value in results.loss(at, "dev", at.training.steps).items()
-            if math.isfinite(value)
-        ]
+        values = results.loss(at, "dev", at.training.steps)
+        if name in results.titles:
+            rows += [(name, int(seed), rate, float(v)) for seed, v in values.items() if math.isfinite(v)]
+            lost |= {(name, rate)} if values.isna().any() else set()
     frame = pd.DataFrame(rows, columns=["condition", "seed", "rate", "loss"])
-    band = frame.groupby(["condition", "rate"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
+    # no mean where a seed is lost
+    whole = frame[[pair not in lost for pair in zip(frame["condition"], frame["rate"], strict=True)]]
+    band = whole.groupby(["condition", "rate"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
     band = band.rename(columns={"min": "low", "max": "high"})
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
         plots.lines(ax, results.looks, frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
         ax.set(xlabel="learning rate (log axis)", ylabel="dev loss, nats (log axis)")
-        plots.key(fig, results.looks, results.titles, list(sweep.conditions))
+        plots.key(fig, results.looks, results.titles, [c.name for c in _swept(results, sweep)])
         return fig
 
     return plots.draw(
-        "learning-rate-lines",
+        f"learning-rate-lines{'' if count == 1 else f'-{count}'}",
         "Dev loss against learning rate for every condition, every seed thin, the mean thick.",
         drawing,
     )
@@ -157,20 +175,12 @@ def twins(results: Results) -> Section | None:
         )
     columns = [Column("condition", "condition"), Column("start", "distance at the start", "", ".1e"),
                Column("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"), Column("nearly", "pairs"),
-               Column("end", "at the end", "", ".1e"), Column("gap", "largest gap in dev loss", "nats", ".1e"), Column("n", "pairs")]  # fmt: skip
-    columns[-1] = Column("n", "pairs to the end")
+               Column("end", "at the end", "", ".1e"), Column("gap", "largest gap in dev loss", "nats", ".1e"), Column("n", "pairs to the end")]  # fmt: skip
     table = Table("Distance of twins: relative to the parameters, geometric mean over seeds", columns, rows)
-    far = max(ends, key=lambda n: _geometric(ends[n]["distance"]) or 0.0)
-    near = [n for n in names if n != far]
-    answer = [
-        f"One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In **{results.titles[far]}** the parameters are "
-        f"{number(_geometric(ends[far]['distance']) or math.nan, '.1e')} of their size apart at the end (geometric mean of {_pairs(len(ends[far]))}), "
-        f"and the dev loss moves by up to {number(float(ends[far]['gap'].abs().max()), '.1e')} nats."
-    ]  # fmt: skip
-    if near:
-        gaps = [float(ends[n]["gap"].abs().max()) for n in near if len(ends[n])]
-        answer.append(f"In the others the distance stays at {signed(span([_geometric(ends[n]['distance']) or 0.0 for n in near], '.0e'))} and the loss moves by at most "
-                      f"{number(max(gaps, default=math.nan), '.1e')} nats.")  # fmt: skip
+    ended = {name: end for name, end in ends.items() if len(end)}
+    answer = ["No pair was trained to the end; the table shows how far the short ones came."]
+    if ended:
+        answer = _repeats(results, ended)
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
@@ -188,18 +198,37 @@ def twins(results: Results) -> Section | None:
         plots.key(fig, results.looks, results.titles, names)
         return fig
 
+    steps = results.spec.twins.short_steps
+    short = f"; lines that end after {steps:,} steps are the short pairs" if (t["steps"] == steps).any() else ""
     return Section(
         anchor="twins",
         short="Reproducibility",
         question="Does a training repeat when its start differs in the last bit?",
         answer=answer,
         figures=(Figure(plots.draw("twins-distance", "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.", drawing),
-                        f"Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones; lines that end after "
-                        f"{results.spec.twins.short_steps:,} steps are the short pairs.", table),),
+                        f"Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones{short}.", table),),
         tables=(table,),
         made=made(results, "Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
-                  "study/plan.py: twins, study/shard.py: distances", "twins"),
+                  "study/plan.py: twin, study/measure.py: distance", "twins"),
     )  # fmt: skip
+
+
+def _repeats(results: Results, ends: dict[str, pd.DataFrame]) -> list[str]:
+    """Where twins end furthest apart, and where the others do."""
+    apart = {name: _geometric(end["distance"]) or 0.0 for name, end in ends.items()}
+    moved = {name: float(end["gap"].abs().max()) for name, end in ends.items()}
+    far = max(apart, key=lambda name: apart[name])
+    pairs = int((ends[far]["distance"] > 0).sum())
+    text = [
+        f"One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In **{results.titles[far]}** the parameters are "
+        f"{number(apart[far], '.1e')} of their size apart at the end (geometric mean of {_pairs(pairs)}), and the dev loss moves by up to {number(moved[far], '.1e')} nats."
+    ]
+    near = [name for name in ends if name != far]
+    if near:
+        text.append(
+            f"In the others the distance stays at {signed(span([apart[n] for n in near], '.0e'))} and the loss moves by at most {number(max(moved[n] for n in near), '.1e')} nats."
+        )
+    return text
 
 
 def _pairs(n: int) -> str:
@@ -224,10 +253,10 @@ def _geometric(values: pd.Series) -> float | None:
 def _tried(results: Results, sweep: Sweep) -> str:
     """What a sweep says about the learning rate, and how far."""
     short = results.spec.condition(next(iter(sweep.yielded.values())))
-    seeds = short.seeds or len(results.spec.seeds)
+    seeds = min(short.seeds or len(results.spec.seeds), len(results.spec.seeds))
     return (
-        f"{len(sweep.rates)} rates for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.training.steps:,} steps, "
-        f"{seeds} seeds, each judged at its own best; the trainings of the ladder were run at one schedule only"
+        f"{len(sweep.rates)} rate{'s' if len(sweep.rates) > 1 else ''} for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.training.steps:,} steps, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}, each judged at its own best; the other trainings were run at the rates that the study file gives"
     )
 
 
@@ -252,9 +281,15 @@ def threats(results: Results) -> Section | None:
             "claims with a bound must hold for every seed",
         ),
         ("One data set", f"only {data['file']} was studied; another word list is one line in the study file"),
-        (
-            "Words that occur twice stand in two splits",
-            f"the splits are cut by row, as published: {shared} are in train, too; the comparison between conditions shares the bias",
+        *(
+            [
+                (
+                    "Words that occur twice stand in two splits",
+                    f"the splits are cut by row: {shared} are in train, too; the comparison between conditions shares the bias",
+                )
+            ]
+            if data["words_twice"]
+            else []
         ),
         (
             "One size of network",

@@ -119,7 +119,8 @@ def initial_loss(results: Results) -> Section | None:
     uniform = results.uniform
     estimates = {name: results.estimate(v) for name, v in values.items()}
     near = [name for name, v in values.items() if ((v - uniform).abs() <= 0.05).all()]
-    worst = max(values, key=lambda name: values[name].mean())
+    known = {name: v for name, v in values.items() if v.notna().all()}
+    worst = max(known or values, key=lambda name: values[name].mean())
     columns = [
         Column("condition", "condition"),
         Column("loss", "initial loss", "nats", ".4f"),
@@ -153,7 +154,7 @@ def initial_loss(results: Results) -> Section | None:
         answer=[
             f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln {results.vocabulary} = "
             f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text('.2f')}"  # type: ignore[union-attr]
-            + (": its logits are large, so it is confident, and wrong." if worst not in near else "."),
+            + (": its logits are large, so it is confident, and wrong." if worst in known and worst not in near else "."),
             *([f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed{_first(results, near)}."] if len(values) > 1 else []),
         ],
         figures=(figure,),
@@ -166,7 +167,7 @@ def initial_loss(results: Results) -> Section | None:
 def _first(results: Results, near: list[str]) -> str:
     """The first condition of the study file that starts right although its parent does not, and what it changes."""
     c = next((c for c in results.conditions if c.name in near and c.parent is not None and c.parent not in near), None)
-    return "" if c is None else f"; the first of them is **{c.title}** ({'; '.join(c.changes)})"
+    return "" if c is None else f"; the first repair that does is **{c.title}** ({'; '.join(c.changes)})"
 
 
 @section("variants", "Variants", "a second group of conditions, and a step at which all conditions were measured")
@@ -196,17 +197,18 @@ def variants(results: Results) -> Section | None:
     table = Table(f"All conditions after {step:,} steps", columns, rows)
     others = [c for c in results.conditions if c.group != results.main[0].group]
     still = [c for c in others if len(_moved(results, c)) < len(_parameters(results, c))]
-    e = {c.name: results.estimate(results.loss(c, "dev", step)) for c in results.conditions}
-    sound = {c.name: e[c.name] for c in others if e[c.name] is not None and not e[c.name].diverged}  # type: ignore[union-attr]
+    found = {c.name: results.estimate(results.loss(c, "dev", step)) for c in others}
+    sound = {name: e for name, e in found.items() if e is not None and not e.diverged}
     answer = [
         f"All {len(results.conditions)} conditions are compared after {step:,} steps, where every one was measured."
     ]
     if sound:
-        low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))  # type: ignore[union-attr]
+        low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))
         titles = results.titles
         answer = [
             f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has the lowest dev loss beside the ladder, "
-            f"{sound[low].text()}, and **{titles[high]}** the highest, {sound[high].text()}."  # type: ignore[union-attr]
+            f"{sound[low].text()}"
+            + (f", and **{titles[high]}** the highest, {sound[high].text()}." if high != low else ".")
         ]
     if still:
         answer.append(
@@ -243,8 +245,8 @@ def _beside(results: Results, others: list[Condition], step: int) -> str:
         parent = next((p for p in results.conditions if p.name == c.parent), None)
         if parent is None or c.training.first(step) != parent.training.first(step):
             continue
-        both = (results.loss(c, "dev", step) - results.loss(parent, "dev", step)).dropna()
-        if len(both):
+        both = results.loss(c, "dev", step) - results.loss(parent, "dev", step)
+        if len(both) and both.notna().all():  # a mean over survivors would flatter
             found.append(f"{c.title} {number(float(both.mean()), '+.3f')} ({parent.title})")
     return (
         f"On dev each against the condition that it changes, mean over paired seeds, nats: {'; '.join(found)}."
@@ -260,7 +262,9 @@ def _parameters(results: Results, condition: Condition) -> list[str]:
 
 
 def _moved(results: Results, condition: Condition) -> list[str]:
-    """Parameters whose gradient is not zero before the first step, for any seed."""
+    """Parameters whose gradient is not zero before the first step, for any seed; a NaN is no zero."""
     return [
-        p for p in _parameters(results, condition) if (results.metric(condition, "grad_norm", 0, parameter=p) > 0).any()
+        p
+        for p in _parameters(results, condition)
+        if not (results.metric(condition, "grad_norm", 0, parameter=p) == 0).all()
     ]

@@ -143,9 +143,9 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
     gaps = list(reversed(once.values()))
     varying = [g for g in gaps if not g.exact and math.isfinite(g.errors)]
     if not varying:
-        return [
-            "With one seed a measurement has no standard error, so the table shows both figures without a judgement."
-        ]
+        short = all(g.n < 2 for g in gaps)
+        why = "With one seed" if short else "Where a seed is lost or none differs"
+        return [f"{why} a measurement has no standard error, so the table shows both figures without a judgement."]
     n, m = varying[0].n, len(varying)
     inside = sum(g.p > 0.05 for g in varying)
     adjusted = holm([g.p for g in varying])
@@ -169,7 +169,7 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
     tails = [
         g
         for g in varying
-        if g.condition.setup.hidden[0].norm == "batch" and g.metric == "saturation_99" and g.layer == 1
+        if g.condition.setup.hidden[0].norm == "batch" and g.metric == "saturation_99" and g.layer == 1 and g.errors > 2
     ]
     if tails:
         g = tails[0]
