@@ -15,19 +15,12 @@ from study.metrics import METRICS, Histogram
 from study.model import Params, Statistics, forward, stacked
 from study.rng import generator
 from study.rows import Reading, Row, Rows
-from study.setup import Cell, Setup, Training
+from study.setup import Cell, Setup
 from study.train import cross_entropy
-from study.trajectory import State, Trajectory
+from study.trajectory import State, Trajectory, boundaries
 
 FINE = 1000  # steps at the start whose curve is kept in fine bins
 POINTS = 2000  # bins of the rest of the curve, at most
-
-
-def boundaries(training: Training, measure: tuple[int, ...]) -> dict[int, bool]:
-    """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
-    traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
-    full = {0, training.steps, *measure}
-    return {step: step in full for step in sorted(full | traced) if step <= training.steps}
 
 
 def measure(

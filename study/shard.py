@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from study.data import Dataset
-from study.measure import boundaries, measure
+from study.measure import measure
 from study.model import arrays
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.train import Trainer, stackable
-from study.trajectory import State, Trajectory
+from study.trajectory import Gap, State, Trajectory, boundaries
 
 if TYPE_CHECKING:
     from study.cache import Store
@@ -37,14 +37,15 @@ def train_shard(
     store: Store | None = None,
 ) -> dict[Cell, Rows]:
     """Train the cells of a shard together and measure each by itself: the rows of every cell."""
-    pauses = list(boundaries(shard.training, reading.measure))
+    pauses = boundaries(shard.training, reading.measure)
     found: dict[Cell, Trajectory] = {}
     for cell in shard.cells:
         stored = None if store is None else store.trajectory(cell, shard.engine)
-        found[cell] = (stored or NEW).covering(pauses)
-    done = sum(trajectory.step for trajectory in found.values())
-    for part in parts(shard, found, data.vocabulary, device):
-        for steps, loss in train(part, found, data, pauses, device, store):
+        found[cell] = stored or NEW
+    wanted = list(parts(shard, found, pauses, data.vocabulary, device))
+    done = shard.training.steps * len(shard.cells) - sum(gap.steps * len(part.cells) for part, gap in wanted)
+    for part, gap in wanted:
+        for steps, loss in train(part, gap, found, data, device, store):
             done += steps * len(part.cells)
             if report is not None:
                 report(done, loss)
@@ -56,16 +57,20 @@ def train_shard(
     return rows
 
 
-def parts(shard: Stack, found: dict[Cell, Trajectory], vocabulary: int, device: str) -> Iterator[Stack]:
-    """What is trained together: cells that stand at the same step, unless stacking would change their bits here."""
-    for step in sorted({trajectory.step for trajectory in found.values()}):
-        part = replace(shard, cells=tuple(cell for cell in shard.cells if found[cell].step == step))
-        if step == shard.training.steps:
-            continue
+def parts(
+    shard: Stack, found: dict[Cell, Trajectory], pauses: Iterable[int], vocabulary: int, device: str
+) -> Iterator[tuple[Stack, Gap]]:
+    """What is trained together: cells with the same gap, unless stacking would change their bits here."""
+    lacking: dict[Gap, list[Cell]] = {}
+    for cell in shard.cells:
+        for gap in found[cell].gaps(pauses):
+            lacking.setdefault(gap, []).append(cell)
+    for gap in sorted(lacking):
+        part = replace(shard, cells=tuple(lacking[gap]))
         if part.engine == "fused" or stackable(part, vocabulary, device):
-            yield part
+            yield part, gap
         else:
-            yield from (replace(part, cells=(cell,)) for cell in part.cells)
+            yield from ((replace(part, cells=(cell,)), gap) for cell in part.cells)
 
 
 def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
@@ -78,22 +83,16 @@ def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
 
 
 def train(
-    part: Stack,
-    found: dict[Cell, Trajectory],
-    data: Dataset,
-    pauses: Sequence[int],
-    device: str,
-    store: Store | None = None,
+    part: Stack, gap: Gap, found: dict[Cell, Trajectory], data: Dataset, device: str, store: Store | None = None
 ) -> Iterator[tuple[int, float]]:
-    """Train from where the cells stand in `found`, which holds their trajectories at the end; yields (steps, mean loss)
-    after every block. A checkpoint every CHECKPOINT seconds, and one at the end."""
+    """Fill a gap in the trajectories in `found`; yields (steps, mean loss) after every block. A checkpoint every
+    CHECKPOINT seconds, and one at the end."""
     training = trainer(part, data, device)
-    start = found[part.cells[0]].step
-    if start:
-        training.restore(start, [found[cell].states[-1].arrays for cell in part.cells])
-    # a checkpoint's last state may lie between two pauses: it has served
-    states = [[state for state in found[cell].states if state.step in pauses] for cell in part.cells]
-    losses = [[found[cell].losses] for cell in part.cells]
+    before = [found[cell] for cell in part.cells]
+    if gap.start:
+        training.restore(gap.start, [known.at(gap.start).arrays for known in before])
+    states: list[list[State]] = [[] for _ in part.cells]
+    losses = [[known.losses[: gap.start]] for known in before]
 
     def here() -> list[State]:
         upcoming = training.upcoming().cpu().numpy()  # (M, batch)
@@ -103,22 +102,21 @@ def train(
     def keep(extra: Sequence[Sequence[State]]) -> None:
         for m, cell in enumerate(part.cells):
             losses[m] = [np.concatenate(losses[m])]
-            found[cell] = Trajectory((*states[m], *extra[m]), losses[m][0])
+            found[cell] = before[m].joined((*states[m], *extra[m]), losses[m][0])
             if store is not None:
                 store.keep(cell, part.engine, found[cell])
 
     kept = time.monotonic()
-    for pause in (pause for pause in pauses if pause >= start):
+    for pause in gap.pauses:
         while training.step < pause:
-            before = training.step
-            loss = training.advance(min(pause, before + BLOCK)).cpu()  # (M, steps)
+            start = training.step
+            loss = training.advance(min(pause, start + BLOCK)).cpu()  # (M, steps)
             for m, one in enumerate(loss.numpy()):
                 losses[m].append(one)
-            yield training.step - before, float(loss.nanmean())
+            yield training.step - start, float(loss.nanmean())
             if store is not None and training.step < pause and time.monotonic() - kept > CHECKPOINT:
                 keep([[state] for state in here()])
                 kept = time.monotonic()
-        if pause > start or not states[0] or states[0][-1].step < pause:
-            for m, state in enumerate(here()):
-                states[m].append(state)
+        for m, state in enumerate(here()):
+            states[m].append(state)
     keep([()] * len(part.cells))

@@ -9,6 +9,7 @@ from study.keys import Facts, difference
 from study.plan import Plan, Use
 from study.setup import Cell
 from study.spec import Spec
+from study.trajectory import Trajectory, boundaries
 
 
 def statuses(spec: Spec, work: Plan, store: Store) -> dict[Cell, str]:
@@ -21,18 +22,30 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
     engine = work.engines[cell]
     if store.measured(cell, engine):
         return "done"
-    trajectory = store.trajectory(cell, engine)
-    if trajectory is not None and trajectory.step < cell.training.steps:
-        return f"stopped at step {trajectory.step:,}; goes on from there"
-    known = earlier.get(_slot(cell, use))
-    if known is None:
-        return "new" if trajectory is None else "trained; to be measured"
-    reason = difference(known["training"], store.keys.training(cell, engine))
+    trajectory, known = store.trajectory(cell, engine), earlier.get(_slot(cell, use))
     if trajectory is not None:
-        old, now = ({k: v for k, v in facts.items() if k != "training"} for facts in
-                    (known["measuring"], store.keys.measuring(cell, engine)))  # fmt: skip
-        return f"trained; to be measured again: {difference(old, now) or 'its rows are gone'}"
+        again = "" if known is None else _again(known["measuring"], store.keys.measuring(cell, engine))
+        return _trained(cell, trajectory, store, again)
+    if known is None:
+        return "new"
+    reason = difference(known["training"], store.keys.training(cell, engine))
     return f"stale: {reason}" if reason else "new: its entry is gone from the cache"
+
+
+def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> str:
+    """The state of a cell that has been trained, if not to the end, and whose rows are not there; `again`: why not."""
+    gaps = trajectory.gaps(boundaries(cell.training, store.keys.reading.measure))
+    left = sum(gap.steps for gap in gaps)
+    if trajectory.step < cell.training.steps:
+        return f"stopped at step {trajectory.step:,}; {left:,} steps to go"
+    first = f"trained; {left:,} steps of it again, for states that were not kept; then" if left else "trained;"
+    return f"{first} to be measured" + (f" again: {again}" if again else "")
+
+
+def _again(measured: Facts, now: Facts) -> str:
+    """Why a cell is measured again."""
+    old, new = ({k: v for k, v in facts.items() if k != "training"} for facts in (measured, now))
+    return difference(old, new) or "its rows are gone"
 
 
 def note(spec: Spec, work: Plan, store: Store, done: Container[Cell]) -> None:

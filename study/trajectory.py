@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from study.setup import Training
+
 Arrays = dict[str, NDArray[np.float32]]  # parameters and running statistics by name, (rows, columns) each
+
+
+def boundaries(training: Training, measure: tuple[int, ...]) -> dict[int, bool]:
+    """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
+    traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
+    full = {0, training.steps, *measure}
+    return {step: step in full for step in sorted(full | traced) if step <= training.steps}
 
 
 @dataclass(frozen=True)
@@ -23,9 +32,25 @@ class State:
     upcoming: NDArray[np.int64]  # (batch,), rows of the training split: the minibatch of the next step
 
 
+@dataclass(frozen=True, order=True)
+class Gap:
+    """A stretch of a training in which states are lacking."""
+
+    start: int  # steps taken at the nearest state before; 0 where there is none: the training begins
+    pauses: tuple[int, ...]  # where there is to be a state, ascending; training ends at the last
+
+    @property
+    def steps(self) -> int:
+        """Steps to be trained."""
+        return self.pauses[-1] - self.start
+
+
 @dataclass(frozen=True)
 class Trajectory:
-    """One training so far. An unfinished one is a checkpoint: its last state is where the training goes on."""
+    """One training so far. An unfinished one is a checkpoint: its last state is where the training goes on.
+
+    Nothing that it holds is dropped: other studies of the same training pause, and measure, at other steps.
+    """
 
     states: tuple[State, ...]  # by step; the last one is where it stands
     losses: NDArray[np.float32]  # (steps so far,), of every step on its own minibatch, nats
@@ -47,13 +72,18 @@ class Trajectory:
                 return state
         raise KeyError(step)
 
-    def covering(self, pauses: Iterable[int]) -> Trajectory:
-        """The part before the first pause without a state: a training goes on from its end and misses none of them."""
-        lacking = min((pause for pause in pauses if pause not in self.steps), default=None)
-        if lacking is None:
-            return self
-        states = tuple(state for state in self.states if state.step < lacking)
-        return Trajectory(states, self.losses[: states[-1].step if states else 0])
+    def gaps(self, pauses: Iterable[int]) -> tuple[Gap, ...]:
+        """What has to be trained for a state at every pause: from the nearest state before each, no further."""
+        found: dict[int, list[int]] = {}
+        for pause in sorted(set(pauses) - self.steps):
+            start = max((step for step in self.steps if step < pause), default=0)
+            found.setdefault(start, []).append(pause)
+        return tuple(Gap(start, tuple(lacking)) for start, lacking in found.items())
+
+    def joined(self, states: Iterable[State], losses: NDArray[np.float32]) -> Trajectory:
+        """With these states, too, and with `losses`, those of every step before them, where they go further."""
+        known = {state.step: state for state in (*self.states, *states)}
+        return Trajectory(tuple(known[step] for step in sorted(known)), max(self.losses, losses, key=len))
 
     def encode(self) -> bytes:
         """As safetensors: `<step>/<name>` for the arrays of a state."""

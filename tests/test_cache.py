@@ -6,12 +6,15 @@ import errno
 import json
 import os
 import random
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nets import cell, dataset, network
 from tiny import one_line
 
@@ -25,7 +28,7 @@ from study.keys import Keys, difference
 from study.rows import Reading, Rows, packed, unpacked
 from study.setup import Cell, Engine, Stack
 from study.shard import train_shard
-from study.trajectory import Trajectory, decode
+from study.trajectory import Trajectory, boundaries, decode
 
 READING = Reading((20,), (2, 8))
 DATA = dataset()
@@ -120,7 +123,7 @@ def test_going_on_gives_the_bits_of_never_having_stopped(
 
 
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
-def test_a_checkpoint_lies_between_pauses_and_is_gone_from_the_finished_trajectory(
+def test_a_checkpoint_lies_between_pauses_and_training_goes_on_from_it(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shard_module, "BLOCK", 7)
@@ -145,16 +148,89 @@ def test_a_checkpoint_lies_between_pauses_and_is_gone_from_the_finished_trajecto
     assert text(rows) == text(train_shard(stack, DATA, READING))
     finished = store.trajectory(stack.cells[0], engine)
     assert finished is not None
-    assert [state.step for state in finished.states] == [0, 1, 2, 5, 10, 20, 50, 60]
+    assert [state.step for state in finished.states] == [0, 1, 2, 5, 10, 17, 20, 50, 60]
 
 
-def test_a_new_step_to_measure_goes_on_from_the_pause_before_it(store: Store) -> None:
-    stack, steps = Stack(cells()), []
+def reading(store: Store, *measure: int) -> tuple[Reading, Store]:
+    """Another study of the same cells, which measures at these steps, and the store as it sees it."""
+    found = Reading(measure, (2, 8))
+    return found, replace(store, keys=replace(KEYS, reading=found))
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize(
+    ("measure", "trained"),
+    [((30,), 30 - 20), ((23, 30), 30 - 20), ((4, 8, 33), (4 - 2) + (8 - 5) + (33 - 20)), ((20,), 0), ((), 0)],
+)
+def test_a_new_step_to_measure_is_trained_from_the_state_before_it_and_no_further(
+    store: Store, engine: Engine, norm: str, measure: tuple[int, ...], trained: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_module, "BLOCK", 1)  # a report after every step
+    stack, done = Stack(cells(norm), engine), list[int]()
     train_shard(stack, DATA, READING, store=store)
-    other = replace(store, keys=replace(KEYS, reading=Reading((30,), (2, 8))))
-    rows = train_shard(stack, DATA, Reading((30,), (2, 8)), report=lambda done, _: steps.append(done), store=other)
-    assert steps == [3 * 30, 3 * 40]
-    assert text(rows) == text(train_shard(stack, DATA, Reading((30,), (2, 8))))
+    new, other = reading(store, *measure)
+    rows = train_shard(stack, DATA, new, report=lambda n, _: done.append(n), store=other)
+    assert len(done) in (trained, 3 * trained)  # together, or one by one
+    assert done[-1:] == [3 * 40][: len(done)]  # what was there counts as done
+    assert text(rows) == text(train_shard(stack, DATA, new))
+    kept = store.trajectory(stack.cells[0], engine)
+    assert kept is not None
+    assert kept.steps == {0, 1, 2, 5, 10, 20, 40, *measure}
+    assert len(kept.losses) == 40
+
+
+def test_two_studies_of_the_same_cells_keep_each_others_states(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(cells())
+    new, other = reading(store, 7, 33)
+    first = text(train_shard(stack, DATA, READING, store=store))
+    second = text(train_shard(stack, DATA, new, store=other))
+    monkeypatch.setattr(shard_module, "trainer", None)  # from here on nothing is trained
+    assert text(train_shard(stack, DATA, READING, store=store)) == first
+    assert text(train_shard(stack, DATA, new, store=other)) == second
+
+
+def test_filling_a_gap_never_makes_a_finished_training_an_unfinished_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, reports = Stack(cells()), list[int]()
+    train_shard(stack, DATA, READING, store=store)
+    new, other = reading(store, 33)
+    monkeypatch.setattr(shard_module, "BLOCK", 3)
+    monkeypatch.setattr(shard_module, "CHECKPOINT", -1.0)  # after every block
+
+    def stop(done: int, loss: float) -> None:
+        reports.append(done)
+        if len(reports) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_shard(stack, DATA, new, report=stop, store=other)
+    kept = store.trajectory(stack.cells[0], "autograd")
+    assert kept is not None
+    assert (kept.step, len(kept.losses)) == (40, 40)
+    assert kept.steps == {0, 1, 2, 5, 10, 20, 26, 40}
+    rows = train_shard(stack, DATA, new, report=lambda done, _: reports.append(done), store=other)
+    assert reports[3] == 3 * (40 - 33 + 29)  # on from step 26
+    assert text(rows) == text(train_shard(stack, DATA, new))
+
+
+@given(
+    kept=st.sets(st.sampled_from(sorted(boundaries(cells()[0].training, (3, 7, 15, 23, 33)))), max_size=12),
+    measure=st.sets(st.integers(1, 40), max_size=4),
+)
+@settings(max_examples=12, deadline=None)
+def test_whatever_states_are_there_what_is_trained_ends_in_the_same_bits(kept: set[int], measure: set[int]) -> None:
+    one = cells("batch")[0]
+    new = Reading(tuple(sorted(measure)), ())
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Cache(Path(folder)), KEYS)
+        train_shard(Stack((one,)), DATA, Reading((3, 7, 15, 23, 33), ()), store=store)
+        whole = store.trajectory(one, "autograd")
+        assert whole is not None
+        states = tuple(state for state in whole.states if state.step in kept)
+        store.keep(one, "autograd", Trajectory(states, whole.losses[: states[-1].step if states else 0]))
+        assert text(train_shard(Stack((one,)), DATA, new, store=store)) == text(train_shard(Stack((one,)), DATA, new))
 
 
 def test_what_is_finished_is_measured_and_not_trained(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

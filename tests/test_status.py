@@ -96,6 +96,19 @@ def test_a_new_measurement_trains_nothing(done: Path, monkeypatch: pytest.Monkey
         assert kept.step == cell.training.steps
 
 
+def test_a_new_step_to_measure_says_how_many_steps_it_costs(done: Path) -> None:
+    """States are there at 0, 1, 2, 5, 10, 20 and the end: at 30, or at 10 for the short ones."""
+    found = said(load(done, {"measure": [4, 10, 23]}), done)
+    changed = "reading.measure [10] → [4, 10, 23]"
+    again = "steps of it again, for states that were not kept; then to be measured again"
+    assert found == {f"trained; 5 {again}: {changed}": 8, f"trained; 2 {again}: {changed}": 2}
+    assert said(load(done, {"measure": [20]}), done) == {
+        "trained; to be measured again: reading.measure [10] → [20]": 10
+    }
+    run(load(done, {"measure": [4, 10, 23]}), done / "more", How(workers=1, cache=done / "cache"))
+    assert said(load(done), done) == {"done": 10}
+
+
 def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
     spec = load(done, {"training.batch_size": 7})
     one, work = store(spec, done), plan(spec)
@@ -104,7 +117,9 @@ def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
     finished = whole.trajectory(*next(iter(plan(load(done)).engines.items())))
     assert finished is not None
     one.keep(cell, engine, Trajectory(finished.states[:4], finished.losses[: finished.states[3].step]))
-    assert said(spec, done)[f"stopped at step {finished.states[3].step}; goes on from there"] == 1
+    assert (
+        said(spec, done)[f"stopped at step {finished.states[3].step}; {30 - finished.states[3].step} steps to go"] == 1
+    )
 
 
 def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
