@@ -11,7 +11,7 @@ import torch
 from study import manifest
 from study.errors import SpecError
 from study.probe import probe
-from study.rng import streams
+from study.rng import blocks, streams
 from study.spec import Spec
 from study.words import Words
 
@@ -60,6 +60,8 @@ def draws(spec: Spec, words: Words) -> dict[str, str]:
         for name, shape in wanted:
             digest.update(streams(seed, "paired").normal(name, shape).numpy().tobytes())
         for size in sizes:
-            digest.update(streams(seed, "paired").indices(words.examples("train"), 1000, size).numpy().tobytes())
+            stream = streams(seed, "paired")
+            for steps in blocks(1000, size):
+                digest.update(stream.indices(words.examples("train"), steps, size).numpy().tobytes())
         result[str(seed)] = digest.hexdigest()
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol as Interface
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from study.setup import Protocol
+
+NUMBERS = 10**6  # that are drawn, or gathered, together: memory is not to grow with the batch any faster than it must
 
 
 class Streams(Interface):
@@ -61,6 +63,42 @@ class Lecture:
         """Row numbers (steps, batch_size), int64: one randint call per step, as in the lecture's loop."""
         rows = [torch.randint(0, high, (batch_size,), generator=self._generator) for _ in range(steps)]
         return torch.stack(rows) if rows else torch.empty((0, batch_size), dtype=torch.int64)
+
+
+class Minibatches:
+    """Rows of the training split that the models of a stack meet, step by step. Taken in any blocks, they are the same."""
+
+    def __init__(self, streams: Sequence[Streams], high: int, batch_size: int) -> None:
+        self._streams, self._high, self._batch_size = streams, high, batch_size
+        self._seen: Tensor | None = None  # (1, M, batch), drawn to be looked at, and not used up yet
+
+    def upcoming(self) -> Tensor:
+        """Those of the next step, (M, batch), without using them up."""
+        if self._seen is None:
+            self._seen = self._draw(1)
+        return self._seen[0]
+
+    def take(self, steps: int) -> Tensor:
+        """Those of the next `steps` ≥ 1 steps. (steps, M, batch)"""
+        seen, self._seen = self._seen, None
+        if seen is None:
+            return self._draw(steps)
+        return torch.cat([seen, self._draw(steps - 1)])
+
+    def skip(self, steps: int) -> None:
+        """Use up those of `steps` steps, which a training that goes on has met."""
+        for count in blocks(steps, len(self._streams) * self._batch_size):
+            self.take(count)
+
+    def _draw(self, steps: int) -> Tensor:
+        return torch.stack([s.indices(self._high, steps, self._batch_size) for s in self._streams], dim=1)
+
+
+def blocks(steps: int, size: int, most: int = 1000) -> Iterator[int]:
+    """`steps` steps of `size` numbers each, in blocks: of `most` steps, or of as many as NUMBERS allows, but of one."""
+    longest = max(1, min(most, NUMBERS // size))
+    for start in range(0, steps, longest):
+        yield min(longest, steps - start)
 
 
 def streams(seed: int, protocol: Protocol) -> Streams:

@@ -12,6 +12,7 @@ import numpy as np
 from study.data import Dataset
 from study.measure import measure
 from study.model import arrays
+from study.rng import blocks
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.train import Trainer, stackable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
 
-BLOCK = 1000  # steps between two reports of progress
+BLOCK = 1000  # steps between two reports of progress, fewer of large minibatches
 CHECKPOINT = 20.0  # seconds of training between two checkpoints
 NEW = Trajectory((), np.empty(0, np.float32))
 
@@ -108,12 +109,11 @@ def train(
 
     kept = time.monotonic()
     for pause in gap.pauses:
-        while training.step < pause:
-            start = training.step
-            loss = training.advance(min(pause, start + BLOCK)).cpu()  # (M, steps)
+        for steps in blocks(pause - training.step, len(part.cells) * part.training.batch_size, BLOCK):
+            loss = training.advance(training.step + steps).cpu()  # (M, steps)
             for m, one in enumerate(loss.numpy()):
                 losses[m].append(one)
-            yield training.step - start, float(loss.nanmean())
+            yield steps, float(loss.nanmean())
             if store is not None and training.step < pause and time.monotonic() - kept > CHECKPOINT:
                 keep([[state] for state in here()])
                 kept = time.monotonic()

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from study.data import Split
 from study.model import Activations, Params, Statistics, forward, fresh_statistics, initialise, stacked
-from study.rng import streams
+from study.rng import Minibatches, blocks, streams
 from study.setup import Stack
 
 MOMENTUM = 0.001  # of the lecture's running statistics
 ENTRIES = 5000  # of a product that stackable compares at least: another kernel may change 1 in 200 of them, no more
-AT_ONCE = 200  # steps whose minibatches are drawn and gathered together; any number gives the same bits
+AT_ONCE = 200  # steps whose minibatches are gathered together, fewer of large ones; any number gives the same bits
 
 
 def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
@@ -40,51 +40,38 @@ class Trainer:
 
     def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
         self.stack, self.step = stack, 0
-        self._streams = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        self.params: Params = initialise(stack, vocabulary, self._streams, device)
+        draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
+        self.params: Params = initialise(stack, vocabulary, draws, device)
         self.running: Statistics = fresh_statistics(self.params, stack.setup)
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
-        minibatch = (len(stack.cells), stack.training.batch_size)
-        self._rows = torch.empty((0, *minibatch), dtype=torch.int64, device=device)
+        batch_size = stack.training.batch_size
+        self._minibatches = Minibatches(draws, len(split.Y), batch_size)
         # (M, batch): what each example counts in the mean of its minibatch
-        self._share = torch.ones(minibatch, device=device) / stack.training.batch_size
+        self._share = torch.ones((len(stack.cells), batch_size), device=device) / batch_size
         self._parameters = self.params.tensors()
         for tensor in self._parameters:
             tensor.requires_grad_()
 
-    def _draw(self, steps: int) -> None:
-        """Have the rows of at least `steps` steps at hand, (≥ steps, M, batch)."""
-        missing = steps - len(self._rows)
-        if missing > 0:
-            high, batch_size = len(self._X), self.stack.training.batch_size
-            drawn = torch.stack([s.indices(high, missing, batch_size) for s in self._streams], dim=1)
-            self._rows = torch.cat([self._rows, drawn.to(self._rows.device)])
-
     def upcoming(self) -> Tensor:
         """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
-        self._draw(1)
-        return self._rows[0]
+        return self._minibatches.upcoming()
 
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
-        assert self.step == 0 and len(self._rows) == 0, "already begun"
+        assert self.step == 0, "already begun"
         params, running = stacked(models, len(self.stack.setup.layers), str(self._X.device))
         with torch.no_grad():
             for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
                 own.copy_(kept)
         self.running = running
-        for done in range(0, step, AT_ONCE):  # minibatches that were used
-            for stream in self._streams:
-                stream.indices(len(self._X), min(AT_ONCE, step - done), self.stack.training.batch_size)
+        self._minibatches.skip(step)
         self.step = step
 
     def advance(self, until: int) -> Tensor:
         """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
         losses = []
-        while self.step < until:
-            steps = min(until - self.step, AT_ONCE)
-            self._draw(steps)
-            rows, self._rows = self._rows[:steps], self._rows[steps:]
+        for steps in blocks(until - self.step, self._share.numel() * self._X.shape[1], AT_ONCE):
+            rows = self._minibatches.take(steps).to(self._X.device)
             X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
             # as tensors: foreach turns a number into one for every parameter
             rates = torch.tensor([-self.stack.training.rate(self.step + i) for i in range(steps)], device=X.device)

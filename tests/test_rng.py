@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.rng import generator, streams
+from study import rng
+from study.rng import Minibatches, blocks, generator, streams
 from study.setup import Protocol
 
 PROTOCOLS: list[Protocol] = ["paired", "lecture"]
@@ -109,3 +110,48 @@ def test_a_stream_is_philox_keyed_by_the_seed_and_the_sha256_of_its_name() -> No
 def test_paired_minibatches_are_the_stream_called_batches() -> None:
     literal = generator(3, "batches").integers(182625, size=(10, 32))
     assert np.array_equal(streams(3, "paired").indices(182625, 10, 32).numpy(), literal)
+
+
+# -- minibatches --------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["take", "skip", "upcoming"]), st.integers(1, 9)), max_size=8),
+    st.sampled_from(PROTOCOLS),
+    st.sampled_from([1, 40, 10**6]),
+)
+@settings(deadline=None, max_examples=40)
+def test_minibatches_are_those_of_the_streams_however_they_are_taken(
+    moves: list[tuple[str, int]], protocol: Protocol, numbers: int
+) -> None:
+    whole = torch.stack([streams(seed, protocol).indices(50, 100, 4) for seed in (0, 3)], dim=1)  # (steps, M, batch)
+    found, step = Minibatches([streams(seed, protocol) for seed in (0, 3)], 50, 4), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rng, "NUMBERS", numbers)
+        for move, steps in moves:
+            if move == "upcoming":
+                assert torch.equal(found.upcoming(), whole[step])
+                continue
+            if move == "take":
+                assert torch.equal(found.take(steps), whole[step : step + steps])
+            else:
+                found.skip(steps)
+            step += steps
+    assert torch.equal(found.take(1)[0], whole[step])
+
+
+@pytest.mark.parametrize(
+    ("steps", "size", "most", "expected"),
+    [
+        (450, 8 * 32 * 3, 200, [200, 200, 50]),  # the lecture's batches: as many steps as are asked for
+        (2000, 64, 1000, [1000, 1000]),
+        (7, 182_625, 200, [5, 2]),
+        (3, 10**7, 1000, [1, 1, 1]),
+        (0, 5, 1000, []),
+        (-3, 5, 1000, []),
+    ],
+)
+def test_a_block_has_few_steps_where_minibatches_are_large(
+    steps: int, size: int, most: int, expected: list[int]
+) -> None:
+    assert list(blocks(steps, size, most)) == expected

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from nets import LECTURE, cell, dataset, flat, network, same, split, trained
 from torch import Tensor
 
-from study import train
+from study import rng, train
 from study.data import Dataset, Split
 from study.model import forward
 from study.rows import Reading
-from study.setup import Cell, Init, Protocol, Setup, Stack
+from study.setup import Cell, Engine, Init, Protocol, Setup, Stack
 from study.shard import train_shard
 from study.spec import Spec
 from study.train import Trainer, cross_entropy, stackable
@@ -212,6 +212,23 @@ def test_blocks_of_any_length_give_the_same_bits(blocks: list[int], at_once: int
     for m in range(2):
         assert same(flat(parts, m), flat(whole, m))
     assert torch.equal(in_blocks, losses)
+
+
+@pytest.mark.parametrize("engine", ["autograd", "fused"])
+def test_large_minibatches_are_drawn_a_few_steps_at_a_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, data = Stack(tuple(cell(network(norm="batch"), s, 30, batch_size=50) for s in range(2)), engine), dataset()
+    whole = train_shard(stack, data, Reading((), ()))
+    drawn: list[int] = []
+    before = rng.Paired.indices
+
+    def indices(self: rng.Paired, high: int, steps: int, batch_size: int) -> Tensor:
+        drawn.append(steps * batch_size)
+        return before(self, high, steps, batch_size)
+
+    monkeypatch.setattr(rng.Paired, "indices", indices)
+    monkeypatch.setattr(rng, "NUMBERS", 1000)
+    assert train_shard(stack, data, Reading((), ())) == whole
+    assert max(drawn) <= 1000 / 2  # of one model
 
 
 def test_looking_ahead_uses_no_minibatch_up() -> None:
