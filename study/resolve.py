@@ -201,9 +201,31 @@ class _Resolver:
             training={**parent.training, **_sizes(raw.training)},
             statistics=raw.statistics if raw.statistics is not None else parent.statistics,
             embedding=parent.embedding if raw.embedding is None else _init(raw.embedding),
-            hidden=_hidden(parent, raw, len(model["hidden"] or [])),
+            hidden=self._hidden(parent, raw, len(model["hidden"] or []), place),
             output={**parent.output, **_layer_fields(raw.output)},
         )
+
+    def _hidden(self, parent: _Draft, raw: schema.Condition, depth: int, place: tuple[str, ...]) -> Any:
+        """Fields of every level (a mapping) or of each (a list), the parent's first and the condition's over them."""
+        below = parent.hidden
+        if isinstance(below, list) and len(below) != depth:
+            if below and all(_complete(fields) == _complete(below[0]) for fields in below):
+                below = below[0]  # every level is this one, however many there are
+            elif isinstance(raw.hidden, list):
+                below = {}  # which of the parent's levels is which of these? They say all that they are themselves
+            elif depth:
+                problem = f"{schema.show(raw.from_)} lists {len(below)} levels where this condition has {depth}"
+                raise self.document.error((*place, "hidden"), f"{problem}; list all {depth}")
+        if raw.hidden is None:
+            return below
+        if isinstance(raw.hidden, schema.Layer):
+            patch = _layer_fields(raw.hidden)
+            return [{**base, **patch} for base in below] if isinstance(below, list) else {**below, **patch}
+        patches = [_layer_fields(layer) for layer in raw.hidden]
+        if isinstance(below, list) and len(below) != len(patches):
+            return patches  # too many or too few: refused with the depth
+        bases = below if isinstance(below, list) else [below] * len(patches)
+        return [{**base, **patch} for base, patch in zip(bases, patches, strict=True)]
 
     def _condition(self, name: str, place: tuple[str, ...], raw: schema.Condition) -> Condition:
         draft = self._draft(place, raw)
@@ -276,7 +298,7 @@ class _Resolver:
     def _layer(self, fields: Mapping[str, Any], activation: str, place: tuple[str, ...]) -> Layer:
         if fields.get("weight") is None:
             raise self.document.error(place, "missing key 'weight'; expected {std: …} or {gain: …}")
-        return Layer(**{"bias": None, "activation": activation, **fields})  # type: ignore[arg-type]
+        return Layer(**_complete(fields, activation))
 
     def _training(self, draft: _Draft, setup: Setup, place: tuple[str, ...]) -> Training:
         """The schedule of the study, over it its group's or the published runs', over it its own and its parents'."""
@@ -436,21 +458,9 @@ class _Resolver:
             raise self.document.error((*place, "of"), f"selects '{other}', which cannot be compared with itself")
 
 
-def _hidden(parent: _Draft, raw: schema.Condition, depth: int) -> Any:
-    """Fields of every level (a mapping) or of each (a list), the parent's first and the condition's over them."""
-    below = parent.hidden
-    if raw.hidden is None:
-        return below
-    if isinstance(below, list) and len(below) != depth:
-        below = {}  # another depth: nothing to inherit level by level
-    if isinstance(raw.hidden, schema.Layer):
-        patch = _layer_fields(raw.hidden)
-        return [{**base, **patch} for base in below] if isinstance(below, list) else {**below, **patch}
-    patches = [_layer_fields(layer) for layer in raw.hidden]
-    if isinstance(below, list) and len(below) != len(patches):
-        return patches  # too many or too few: refused with the depth
-    bases = below if isinstance(below, list) else [below] * len(patches)
-    return [{**base, **patch} for base, patch in zip(bases, patches, strict=True)]
+def _complete(fields: Mapping[str, Any], activation: str = "tanh") -> dict[str, Any]:
+    """Fields of a level, and what those that nobody gave are."""
+    return {"bias": None, "norm": "none", "activation": activation, **fields}
 
 
 def _statistics(draft: _Draft, setup: Setup) -> Statistics:

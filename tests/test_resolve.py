@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,37 @@ def test_a_child_may_change_the_depth(tmp_path: Path) -> None:
     assert spec.condition("deeper").setup.shapes(9) == [(6, 8), (8, 4), (4, 2), (2, 9)]
 
 
-@pytest.mark.parametrize("said", [{"weight": {"std": 1}}, [{"weight": {"std": 1}}] * 2])
-def test_levels_of_another_depth_inherit_nothing_from_a_list(tmp_path: Path, said: Any) -> None:
-    listed = {"from": "fixed", "model": {"hidden": [8, 8, 8]}, "hidden": [{"norm": "batch"}, {}, {"bias": "none"}]}
-    other = {"from": "listed", "model": {"hidden": [8, 8]}, "hidden": said}
-    spec = load(tmp_path, {"conditions.listed": listed, "conditions.other": other})
-    assert spec.condition("other").setup.hidden == (Layer(Init(std=1.0), None),) * 2
+RELU = {"activation": "relu", "norm": "batch", "bias": "none"}
+
+
+@pytest.mark.parametrize("listed", [[RELU, RELU], [{**RELU, "norm": "none"}, {"activation": "relu", "bias": "none"}]])
+def test_equal_levels_of_a_list_are_inherited_at_any_depth(tmp_path: Path, listed: Any) -> None:
+    parent = {"from": "fixed", "model": {"hidden": [8, 8]}, "hidden": listed}
+    deeper = {"from": "listed", "model": {"hidden": [8, 8, 8]}}
+    children = {"bare": deeper, "all": {**deeper, "hidden": {"weight": {"gain": "relu"}}}}
+    children["each"] = {**deeper, "hidden": [{"weight": {"gain": "relu"}}, {}, {"norm": "none"}]}
+    changes = {f"conditions.{name}": child for name, child in children.items()}
+    for conditions in ({"conditions.listed": parent, **changes}, {**changes, "conditions.listed": parent}):
+        spec = load(tmp_path, conditions)
+        (level, _) = spec.condition("listed").setup.hidden
+        gained = replace(level, weight=Init(gain=math.sqrt(2)))
+        assert level.activation == "relu"
+        assert spec.condition("bare").setup.hidden == (level,) * 3
+        assert spec.condition("all").setup.hidden == (gained,) * 3
+        assert spec.condition("each").setup.hidden == (gained, level, replace(level, norm="none"))
+
+
+@pytest.mark.parametrize("said", [{}, {"hidden": {"weight": {"std": 1}}}])
+def test_levels_of_another_depth_are_not_guessed_from_a_list_of_different_ones(tmp_path: Path, said: Any) -> None:
+    listed = {"from": "fixed", "model": {"hidden": [8, 8]}, "hidden": [{"norm": "batch"}, {}]}
+    other = {"from": "listed", "model": {"hidden": [8, 8, 8]}, **said}
+    message = refusal(tmp_path, {"conditions.listed": listed, "conditions.other": other})
+    assert message.endswith("conditions.other.hidden: 'listed' lists 2 levels where this condition has 3; list all 3")
+    spec = load(
+        tmp_path,
+        {"conditions.listed": listed, "conditions.other": {**other, "hidden": [{"weight": {"std": 1}}] * 3}},
+    )
+    assert spec.condition("other").setup.hidden == (Layer(Init(std=1.0), None),) * 3
 
 
 def test_the_output_layer_may_have_a_norm(tmp_path: Path) -> None:
