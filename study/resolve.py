@@ -195,10 +195,14 @@ class _Resolver:
                 (*place, "group"), f"no group {schema.show(raw.group)}{suggest(raw.group, self.groups)}"
             )
         model = {**parent.model, **_sizes(raw.model)}
+        group = raw.group or parent.group
+        # what a condition moves to says more of it than what its parent said of itself
+        shared = self._shared(place, group) if place[0] == "published" or group != parent.group else {}
+        training = {key: number for key, number in parent.training.items() if key not in shared}
         return _Draft(
-            group=raw.group or parent.group,
+            group=group,
             model=model,
-            training={**parent.training, **_sizes(raw.training)},
+            training={**training, **_sizes(raw.training)},
             statistics=raw.statistics if raw.statistics is not None else parent.statistics,
             embedding=parent.embedding if raw.embedding is None else _init(raw.embedding),
             hidden=self._hidden(parent, raw, len(model["hidden"] or []), place),
@@ -254,14 +258,15 @@ class _Resolver:
         """What a condition changes of its parent's, in words."""
         statistics, before = _statistics(draft, setup), "none"
         if raw.from_ is None:
-            words = describe(setup)
+            words, usual = describe(setup), _fields(training) == _sizes(self.study.training)
         else:
-            origin = self._drafts[raw.from_]
-            parent = self._setup(origin, ("conditions", raw.from_))
+            origin, place = self._drafts[raw.from_], ("conditions", raw.from_)
+            parent = self._setup(origin, place)
             words, before = changes(parent, setup), _statistics(origin, parent)
+            usual = training == self._training(origin, parent, place)
         if statistics not in ("none", before if before != "none" else "running"):
             words.append(f"read with {statistics} statistics" + (f" (were {before})" if before != "none" else ""))
-        if _sizes(raw.training):
+        if not usual:
             words.append(f"training: {training}")
         return words
 
@@ -301,9 +306,8 @@ class _Resolver:
         return Layer(**_complete(fields, activation))
 
     def _training(self, draft: _Draft, setup: Setup, place: tuple[str, ...]) -> Training:
-        """The schedule of the study, over it its group's or the published runs', over it its own and its parents'."""
-        between = self.study.published if place[0] == "published" else self.study.groups.get(draft.group)
-        fields = {**_sizes(self.study.training), **_sizes(between.training if between else None), **draft.training}
+        """The schedule of the study, over it that of its group, over it what it and its parents say themselves."""
+        fields = {**_sizes(self.study.training), **self._shared(place, draft.group), **draft.training}
         for key in ("batch_size", "steps", "lr"):
             if key not in fields:
                 raise self.document.error(("training",), f"missing key '{key}'")
@@ -319,6 +323,11 @@ class _Resolver:
             problem = f"changes at step {late}, but training ends after {steps}; a shorter training names its own lr"
             raise self.document.error((*where, "lr"), problem)
         return Training(batch_size, steps, tuple(sorted(lr.items())))
+
+    def _shared(self, place: tuple[str, ...], group: str) -> dict[str, Any]:
+        """What is said of the training of all conditions of a group, or of all published runs."""
+        between = self.study.published if place[0] == "published" else self.study.groups.get(group)
+        return _sizes(between.training if between else None)
 
     def _where(self, place: tuple[str, ...], group: str, key: str = "training") -> tuple[str, ...]:
         """The `training:` (or `model:`) nearest to a condition: its own, its group's or published's, the study's."""
@@ -478,6 +487,11 @@ def _given(entry: schema.Entry | None) -> dict[str, Any]:
 def _sizes(entry: schema.Model | schema.Training | None) -> dict[str, Any]:
     """The numbers that the user wrote; null leaves a number as it was."""
     return {key: number for key, number in _given(entry).items() if number is not None}
+
+
+def _fields(training: Training) -> dict[str, Any]:
+    """A schedule as a study file has it."""
+    return {"batch_size": training.batch_size, "steps": training.steps, "lr": dict(training.lr)}
 
 
 def _init(raw: schema.Init) -> Init:

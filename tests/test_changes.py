@@ -91,6 +91,8 @@ def test_another_depth_compares_output_with_output() -> None:
             ("training: 30 steps of SGD, batch 4, learning rate 0.1, 0.01 from step 20",),
         ),
         ({"training": {"steps": 15, "lr": 0.5}}, ("training: 15 steps of SGD, batch 8, learning rate 0.5",)),
+        ({"training": {"steps": 30, "lr": {0: 0.1, 20: 0.01}}}, ("nothing",)),  # as it was
+        ({"group": "side"}, ("training: 10 steps of SGD, batch 8, learning rate 0.1",)),
         ({"model": {"context": 4}}, ("context: 2 → 4",)),
         ({"output": {"norm": "batch"}}, ("norm 2: none → BatchNorm",)),
         ({"hidden": {"norm": None, "bias": {"std": 0}}}, ("b1: none → std 0", "norm 1: BatchNorm → none")),
@@ -101,6 +103,28 @@ def test_a_condition_says_what_it_changes_of_its_parent(
 ) -> None:
     spec = load(tmp_path, {"conditions.child": {"from": "batchnorm", **changed}})
     assert spec.condition("child").changes == said
+
+
+def test_a_schedule_is_mentioned_where_it_is_not_the_parents(tmp_path: Path) -> None:
+    conditions = {
+        "long": {"from": "fixed", "training": {"steps": 40}},
+        "moved": {"from": "long", "group": "side"},  # whose training says more of it than its parent's
+        "inner": {"from": "moved", "output": {"bias": "none"}},
+        "back": {"from": "inner", "group": "ladder"},
+    }
+    spec = load(tmp_path, {f"conditions.{name}": condition for name, condition in conditions.items()})
+    usual = "8, learning rate 0.1, 0.01 from step 20"
+    assert spec.condition("long").changes == (f"training: 40 steps of SGD, batch {usual}",)
+    assert spec.condition("moved").changes == ("training: 10 steps of SGD, batch 8, learning rate 0.1",)
+    assert spec.condition("inner").changes == ("b2: std 0 → none",)
+    assert spec.condition("back").changes == (f"training: 30 steps of SGD, batch {usual}",)
+    assert spec.condition("zero").changes[-1] == "training: 10 steps of SGD, batch 8, learning rate 0.1"
+
+
+def test_a_condition_without_a_parent_mentions_a_schedule_that_is_not_the_studys(tmp_path: Path) -> None:
+    expected = {"ladder": "activation 1: tanh", "side": "training: 10 steps of SGD, batch 8, learning rate 0.1"}
+    for group, last in expected.items():
+        assert load(tmp_path, {"conditions.baseline.group": group}).condition("baseline").changes[-1] == last
 
 
 def test_statistics_are_mentioned_where_they_are_not_what_batchnorm_is_read_with(tmp_path: Path) -> None:

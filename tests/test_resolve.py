@@ -183,6 +183,30 @@ def test_training_is_the_studys_then_the_groups_then_the_conditions(tmp_path: Pa
     assert {spec.condition(n).group for n in ("zero", "child", "grandchild")} == {"side"}
 
 
+def test_what_a_condition_moves_to_beats_the_training_of_its_parent(tmp_path: Path) -> None:
+    """Nearest first: its own, the group's that it moves to, its parent's, its group's, the study's."""
+    conditions = {
+        "long": {"from": "fixed", "training": {"steps": 40, "batch_size": 4}},
+        "moved": {"from": "long", "group": "side"},
+        "own": {"from": "long", "group": "side", "training": {"steps": 7}},
+        "same": {"from": "own", "group": "side"},  # it stays where it is
+        "plain": {"from": "long", "group": "ladder"},
+    }
+    changes = {f"conditions.{name}": condition for name, condition in conditions.items()}
+    published = {"published.training": {"steps": 35}, "published.runs.fixed.from": "long"}
+    spec = load(tmp_path, {**changes, **published})
+    found = {name: spec.condition(name).training for name in conditions}
+    assert found == {
+        "long": Training(4, 40, ((0, 0.1), (20, 0.01))),
+        "moved": Training(4, 10, ((0, 0.1),)),
+        "own": Training(4, 7, ((0, 0.1),)),
+        "same": Training(4, 7, ((0, 0.1),)),
+        "plain": Training(4, 40, ((0, 0.1), (20, 0.01))),
+    }
+    assert spec.published is not None
+    assert spec.published.runs[0].condition.training == Training(4, 35, ((0, 0.1), (20, 0.01)))
+
+
 def test_a_number_of_seeds_is_that_many_from_0(tmp_path: Path) -> None:
     assert load(tmp_path, {"seeds": 3}).seeds == (0, 1, 2)
     assert load(tmp_path, {"seeds": [7, 0, 2**63 - 1]}).seeds == (7, 0, 2**63 - 1)
