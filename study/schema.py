@@ -1,4 +1,4 @@
-"""What may stand in a study file, key by key: types, ranges, defaults. Meaning across keys is spec.py's."""
+"""What may stand in a study file, key by key: types, ranges, defaults. Meaning across keys is resolve.py's."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class Published(Entry):
 
     source: str
     seed: Seed
-    protocol: Literal["paired", "lecture"] = "lecture"
+    protocol: Literal["lecture"] = "lecture"  # by which the tables tell these runs from the study's own trainings
     training: Training | None = None
     runs: Annotated[dict[Name, Run], Field(min_length=1)]
 

@@ -456,7 +456,7 @@ LEAVES = {
     "published": [[], 3],
     "published.source": [GONE, 3],
     "published.seed": [-1, 2**63, None, GONE],
-    "published.protocol": ["torch", None],
+    "published.protocol": ["torch", "paired", None],
     "published.runs": [{}, [], None],
     "published.runs.fixed.from": [GONE, "nope"],
     "published.runs.fixed.train": [GONE, math.nan, "2.1", None],
@@ -547,6 +547,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ),
         ({"claims.0.measure": "los.train"}, "claims.0.measure: unknown measurement 'los'; did you mean 'loss'?"),
         ({"claims.0.of": {"nrm": "batch"}}, "claims.0.of: unknown property 'nrm'; did you mean 'norm'?"),
+        ({"published.protocol": "paired"}, "published.protocol: expected 'lecture', got 'paired'"),
         (
             {"published.runs.fixed.from": GONE},
             "published.runs.fixed: missing key 'from'; a published run is a condition, changed",
