@@ -18,6 +18,7 @@ from study.rows import Reading, Row, Rows
 from study.setup import Cell, Setup
 from study.train import cross_entropy
 from study.trajectory import State, Trajectory, boundaries
+from study.words import fillable
 
 FINE = 1000  # steps at the start whose curve is kept in fine bins
 POINTS = 2000  # bins of the rest of the curve, at most
@@ -258,13 +259,10 @@ def batch_size_rows(params: Params, setup: Setup, dev: Split, sizes: tuple[int, 
 
     The first n of a seeded permutation, n the largest number of examples that fills every size without a rest.
     """
-    fitting = [size for size in sizes if size <= len(dev.Y)]
-    unit = math.lcm(*fitting)
-    while fitting and unit > len(dev.Y):
-        fitting.pop()
-        unit = math.lcm(*fitting)
+    fitting = fillable(sizes, len(dev.Y))
     if not fitting:
         return []
+    unit = math.lcm(*fitting)
     n = len(dev.Y) // unit * unit
     order = torch.from_numpy(generator(0, "evaluation order").permutation(len(dev.Y))[:n])
     X, Y = dev.X[order], dev.Y[order]

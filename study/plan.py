@@ -8,8 +8,11 @@ from functools import cached_property
 from typing import Literal
 
 from study.engine import choose
+from study.errors import SpecError
+from study.schema import BATCH_SIZES
 from study.setup import Cell, Engine, Stack, Training
 from study.spec import Condition, Spec, sha256
+from study.words import Words, fillable
 
 # Models to a shard. Autograd trains them at once: beyond about 8 the working set leaves a core's cache. Fused trains
 # one after the other, so small shards cost nothing and fill the cores evenly.
@@ -59,6 +62,20 @@ class Plan:
     def model_steps(self) -> int:
         """SGD steps of single models, all in all."""
         return sum(cell.training.steps for cell in self.uses)
+
+
+def check_batch_sizes(spec: Spec, words: Words) -> None:
+    """SpecError where BatchNorm would be read in batches of a size that dev has too few examples for.
+
+    Of the sizes that hold for want of others those are read that can be: a short word list needs no entry.
+    """
+    sizes, examples = spec.batch_sizes, words.examples("dev")
+    left = [str(size) for size in sizes if size not in fillable(sizes, examples)]
+    runs = () if spec.published is None else spec.published.runs
+    normed = any(condition.setup.normed for condition in (*spec.conditions, *(run.condition for run in runs)))
+    if left and normed and sizes != BATCH_SIZES:
+        problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples:,}"
+        raise SpecError(f"{spec.name}: evaluation.batch_sizes: {problem}; leave out {', '.join(left)}")
 
 
 def cell_id(cell: Cell) -> str:

@@ -25,6 +25,7 @@ from study.setup import GAINS, Activation, Statistics
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 MAX_SEEDS = 100_000
+BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Annotated[float, Field(allow_inf_nan=False, ge=0)]
@@ -232,9 +233,9 @@ class Probe(Entry):
 
 
 class Evaluation(Entry):
-    """evaluation: batch sizes at which BatchNorm is read with the statistics of the batch."""
+    """evaluation: batch sizes at which BatchNorm is read with the statistics of the batch, all on the same examples."""
 
-    batch_sizes: list[Count] = [2, 8, 32, 128, 1024]
+    batch_sizes: list[Count] = list(BATCH_SIZES)
 
 
 def _selection(value: Any) -> Any:

@@ -63,6 +63,14 @@ class Words:
         return sum(word in train for word in self.splits[split])
 
 
+def fillable(sizes: tuple[int, ...], examples: int) -> tuple[int, ...]:
+    """The batch sizes, from the first on, that divide one number of examples no larger than this."""
+    for count in range(len(sizes), 0, -1):
+        if math.lcm(*sizes[:count]) <= examples:
+            return sizes[:count]
+    return ()
+
+
 def load(data: Data, folder: Path) -> Words:
     """The word list at data.path, relative to `folder`, shuffled and cut as the lecture does."""
     lines, sha256 = read(folder / data.path, data.path, data.sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import load
+from tiny import GONE, load, refusal
 
+from study import words
+from study.apart import facts
+from study.errors import SpecError
 from study.listing import graph, listing
-from study.plan import SHARD, cell_id, makespan, plan, seconds, split
+from study.plan import SHARD, cell_id, check_batch_sizes, makespan, plan, seconds, split
 from study.resolve import read
 from study.setup import Cell, Init, Layer, Setup, Stack, Training
-from study.spec import Spec
+from study.spec import Spec, only
+from study.words import fillable
 
 HOME = Path(__file__).parent.parent
 SETUP = Setup(3, 10, (200,), Init(std=1.0), (Layer(Init(std=1.0), Init(std=1.0)),), Layer(Init(std=1.0), None))
@@ -43,6 +48,35 @@ def test_a_published_run_is_another_cell_for_its_protocol_alone(tmp_path: Path) 
     (run,) = [cell for cell, uses in work.uses.items() if uses[0].condition.title == "Fixed"]
     assert run.protocol == "lecture"
     assert replace(run, protocol="paired") in work.uses
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left"),
+    [
+        ([2, 8, 10_000], "10000"),
+        ([3, 4, 5, 8], "8"),
+        ([10_000, 20_000], "10000, 20000"),
+        ([9, 5, 3, 7], "7, 9"),
+    ],
+)
+def test_batch_sizes_that_dev_cannot_fill_are_refused(tmp_path: Path, sizes: list[int], left: str) -> None:
+    changes: dict[str, Any] = {"evaluation.batch_sizes": sizes}
+    spec = load(tmp_path, changes)
+    examples = words.load(spec.data, spec.folder).examples("dev")
+    assert math.lcm(3, 4, 5) <= examples < math.lcm(3, 5, 7)
+    problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples}"
+    assert refusal(tmp_path, changes) == f"tiny.yaml: evaluation.batch_sizes: {problem}; leave out {left}"
+    with pytest.raises(SpecError, match=r"evaluation\.batch_sizes"):
+        facts(spec, words.load(spec.data, spec.folder), "cpu")  # which a run asks before it trains
+    check_batch_sizes(only(spec, ["baseline"]), words.load(spec.data, spec.folder))  # no BatchNorm is read
+
+
+def test_the_usual_batch_sizes_are_read_as_far_as_dev_fills_them(tmp_path: Path) -> None:
+    spec = load(tmp_path, {"evaluation": GONE})
+    found = words.load(spec.data, spec.folder)
+    check_batch_sizes(spec, found)
+    assert spec.batch_sizes == (2, 8, 32, 128, 1024)
+    assert fillable(spec.batch_sizes, found.examples("dev")) == (2, 8, 32)
 
 
 def test_every_cell_is_in_one_stack_and_in_one_shard(spec: Spec) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from study import words
 from study.errors import SpecError
-from study.plan import plan
+from study.plan import check_batch_sizes, plan
 from study.resolve import read
 from study.spec import Spec
 
@@ -71,7 +71,7 @@ def refusal(folder: Path, changes: dict[str, Any], profile: str = "full", word_l
 def prepare(path: Path, profile: str = "full") -> None:
     """All that happens to a study before anything is trained."""
     spec = read(path, profile, name=path.name)
-    words.load(spec.data, spec.folder)
+    check_batch_sizes(spec, words.load(spec.data, spec.folder))
     plan(spec)
 
 
