@@ -17,7 +17,8 @@ from study.schema import SPLITS, Data
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The characters that a model knows; the boundary character is number 0, the others follow in code point order."""
+    """The characters that a model knows; the boundary character is number 0, the others follow in the order of
+    data.vocabulary, or of their code points where there is none."""
 
     characters: tuple[str, ...]
 
@@ -99,7 +100,7 @@ def _repeated(words: Sequence[str]) -> int:
 
 
 def read(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
-    """Lines of a UTF-8 file, a word in each that is not blank, and the sha256 of its bytes."""
+    """Lines of a UTF-8 file, a word in each that is not empty, and the sha256 of its bytes."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -127,6 +128,7 @@ def make_vocabulary(lines: Sequence[str], data: Data) -> Vocabulary:
         place, word = _first(lines, {data.boundary}, data)
         problem = f"{word!r:.80} contains the boundary character {data.boundary!r}; name another with data.boundary"
         raise SpecError(f"{place}: {problem}")
+    _check_blanks(lines, data)
     if data.vocabulary is None:
         return Vocabulary((data.boundary, *sorted(present)))
     given = [character for character in data.vocabulary if character != data.boundary]
@@ -139,6 +141,16 @@ def make_vocabulary(lines: Sequence[str], data: Data) -> Vocabulary:
         )
         raise SpecError(f"{place}: {problem}")
     return Vocabulary((data.boundary, *given))
+
+
+def _check_blanks(lines: Sequence[str], data: Data) -> None:
+    """Refuse a word with a blank before or after it that data.vocabulary does not name: nobody saw it and meant it."""
+    for i, word in enumerate(lines, start=1):
+        blank = next((c for c in (word[:1], word[-1:]) if c.isspace() and c not in (data.vocabulary or "")), None)
+        if blank is not None:
+            problem = "is a line of blanks" if not word.strip() else f"has the blank {blank!r} at an end"
+            remedy = "remove it, or give the characters as data.vocabulary, this one among them"
+            raise SpecError(f"{data.path}:{i}: {word!r:.80} {problem}; {remedy}")
 
 
 def _first(lines: Sequence[str], characters: set[str], data: Data) -> tuple[str, str]:

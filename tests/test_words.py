@@ -84,6 +84,26 @@ def test_the_vocabulary_is_the_boundary_and_then_the_characters_in_code_point_or
     assert len(found.vocabulary) == 12
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("emma ", "'emma ' has the blank ' ' at an end"),
+        ("\temma", r"'\temma' has the blank '\t' at an end"),
+        ("emma\u00a0", r"'emma\xa0' has the blank '\xa0' at an end"),
+        ("   ", "'   ' is a line of blanks"),
+    ],
+)
+def test_a_blank_that_nobody_sees_is_no_character(tmp_path: Path, line: str, problem: str) -> None:
+    content = f"anna\n\n{line}\n" + "bob\n" * 10
+    remedy = "remove it, or give the characters as data.vocabulary, this one among them"
+    assert refusal(tmp_path, content) == f"list.txt:3: {problem}; {remedy}"
+    assert refusal(tmp_path, content, vocabulary="abemno").startswith(f"list.txt:3: {problem}")
+    found = words_of(tmp_path, content, vocabulary="abemno \t\u00a0")
+    assert line in all_words(found)
+    inside = words_of(tmp_path, "mary ann\n" * 10)
+    assert " " in inside.vocabulary.characters
+
+
 def test_a_given_vocabulary_keeps_its_order_and_what_no_word_uses(tmp_path: Path) -> None:
     given_ = words_of(tmp_path, "ab\n" * 10, vocabulary="cba")
     assert given_.vocabulary.characters == (".", "c", "b", "a")
