@@ -10,23 +10,23 @@ A model's bits depend on its parameters, data, indices and rates alone: not on n
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.engines.layout import Layout
-from study.engines.workspace import ACTIVATIONS, Workspace
-from study.setup import Norm, Setup
+from study.engines.workspace import ACTIVATIONS, NORMS, Workspace
+from study.setup import Setup
 
 
 def supported(setup: Setup) -> str | None:
-    """None if this engine trains the Setup, else the reason in words."""
+    """None if this engine trains the Setup, else the reason in words: a new kind of layer is autograd's at first."""
     for level, layer in enumerate(setup.layers, 1):
         if layer.activation not in ACTIVATIONS:
             return f"level {level} has the activation {layer.activation}; fused knows {', '.join(ACTIVATIONS)}"
-        if layer.norm not in get_args(Norm):
-            return f"level {level} has the norm {layer.norm}; fused knows {', '.join(get_args(Norm))}"
+        if layer.norm not in NORMS:
+            return f"level {level} has the norm {layer.norm}; fused knows {', '.join(NORMS)}"
     return None
 
 

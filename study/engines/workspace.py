@@ -9,7 +9,8 @@ import numpy as np
 from study.engines.layout import ABSENT, LANES, Layout, aligned, padded, row_length
 
 ACTIVATIONS = ("linear", "tanh", "relu")  # the position is the code that the kernel knows
-LINEAR, TANH, RELU = range(3)
+NORMS = ("none", "batch")
+TANH, RELU = ACTIVATIONS.index("tanh"), ACTIVATIONS.index("relu")
 
 # Columns of `levels`, a row per level: sizes, places among the parameters (ABSENT: none), places in floats.
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
