@@ -17,7 +17,6 @@ from study.model import Activations, Params, Statistics, forward, fresh_statisti
 from study.setup import Setup
 
 CHUNK = 250_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
-SMALL_BATCH_EPS = 1e-5  # identical contexts in a batch of two have std 0
 
 
 def chunks(split: Split, setup: Setup) -> Iterator[tuple[Tensor, Tensor]]:
@@ -57,9 +56,9 @@ class Moments:
         self.mean = self.mean + gap * (other.n / total)
         self.n = total
 
-    def std(self, correction: int = 1) -> Tensor:
-        """Standard deviation over the examples, unbiased variance unless `correction` is 0. (M, 1, H)"""
-        return (self.squares / (self.n - correction)).sqrt()
+    def std(self) -> Tensor:
+        """Standard deviation over the examples, by the unbiased variance. (M, 1, H)"""
+        return (self.squares / (self.n - 1)).sqrt()
 
 
 def _partial(params: Params, setup: Setup) -> tuple[list[Tensor | None], list[Tensor | None]]:
@@ -79,7 +78,7 @@ def calibrate(params: Params, setup: Setup, split: Split) -> Statistics:
     for i in setup.normed:
         moments = Moments()
         for X, counts in chunks(split, setup):
-            level = forward(params, setup, X, Statistics(tuple(mean), tuple(std))).levels[i]
+            level = forward(params, setup, X, Statistics(tuple(mean), tuple(std)), depth=i + 1).levels[i]
             moments.add(Moments.of(level.preact, counts.sum(1)))
         mean[i], std[i] = moments.mean.float(), moments.std().float()
     return Statistics(tuple(mean), tuple(std))
@@ -101,7 +100,7 @@ def _in_batches(params: Params, setup: Setup, X: Tensor, size: int) -> Activatio
     if size < 2:
         raise ValueError(f"a batch of {size} has no standard deviation; batch statistics need 2 examples or more")
     assert len(X) % size == 0, f"{len(X)} contexts do not fill batches of {size}"
-    return forward(params, setup, X, eps=SMALL_BATCH_EPS, batch=size)
+    return forward(params, setup, X, batch=size)
 
 
 def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
@@ -112,15 +111,13 @@ def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def split_loss(
-    params: Params, setup: Setup, split: Split, statistics: Statistics | None = None, eps: float = 0.0
-) -> Tensor:
+def split_loss(params: Params, setup: Setup, split: Split, statistics: Statistics | None = None) -> Tensor:
     """Mean loss over a whole split under `statistics`, in nats, float64. (M,)"""
     if setup.normed and statistics is None:
         raise ValueError("a model with BatchNorm is read under given statistics: running, calibrated, the split's own")
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for X, counts in chunks(split, setup):
-        total += negative_log_likelihood(forward(params, setup, X, statistics, eps).logits, counts)
+        total += negative_log_likelihood(forward(params, setup, X, statistics).logits, counts)
     return total / len(split.Y)
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from study.evaluate import Moments
-from study.labels import LABELS, Label
+from study.labels import LABELS
 from study.model import Activations, LevelActivations
 from study.setup import Layer
 
@@ -28,11 +28,6 @@ class Metric:
     activations: tuple[str, ...]  # of the levels that it applies to
     reduce: Callable[[], Reducer] | None
     measure: Callable[..., Tensor]
-
-    @property
-    def label(self) -> Label:
-        """How the report calls it."""
-        return LABELS[self.name]
 
 
 class Reducer:

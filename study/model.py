@@ -18,6 +18,7 @@ from torch import Tensor
 from study.rng import Streams
 from study.setup import Setup, Stack
 
+EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
@@ -133,19 +134,19 @@ def forward(
     setup: Setup,
     X: Tensor,
     statistics: Statistics | None = None,
-    eps: float = 0.0,
     batch: int | None = None,
+    depth: int | None = None,
 ) -> Activations:
     """Activations of contexts X (M, N, T), or (N, T) shared by all models.
 
     A normed level takes its mean and std from `statistics`, or from the batch X itself where they are None: the
     lecture's definition, unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5) instead.
-    `eps` is added to the variance; the study does so only for readings with batches of a few examples: of `batch`
-    consecutive contexts each, where X is to be more than one batch.
+    With `batch` every `batch` consecutive contexts are one of a few examples, and EPS is added to its variance. With
+    `depth` only so many levels are computed, from the first on.
     """
     x = embed(params.C, X)  # (M, N, T·E)
     levels = []
-    for i, (level, layer) in enumerate(zip(params.levels, setup.layers, strict=True)):
+    for i, (level, layer) in enumerate(zip(params.levels[:depth], setup.layers[:depth], strict=True)):
         preact = torch.bmm(x, level.W)  # (M, N, H)
         if level.b is not None:
             preact = preact + level.b
@@ -154,21 +155,20 @@ def forward(
         if layer.norm == "batch":
             assert level.bngain is not None and level.bnbias is not None
             if batch is not None:
-                normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias, eps)
+                normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias)
             elif statistics is None:
                 mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
             else:
                 mean, std = statistics.mean[i], statistics.std[i]
             if batch is None:
                 assert mean is not None and std is not None
-                divisor = torch.sqrt(std * std + eps) if eps else std
-                normed = level.bngain * (preact - mean) / divisor + level.bnbias  # (M, N, H)
+                normed = level.bngain * (preact - mean) / std + level.bnbias  # (M, N, H)
         x = ACTIVATIONS[layer.activation](normed)  # (M, N, H)
         levels.append(LevelActivations(preact, mean, std, normed, x))
     return Activations(tuple(levels))
 
 
-def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every `size` examples of preact (M, N, H) normalised by themselves; their mean and std (M, N / size, H).
 
     The deviations from the mean give the std and the result: torch's own std takes twenty times as long along this axis.
@@ -177,7 +177,7 @@ def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor, eps: floa
     mean = batches.mean(2, keepdim=True)
     gaps = batches - mean
     variance = gaps.square().sum(2, keepdim=True) / (size - 1)
-    scale = gain.unsqueeze(2) / torch.sqrt(variance + eps)  # (M, N / size, 1, H)
+    scale = gain.unsqueeze(2) / torch.sqrt(variance + EPS)  # (M, N / size, 1, H)
     return gaps.mul_(scale).add_(bias.unsqueeze(2)).flatten(1, 2), mean.squeeze(2), variance.sqrt().squeeze(2)
 
 
