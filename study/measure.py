@@ -89,7 +89,8 @@ def outcome(end: State, losses: Tensor) -> Row:
 
 
 def curve(loss: Tensor) -> list[Row]:
-    """Mean of the minibatch losses (steps,) in bins: a hundred for the first thousand steps, then at most 2,000."""
+    """Mean of the minibatch losses (steps,) in bins: of ten steps for the first thousand (in a shorter training of fewer,
+    up to 199 bins in all), then at most 2,000 bins."""
     steps, fine = len(loss), min(FINE, len(loss))
     width = max(FINE // 100, -(-(steps - FINE) // POINTS))
     starts = [*range(0, fine, max(1, fine // 100)), *range(fine, steps, width)]
