@@ -21,7 +21,8 @@ SHARD: dict[Engine, int] = {"autograd": 8, "fused": 2}
 MICROSECONDS: dict[tuple[Engine, str], float] = {
     ("autograd", "none"): 130.0, ("autograd", "batch"): 280.0, ("fused", "none"): 38.0, ("fused", "batch"): 42.0,
 }  # fmt: skip
-REFERENCE = 30 * 200 + 200 * 27  # weights of that network
+LECTURE = 27  # characters that it knows; another vocabulary changes durations, hardly their order
+REFERENCE = 30 * 200 + 200 * LECTURE  # weights of that network
 
 
 @dataclass(frozen=True)
@@ -144,10 +145,10 @@ def split(stack: Stack, size: int) -> list[Stack]:
     return [replace(stack, cells=tuple(cells)) for cells in shards if cells]
 
 
-def seconds(shard: Stack) -> float:
+def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
     """Expected duration of a shard on one core: a rough figure, for the plan and for starting the longest first."""
     setup, training = shard.setup, shard.training
-    weights = sum(a * b for a, b in setup.shapes(27))
+    weights = sum(a * b for a, b in setup.shapes(vocabulary))
     relative = 0.2 + 0.8 * weights / REFERENCE * training.batch_size / 32
     cost = MICROSECONDS[shard.engine, "batch" if setup.normed else "none"] * relative
     # launching small operations is shared by the models of a shard
@@ -155,9 +156,9 @@ def seconds(shard: Stack) -> float:
     return cost * alone * training.steps * len(shard.cells) / 1e6
 
 
-def makespan(shards: Sequence[Stack], workers: int) -> float:
-    """Expected duration of the shards on `workers` cores, longest first, in seconds."""
+def makespan(shards: Sequence[Stack], workers: int, vocabulary: int = LECTURE) -> float:
+    """Expected duration of the shards on `workers` cores, longest first, in seconds; for so many characters."""
     loads = [0.0] * workers
     for shard in shards:
-        loads[loads.index(min(loads))] += seconds(shard)
+        loads[loads.index(min(loads))] += seconds(shard, vocabulary)
     return max(loads)

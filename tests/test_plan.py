@@ -164,6 +164,14 @@ def test_the_expected_duration_lies_between_a_fair_share_and_all_of_it(sizes: li
     assert makespan(shards, 1) == pytest.approx(total)
 
 
+def test_a_larger_vocabulary_takes_longer() -> None:
+    shard = Stack((CELL,), "fused")
+    assert seconds(shard, 27) == seconds(shard) == makespan([shard], 1, 27)
+    weights = [30 * 200 + 200 * vocabulary for vocabulary in (27, 1000)]
+    ratio = (0.2 + 0.8 * weights[1] / weights[0]) / 1
+    assert makespan([shard], 1, 1000) == pytest.approx(ratio * seconds(shard))
+
+
 def test_the_projects_own_study_is_the_ladder_its_variants_and_six_published_runs() -> None:
     spec = read(HOME / "experiments.yaml")
     uses = [use for uses in plan(spec).uses.values() for use in uses]
