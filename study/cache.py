@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -36,6 +37,9 @@ Kind = Literal["trajectories", "rows"]
 
 MAGIC = f"study-cache-{FORMAT}"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# what this module writes, and nothing else that may lie in a folder that somebody calls a cache
+PLACES = ("trajectories/??/*", "rows/??/*", "last/*")
+OWN = re.compile(r".+/([0-9a-f]{2})/\1[0-9a-f]*\.(bin|damaged)|last/[0-9a-f]{16}\.json|.+/\.tmp-[0-9a-z_]+")
 LEFT = 3600.0  # seconds after which a temporary file has no writer any more
 
 
@@ -91,11 +95,12 @@ class Cache:
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[Path, int, float]]:
-        """(path, bytes, seconds since it was used) of every file."""
+        """(path, bytes, seconds since it was used) of every file of the cache's own making; a folder may hold others."""
         now = time.time()
-        for path in sorted(self.folder.rglob("*")):
+        for path in sorted(path for places in PLACES for path in self.folder.glob(places)):
             with contextlib.suppress(FileNotFoundError):  # another run renames its temporary files
-                if path.is_file() and not path.is_symlink():
+                own = OWN.fullmatch(path.relative_to(self.folder).as_posix())
+                if own and path.is_file() and not path.is_symlink():
                     found = path.stat()
                     yield path, found.st_size, now - found.st_mtime
 

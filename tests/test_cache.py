@@ -21,7 +21,7 @@ from tiny import one_line
 from study import cache as module
 from study import keys as keys_module
 from study import shard as shard_module
-from study.cache import Cache, Store
+from study.cache import Cache, Store, remember
 from study.errors import SpecError
 from study.housekeeping import clean
 from study.keys import Keys, difference
@@ -381,6 +381,27 @@ def test_clean_removes_what_is_older_and_says_how_much(store: Store) -> None:
     for wrong in ("30", "d", "-1d", "3w", "1.5d"):
         with pytest.raises(SpecError, match="--older: expected"):
             clean(store.cache, wrong)
+
+
+def test_only_files_of_the_caches_own_making_are_removed(store: Store) -> None:
+    """A folder that somebody calls a cache may hold a thesis, and another program's entries and half-written files."""
+    store.cache.write("rows", "ab12", b"x")
+    remember(store.cache, "study", {})
+    own = {path for path in store.cache.folder.rglob("*") if path.is_file()}
+    others = [
+        "thesis.tex", ".tmp-notes", "rows/thesis.tex", "rows/ab/notes.bin", "rows/ab/cd34.bin", "rows/ab/ab12.bin.gz",
+        "rows/zz/zz12.bin", "other/ab/ab12.bin", "last/notes.json", "deep/rows/ab/ab12.bin",
+    ]  # fmt: skip
+    for name in others:
+        path = store.cache.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"precious")
+        os.utime(path, (time.time() - 90 * 86400,) * 2)
+    assert {path for path, _, _ in store.cache.entries()} == own
+    store.cache.tidy()
+    clean(store.cache, "0d")
+    left = {path.relative_to(store.cache.folder).as_posix() for path in store.cache.folder.rglob("*") if path.is_file()}
+    assert left == set(others)
 
 
 def test_what_was_left_half_written_is_removed_once_nobody_can_be_writing_it(store: Store) -> None:
