@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import sys
 import tempfile
 import time
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 Kind = Literal["trajectories", "rows"]
 
 MAGIC = f"study-cache-{FORMAT}"
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# the user's to mend: a full disk, a folder that may only be read, a file where the cache's folder should be
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 # what this module writes, and nothing else that may lie in a folder that somebody calls a cache
 PLACES = ("trajectories/??/*", "rows/??/*", "last/*")
 OWN = re.compile(r".+/([0-9a-f]{2})/\1[0-9a-f]*\.(bin|damaged)|last/[0-9a-f]{16}\.json|.+/\.tmp-[0-9a-z_]+")
@@ -54,7 +56,7 @@ class Cache:
         path = self._path(kind, key)
         try:
             stored = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             self._say(path, f"cannot be read ({error.strerror}); it is made again")
@@ -74,17 +76,21 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, _head(key, content) + b"\n" + content)
         except OSError as error:
-            if error.errno in FULL:
-                problem = f"{self.folder}: cannot be written ({error.strerror}); make room or choose another --cache"
-                raise SpecError(problem) from None
-            raise
+            if error.errno not in FULL:
+                raise
+            with writing(self.folder, "--cache"):
+                raise
 
     def set_aside(self, kind: Kind, key: str, why: str) -> None:
         """Take an entry that is not what it should be out of the way, and say so."""
-        path = self._path(kind, key)
-        with contextlib.suppress(FileNotFoundError):
+        path, done = self._path(kind, key), "set aside"
+        try:
             os.replace(path, path.with_suffix(".damaged"))
-        self._say(path, f"damaged ({why}); set aside, and made again")
+        except FileNotFoundError:  # another run has set it aside
+            pass
+        except OSError as error:  # of another user's, or in a folder that may only be read
+            done = f"not to be moved ({error.strerror})"
+        self._say(path, f"damaged ({why}); {done}, and made again")
 
     def _path(self, kind: Kind, key: str) -> Path:
         return self.folder / kind / key[:2] / f"{key}.bin"
@@ -108,7 +114,8 @@ class Cache:
         """Remove what a killed run left half-written."""
         for path, _, age in list(self.entries()):
             if path.name.startswith(".tmp-") and age > LEFT:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # another user's
+                    path.unlink()
 
 
 def _head(key: str, content: bytes) -> bytes:
@@ -117,17 +124,37 @@ def _head(key: str, content: bytes) -> bytes:
 
 def replace(path: Path, content: bytes) -> None:
     """The file with this content, or as it was: written beside its place, synced, renamed, the folder synced."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
-        try:
+    # not by tempfile, whose files nobody else may read: a cache may be shared, and pages are published
+    beside = path.with_name(f".tmp-{secrets.token_hex(8)}")
+    try:
+        with open(beside, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(file.name)
-            raise
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def writing(folder: Path, option: str) -> Iterator[None]:
+    """SpecError where a file cannot be written in the block; `option` is what names another folder."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error}); make room, or choose another folder with {option}"
+        raise SpecError(f"{folder}: {problem}") from None
+
+
+def writable(folder: Path, option: str) -> None:
+    """SpecError unless files can be made in the folder, before hours are spent."""
+    with writing(folder, option):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def sync(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 from study.cache import Cache
 from study.errors import SpecError
@@ -14,12 +15,13 @@ UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 def clean(cache: Cache, older: str = "") -> str:
     """Remove the entries older than `older` (30d, 12h, 5m), none if it is empty; what was removed and what is left."""
     limit = age(older) if older else None
-    removed, kept, sizes = 0, Counter[str](), Counter[str]()
+    removed, held, kept, sizes = 0, 0, Counter[str](), Counter[str]()
     for path, size, unused in list(cache.entries()):
         if limit is not None and unused >= limit:
-            path.unlink(missing_ok=True)
-            removed += size
-            continue
+            if _removed(path):
+                removed += size
+                continue
+            held += 1
         kind = path.relative_to(cache.folder).parts[0]
         kept[kind] += 1
         sizes[kind] += size
@@ -27,7 +29,18 @@ def clean(cache: Cache, older: str = "") -> str:
     lines += [f"  {kind}: {kept[kind]:,} files, {sizes[kind] / 1e6:,.1f} MB" for kind in sorted(kept)]
     if limit is not None:
         lines.append(f"removed {removed / 1e6:,.1f} MB not used for {older}")
+    if held:
+        lines.append(f"{held:,} files could not be removed: they, or their folders, may only be read")
     return "\n".join(lines)
+
+
+def _removed(path: Path) -> bool:
+    """Remove a file; False where that is not allowed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def age(text: str) -> float:

@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from study import manifest, source, status, tables
-from study.cache import Cache, Store, sync
+from study.cache import Cache, Store, sync, writable
 from study.collect import collect
 from study.errors import SpecError
 from study.executors import apart, place
@@ -58,7 +58,7 @@ class Done:
 
 def run(spec: Spec, out: Path, how: How) -> Done:
     """Train and measure the study; tables and manifest in `out`, all of them or none."""
-    writable(out)
+    writable(out, "--out")
     words = load(spec.data, spec.folder)
     work = plan(spec, how.engine, how.device)
     known = apart("facts", spec, words, how.device)
@@ -71,16 +71,6 @@ def run(spec: Spec, out: Path, how: How) -> Done:
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
         _publish(frames, facts, out)
     return done
-
-
-def writable(out: Path) -> None:
-    """SpecError unless files can be made in `out`, before hours are spent."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise SpecError(f"{out}: cannot be written ({error.strerror}); choose another folder with --out") from None
 
 
 @contextlib.contextmanager
@@ -113,6 +103,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
     failures = []
     try:
         if shards:
+            writable(store.cache.folder, "--cache")  # a folder that may only be read serves while it holds everything
             with progress(len(left), sum(cell.training.steps for cell in left)) as display:
                 site = place(how.executor, min(how.workers, len(shards)))
                 for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):

@@ -21,7 +21,7 @@ from tiny import one_line
 from study import cache as module
 from study import keys as keys_module
 from study import shard as shard_module
-from study.cache import Cache, Store, remember
+from study.cache import Cache, Store, remember, writable
 from study.errors import SpecError
 from study.housekeeping import clean
 from study.keys import Keys, difference
@@ -305,7 +305,7 @@ def test_a_write_that_breaks_off_leaves_what_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if moment == "write":
-        monkeypatch.setattr(module.tempfile, "NamedTemporaryFile", full)
+        monkeypatch.setattr(module, "open", full, raising=False)
     else:
         monkeypatch.setattr(module.os, moment, full)
     with pytest.raises(SpecError, match="No space left on device") as refused:
@@ -314,6 +314,57 @@ def test_a_write_that_breaks_off_leaves_what_was_there(
     monkeypatch.undo()
     assert store.cache.read("rows", "ab12") == b"old"
     assert [path.name for path in store.cache.folder.rglob("*") if path.is_file()] == ["ab12.bin"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_an_entry_is_for_those_whom_the_umask_lets_read_it(store: Store, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store.cache.write("rows", "ab12", b"x")
+    finally:
+        os.umask(before)
+    (path,) = files(store.cache.folder, "rows")
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def forbidden(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+
+def test_a_damaged_entry_that_cannot_be_moved_is_said_and_not_believed(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.cache.write("rows", "ab12", b"x")
+    files(store.cache.folder, "rows")[0].write_bytes(b"altered")
+    monkeypatch.setattr(module.os, "replace", forbidden)
+    assert store.cache.read("rows", "ab12") is None
+    assert "not to be moved (Operation not permitted)" in capsys.readouterr().err
+
+
+def test_what_cannot_be_removed_is_counted_and_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.cache.write("rows", "ab12", b"x" * 1_000_000)
+    left = store.cache.folder / "rows" / "ab" / ".tmp-old"
+    left.write_bytes(b"half")
+    os.utime(left, (time.time() - 2 * module.LEFT,) * 2)
+    monkeypatch.setattr(Path, "unlink", forbidden)
+    store.cache.tidy()
+    report = clean(store.cache, "0d")
+    assert "removed 0.0 MB" in report
+    assert "2 files could not be removed" in report
+    assert "rows: 2 files, 1.0 MB" in report
+
+
+def test_a_file_where_the_cache_should_be_holds_nothing_and_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    cache = Cache(tmp_path / "notes.txt")
+    assert cache.read("rows", "ab12") is None
+    with pytest.raises(SpecError, match="cannot be written"):
+        cache.write("rows", "ab12", b"x")
+    for folder in (cache.folder, cache.folder / "below"):
+        with pytest.raises(SpecError, match="choose another folder with --cache") as refused:
+            writable(folder, "--cache")
+        one_line(str(refused.value))
+    assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
 # -- keys ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from finished import called
 from tiny import GONE, HERE, one_line, tiny, write
 
 from study import __version__, cli, manifest
@@ -151,6 +152,17 @@ def test_a_folder_that_cannot_be_written_is_one_line(study: Study, tmp_path: Pat
     for out in (tmp_path / "taken", tmp_path / "taken" / "below"):
         assert "cannot be written" in refused(study("run", file, "--out", out))
     assert (tmp_path / "taken").read_text() == "a file, not a folder"
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.run_shards", None)
+    options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
+    assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
+    assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "report", "check"])
