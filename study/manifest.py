@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from study import __version__
+from study.cache import replace
 from study.errors import SpecError
 from study.keys import cpu_level, installed
 
@@ -53,7 +54,7 @@ def cpu() -> dict[str, str]:
 def write(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
     """The manifest as folder/manifest.json, keys in order, one per line."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / name).write_text(text, encoding="utf-8")
+    replace(folder / name, text.encode())
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from study import manifest, source, status, tables
-from study.cache import Cache, Store, sync, writable
+from study.cache import Cache, Store, sync, writable, writing
 from study.collect import collect
 from study.errors import SpecError
 from study.executors import apart, place
@@ -57,7 +57,7 @@ class Done:
 
 
 def run(spec: Spec, out: Path, how: How) -> Done:
-    """Train and measure the study; tables and manifest in `out`, all of them or none."""
+    """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
     writable(out, "--out")
     words = load(spec.data, spec.folder)
     work = plan(spec, how.engine, how.device)
@@ -180,8 +180,8 @@ def engines(work: Plan) -> dict[str, Any]:
 
 
 def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) -> None:
-    """Everything written beside its place first, then moved there: a reader sees the old tables or the new ones."""
-    with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
+    """Everything written beside its place first, then moved there, the manifest last: readers believe what it names."""
+    with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
         new = Path(name)
         facts["tables"] = {table: tables.write(table, frame, new) for table, frame in frames.items()}
         manifest.write(facts, new)

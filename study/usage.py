@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from study.cache import replace, writing
+
 EVERY = 1.0  # seconds between two samples of the memory
 
 
@@ -45,7 +47,8 @@ class Usage:
     def write(self, out: Path, **more: Any) -> None:
         """run.json in `out`, and a line on standard error."""
         log = {"seconds": self.seconds, "peak_bytes": self.peak, **more}
-        (out / "run.json").write_text(json.dumps(log, indent=1) + "\n", "utf-8")
+        with writing(out, "--out"):
+            replace(out / "run.json", (json.dumps(log, indent=1) + "\n").encode())
         took = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in self.seconds.items())
         print(f"{took}; at most {self.peak / 1e6:,.0f} MB in all processes", file=sys.stderr)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,21 @@ def test_a_manifest_reads_as_it_was_written_and_has_one_form(tmp_path: Path) -> 
     assert manifest.read(tmp_path) == written
     manifest.write(dict(reversed(written.items())), tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == first
+
+
+def test_a_manifest_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = facts(load(tmp_path))
+    manifest.write(written, tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        manifest.write({**written, "title": "another"}, tmp_path)
+    assert manifest.read(tmp_path) == written
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from finished import quick_run as run
-from tiny import load, write
+from tiny import load, one_line, write
 
-from study import words
+from study import tables, words
 from study.cache import Cache, Store
 from study.errors import SpecError
 from study.keys import keys
@@ -23,6 +25,7 @@ from study.run import How
 from study.spec import Spec, only
 from study.status import statuses
 from study.trajectory import Trajectory
+from study.usage import Usage
 
 HERE = Path(__file__).parent
 
@@ -136,6 +139,26 @@ def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
     with _locked(done / "out"), pytest.raises(SpecError, match="another run is writing here"):
         run(load(done), done / "out", How(workers=1, cache=done / "cache"))
     run(load(done), done / "out", How(workers=1, cache=done / "cache"))  # the lock is gone with its holder
+
+
+def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()}
+    monkeypatch.setattr(tables, "write", full)
+    with pytest.raises(SpecError, match="cannot be written \\(No space left on device\\)") as refused:
+        run(load(done), done / "out", How(workers=1, cache=done / "cache"))
+    one_line(str(refused.value))
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()} == before
+    Usage().write(done / "out", cells=10)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SpecError, match="cannot be written"):
+        Usage().write(done / "out", cells=11)
+    assert json.loads((done / "out" / "run.json").read_bytes())["cells"] == 10
 
 
 @pytest.mark.slow
