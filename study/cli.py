@@ -70,16 +70,19 @@ def run(
     usage = Usage()
     with usage.stage("training"):
         done = train(spec, folder, How(_workers(workers), engine, device, executor, cache, fail_fast, chosen))
-    with usage.stage("report"):
-        # after the training: matplotlib's memory comes when the workers' has gone
-        from study.report import report as render
+    usage.write(folder, done.log())  # before the page: a rendering that breaks off loses no traceback
+    if done.conditions:
+        with usage.stage("report"):
+            # after the training: matplotlib's memory comes when the workers' has gone
+            from study.report import report as render
 
-        print(render(spec, folder, notebooks))
-    failures = [failure.traceback for failure in done.failures]
-    usage.write(folder, cells=done.cells, trained=done.trained, model_steps=done.model_steps, failures=failures)
-    if failures:
+            print(render(spec, folder, notebooks))
+        usage.write(folder, done.log())
+    print(usage, file=sys.stderr)
+    if done.failures:
         count = sum(len(failure.cells) for failure in done.failures)
-        print(f"{count} of {done.cells} cells failed; tracebacks in {folder / 'run.json'}", file=sys.stderr)
+        page = "" if done.conditions else "; no condition has a training to show, so no page was made"
+        print(f"{count} of {done.cells} cells failed; tracebacks in {folder / 'run.json'}{page}", file=sys.stderr)
         raise typer.Exit(1)
 
 

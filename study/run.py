@@ -53,7 +53,13 @@ class Done:
     cells: int
     trained: int  # of them; the others were in the cache
     model_steps: int  # of the trained ones
+    conditions: int  # those of the study file that have a training to show
     failures: tuple[Failure, ...]
+
+    def log(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        counts = {"cells": self.cells, "trained": self.trained, "model_steps": self.model_steps}
+        return {**counts, "failures": [failure.traceback for failure in self.failures]}
 
 
 def run(spec: Spec, out: Path, how: How) -> Done:
@@ -117,7 +123,9 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
     finally:
         status.note(spec, work, store, found)
     steps = sum(cell.training.steps for cell in left)
-    done = Done(len(work.uses), len(left), steps, tuple(failures))
+    uses = [use for cell in found for use in work.uses[cell]]
+    shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
+    done = Done(len(work.uses), len(left), steps, len(shown), tuple(failures))
     return found, done
 
 

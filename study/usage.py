@@ -44,13 +44,15 @@ class Usage:
             if ended.wait(EVERY):
                 return
 
-    def write(self, out: Path, **more: Any) -> None:
-        """run.json in `out`, and a line on standard error."""
+    def write(self, out: Path, more: dict[str, Any]) -> None:
+        """run.json in `out`."""
         log = {"seconds": self.seconds, "peak_bytes": self.peak, **more}
         with writing(out, "--out"):
             replace(out / "run.json", (json.dumps(log, indent=1) + "\n").encode())
+
+    def __str__(self) -> str:
         took = ", ".join(f"{name} {seconds:,.0f} s" for name, seconds in self.seconds.items())
-        print(f"{took}; at most {self.peak / 1e6:,.0f} MB in all processes", file=sys.stderr)
+        return f"{took}; at most {self.peak / 1e6:,.0f} MB in all processes"
 
 
 def memory(process: int) -> int:

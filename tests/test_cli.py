@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import called
+from finished import called, in_process
 from tiny import GONE, HERE, one_line, tiny, write
 
 from study import __version__, cli, manifest
+from study.errors import SpecError
+from study.plan import split
+from study.pool import Failure
+from study.rows import Rows
+from study.setup import Cell, Stack
+from study.worker import Job
 
 HOME = HERE.parent
 
@@ -163,6 +170,52 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
     assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]], None]:
+    """Have `study run` train in this process, and some cells fail."""
+
+    def install(lost: Callable[[Cell], bool]) -> None:
+        def some(shards: Sequence[Stack], job: Job, *_: object) -> Iterator[dict[Cell, Rows] | Failure]:
+            for part in [part for shard in shards for part in split(shard, 1)]:
+                yield Failure(part.cells, "Traceback\nE: no") if any(map(lost, part.cells)) else next(
+                    in_process([part], job)
+                )
+
+        monkeypatch.setattr("study.run.apart", called)
+        monkeypatch.setattr("study.run.run_shards", some)
+
+    return install
+
+
+@pytest.mark.parametrize(("lost", "count"), [("every cell", 10), ("all but the published runs", 8)])
+def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page(
+    study: Study, failing: Callable[..., None], tmp_path: Path, lost: str, count: int
+) -> None:
+    failing(lambda cell: lost == "every cell" or cell.protocol == "paired")
+    out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
+    done = study("run", write(tmp_path), "--out", out, *cache)
+    assert (done.status, done.out) == (1, "")
+    last = done.err.splitlines()[-1]
+    assert f"{count} of 10 cells failed; tracebacks in {out / 'run.json'}; no condition has a training to show" in last
+    assert len(json.loads((out / "run.json").read_bytes())["failures"]) == count
+    assert not (out / "index.html").exists()
+
+
+def test_a_rendering_that_breaks_off_loses_no_traceback(
+    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise SpecError("broken")
+
+    failing(lambda cell: cell.seed == 1)
+    monkeypatch.setattr("study.report.report", broken)
+    out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
+    assert study("run", write(tmp_path), "--out", out, *cache).err == "broken\n"
+    log = json.loads((out / "run.json").read_bytes())
+    assert len(log["failures"]) == 4
+    assert log["seconds"].keys() == {"training"}
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "report", "check"])

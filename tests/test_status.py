@@ -154,10 +154,10 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
     one_line(str(refused.value))
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()} == before
-    Usage().write(done / "out", cells=10)
+    Usage().write(done / "out", {"cells": 10})
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SpecError, match="cannot be written"):
-        Usage().write(done / "out", cells=11)
+        Usage().write(done / "out", {"cells": 11})
     assert json.loads((done / "out" / "run.json").read_bytes())["cells"] == 10
 
 
