@@ -96,18 +96,13 @@ def report(
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
-    from study import manifest
     from study.report import report as render
     from study.screenshot import browser
     from study.screenshot import screenshot as take
 
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
-    folder = out or _out(file, profile, False)
-    facts = manifest.read(folder)
-    chosen = facts["chosen"]
-    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
-    manifest.intact(facts, folder)
+    spec, folder = _finished(file, profile, out, data_anywhere, page=False)
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:
@@ -146,16 +141,9 @@ def clean(
 @app.command()
 def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
     """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
-    from study import manifest
     from study.claims import verdicts
 
-    folder = out or _out(file, profile, False)
-    facts = manifest.read(folder)
-    chosen = facts["chosen"]
-    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
-    for warning in manifest.stale(facts, spec):
-        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
-    manifest.intact(facts, folder)
+    spec, folder = _finished(file, profile, out, data_anywhere)
     text, passed = verdicts(spec, folder)
     print(text)
     raise typer.Exit(0 if passed else 1)
@@ -190,16 +178,9 @@ def verify(
     data_anywhere: Anywhere = False,
 ) -> None:
     """Train some cells of a report again; exit 1 when they come out otherwise."""
-    from study import manifest
     from study.verify import verify as again
 
-    folder = out or _out(file, profile, False)
-    facts = manifest.read(folder)
-    chosen = facts["chosen"]
-    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), data_anywhere)
-    for warning in manifest.stale(facts, spec):
-        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
-    manifest.intact(facts, folder)
+    spec, folder = _finished(file, profile, out, data_anywhere)
     text, passed = again(spec, folder, None if every else cells, seed, _workers(workers))
     print(text)
     raise typer.Exit(0 if passed else 1)
@@ -213,6 +194,21 @@ def version(
     if show or context.invoked_subcommand is None:
         print(__version__ if show else context.get_help())
         raise typer.Exit
+
+
+def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Any, Path]:
+    """The study file as it was cut down for a report, and the report's folder; a warning where its tables, or its
+    `page`, are out of date."""
+    from study import manifest
+
+    folder = out or _out(file, profile, False)
+    facts = manifest.read(folder)
+    chosen = facts["chosen"]
+    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
+    for warning in manifest.stale(facts, spec, page):
+        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+    manifest.intact(facts, folder)
+    return spec, folder
 
 
 def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:

@@ -80,14 +80,14 @@ def intact(manifest: dict[str, Any], folder: Path) -> None:
                 raise SpecError(f"{path}: not the table that manifest.json names; remake it with `study run`")
 
 
-def stale(facts: dict[str, Any], spec: Any) -> list[str]:
-    """What has changed since the tables were made, in words; empty when they are what the study would give now."""
+def stale(facts: dict[str, Any], spec: Any, page: bool = True) -> list[str]:
+    """What has changed since the tables were made, and the page, in words; empty when the study would give the same."""
     from study import source
 
     found = []
     if facts["spec_sha256"] != spec.digest():
         found.append("the study file asks for other trainings; make it again with `study run`")
-    elif facts["document_sha256"] != spec.document_sha256:
+    elif page and facts["document_sha256"] != spec.document_sha256:
         found.append("the study file's words or claims changed; render it again with `study report`")
     if facts["source_sha256"] != source.digest():
         found.append("the source of the modules that determine the numbers changed; make it again with `study run`")

@@ -203,6 +203,23 @@ def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page
     assert not (out / "index.html").exists()
 
 
+def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_it(
+    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(lambda cell: False)
+    monkeypatch.setattr("study.report.report", lambda *_: "page")
+    monkeypatch.setattr("study.verify.run_shards", in_process)
+    file, out = write(tmp_path), tmp_path / "out"
+    assert study("run", file, "--out", out, "--cache", tmp_path / "cache", "--engine", "autograd").status == 0
+    facts = json.loads((out / "manifest.json").read_bytes())
+    (out / "manifest.json").write_text(json.dumps({**facts, "source_sha256": "0", "document_sha256": "0"}))
+    for command in (["report"], ["check"], ["verify", "--cells", "1"]):
+        done = study(command[0], file, "--out", out, *command[1:])
+        assert done.status == 0
+        assert f"warning: {out} is out of date: the source of the modules" in done.err
+        assert ("render it again" in done.err) == (command != ["report"])
+
+
 def test_a_rendering_that_breaks_off_loses_no_traceback(
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

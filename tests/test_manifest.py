@@ -70,6 +70,7 @@ def test_nothing_is_out_of_date_until_something_changes(tmp_path: Path) -> None:
     assert manifest.stale(facts(spec), spec) == []
     (words,) = manifest.stale(facts(spec), load(tmp_path, {"title": "Other"}))
     assert "render it again" in words
+    assert manifest.stale(facts(spec), load(tmp_path, {"title": "Other"}), page=False) == []
     (numbers,) = manifest.stale(facts(spec), load(tmp_path, {"seeds": 3}))
     assert "make it again" in numbers
     (code,) = manifest.stale({**facts(spec), "source_sha256": "0"}, spec)
