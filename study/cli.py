@@ -207,6 +207,7 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
     spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
     for warning in manifest.stale(facts, spec, page):
         print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+    manifest.same_words(facts, spec, folder)
     manifest.intact(facts, folder)
     return spec, folder
 

@@ -13,6 +13,7 @@ from study import __version__
 from study.cache import replace
 from study.errors import SpecError
 from study.keys import cpu_level, installed
+from study.spec import Spec
 
 FORMAT = 2
 NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
@@ -80,7 +81,16 @@ def intact(manifest: dict[str, Any], folder: Path) -> None:
                 raise SpecError(f"{path}: not the table that manifest.json names; remake it with `study run`")
 
 
-def stale(facts: dict[str, Any], spec: Any, page: bool = True) -> list[str]:
+def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
+    """SpecError where the word list is not the one that the tables were made from; one that is gone is not needed."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
+        found = hashlib.sha256((spec.folder / spec.data.path).read_bytes()).hexdigest()
+        if found != manifest["data"]["sha256"]:
+            problem = f"out of date: {spec.data.path} is another word list than the tables were made from"
+            raise SpecError(f"{folder}: {problem}; make them again with `study run`")
+
+
+def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
     """What has changed since the tables were made, and the page, in words; empty when the study would give the same."""
     from study import source
 

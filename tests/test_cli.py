@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import called, in_process
+from finished import called, in_process, quick_run
 from tiny import GONE, HERE, one_line, tiny, write
 
 from study import __version__, cli, manifest
 from study.errors import SpecError
 from study.plan import split
 from study.pool import Failure
+from study.resolve import read
 from study.rows import Rows
+from study.run import How
 from study.setup import Cell, Stack
 from study.worker import Job
 
@@ -220,6 +223,22 @@ def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_
         assert ("render it again" in done.err) == (command != ["report"])
 
 
+@pytest.mark.parametrize("command", ["report", "check", "verify"])
+def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_path: Path, command: str) -> None:
+    file, out = write(tmp_path), tmp_path / "out"
+    spec = read(file)
+    quick_run(spec, out, How(workers=1, cache=tmp_path / "cache"))
+    with (tmp_path / "tiny.txt").open("ab") as words:
+        words.write(b"abba\n")
+    before = content(out)
+    message = refused(study(command, file, "--out", out))
+    assert "out of date: tiny.txt is another word list than the tables were made from" in message
+    assert content(out) == before
+    (tmp_path / "tiny.txt").unlink()
+    if command == "check":
+        assert study(command, file, "--out", out).status == 0
+
+
 def test_a_rendering_that_breaks_off_loses_no_traceback(
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,10 +276,9 @@ def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Pat
     file = write(tmp_path / "own", {"data.path": "../tiny.txt"})
     (tmp_path / "own" / "tiny.txt").rename(tmp_path / "tiny.txt")
     (out := tmp_path / "out").mkdir()
-    manifest.write(
-        {"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), "profile": "full", "chosen": {}, "tables": {}},
-        out,
-    )
+    data = {"sha256": hashlib.sha256((tmp_path / "tiny.txt").read_bytes()).hexdigest()}
+    facts = {"profile": "full", "chosen": {}, "tables": {}, "data": data}
+    manifest.write({"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), **facts}, out)
     for command in ("run", "plan", "report", "check"):
         options = [] if command == "plan" else ["--out", out]
         assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))
