@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,17 @@ import pandas as pd
 import pytest
 from finished import in_process
 from finished import quick_run as run
-from tiny import load, write
+from nets import cell, network
+from tiny import load, one_line, write
 
 from study import tables
 from study.errors import SpecError
 from study.resolve import read
+from study.rows import Rows
 from study.run import How
-from study.verify import verify
+from study.verify import _check, verify
 
-TWINS = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
+TWINS = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}, "measure": [5, 10]}
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +85,66 @@ def test_another_loss_is_seen_where_the_bits_are_the_same(report: Path, tmp_path
     text, passed = verify(read(report / "tiny.yaml"), altered(report, tmp_path, "losses", change), None, 0, 2)
     assert not passed
     assert "1 of 12 differ" in text
+    assert text.count("same bits, losses within 2.0e-06: DIFFERS: losses differ by more than 1e-06") == 1
+
+
+def test_a_cell_that_has_no_loss_to_compare_cannot_be_told_where_other_bits_are_to_be_expected(
+    report: Path, tmp_path: Path
+) -> None:
+    """A twin has none, a diverged cell no number; with other versions neither engine owes its bits."""
+
+    def change(cells: pd.DataFrame) -> None:
+        cells.loc[cells["twin"], "sha256"] = "0" * 64
+
+    folder = altered(report, tmp_path, "cells", change)
+    spec = read(report / "tiny.yaml")
+    text, passed = verify(spec, folder, None, 0, 2)
+    assert not passed  # here bits are owed
+    assert text.count("DIFFERS") == 2
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["versions"]["numpy"] = "2.0.0"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    text, passed = verify(spec, folder, None, 0, 2)
+    assert passed
+    assert text.count("cannot be told: other bits are to be expected here, and there is no loss to compare") == 2
+    assert text.endswith("0 of 12 differ; of 2 it cannot be told")
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "passed"),
+    [
+        ((2.0, 2.0), (2.0, 2.0), True),
+        ((2.0, 2.0), (2.0, math.nan), False),
+        ((2.0, 2.0), (math.nan, 2.0), False),
+        ((2.0, 2.0), (2.0, math.inf), False),
+        ((2.0, math.nan), (2.0, math.nan), True),
+        ((math.nan, math.nan), (math.nan, math.nan), None),
+    ],
+)
+@pytest.mark.parametrize("same_bits", [True, False])
+def test_a_number_must_come_out_as_a_number(
+    there: tuple[float, ...], here: tuple[float, ...], passed: bool | None, same_bits: bool
+) -> None:
+    one = cell(network((8,)), 0, steps=30)
+    found = Rows(cells=[{"sha256": "a" if same_bits else "b"}])
+    found.losses = [
+        {"step": 30, "split": s, "statistics": "none", "loss": loss}
+        for s, loss in zip(("train", "dev"), here, strict=True)
+    ]
+    losses = {(s, "none"): loss for s, loss in zip(("train", "dev"), there, strict=True)}
+    row = pd.Series({"sha256": "a", "engine": "autograd", "condition": "c"})
+    check = _check(one, row, found, losses, {"cpu"})
+    assert check.passed is (True if passed is None and same_bits else passed)
+    assert bool(check.why) == (check.passed is not True)
+
+
+def test_a_report_without_a_training_is_one_line(report: Path, tmp_path: Path) -> None:
+    def change(cells: pd.DataFrame) -> None:
+        cells["status"] = "failed"
+
+    with pytest.raises(SpecError, match="no training that succeeded") as refused:
+        verify(read(report / "tiny.yaml"), altered(report, tmp_path, "cells", change), 3, 0, 2)
+    one_line(str(refused.value))
 
 
 def test_other_versions_are_said_and_widen_the_tolerance(
