@@ -80,6 +80,17 @@ def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys
     return Keys(data, reading, device.partition(":")[0], cpu_level())
 
 
+def environment() -> dict[str, str]:
+    """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
+    modules = source.hashes(tuple(sorted({*source.TRAINING, *source.MEASURING})))
+    packages = sorted({package for engine in PACKAGES.values() for package in engine})
+    return {
+        **{package: installed(package) for package in packages},
+        "CPU": cpu_level(),
+        **{f"study/{name}.py": digest for name, digest in modules.items()},
+    }
+
+
 def _matters(module: str, engine: Engine) -> bool:
     """Whether a training by this engine depends on the module."""
     return engine == "fused" or "engines/" not in module
@@ -116,7 +127,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if place.startswith("source."):
             changed.append(f"source of study/{place.removeprefix('source.')}.py changed")
         else:
-            changed.append(f"{place} {_shown(old.get(place))} → {_shown(new.get(place))}")
+            changed.append(f"{place} {shown(old.get(place))} → {shown(new.get(place))}")
     more = len(changed) - 3
     return "; ".join(changed[:3]) + (f"; and {more} more" if more > 0 else "")
 
@@ -134,6 +145,7 @@ def _leaves(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A fact in a message."""
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 40 else text[:12] + "…"

@@ -61,7 +61,9 @@ def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int)
     cells = {cell_id(cell): cell for cell in plan(spec).uses}
     names = [name for name in cells if name in known.index and known.loc[name, "status"] != "failed"]
     if not names:
-        raise SpecError(f"{folder}: holds no training that succeeded, so none to verify; make it again with `study run`")
+        raise SpecError(
+            f"{folder}: holds no training that succeeded, so none to verify; make it again with `study run`"
+        )
     chosen = names if count is None else sorted(random.Random(seed).sample(names, min(count, len(names))))
     differing = differences(facts)
     shards = _shards([cells[name] for name in chosen], known)

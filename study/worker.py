@@ -7,6 +7,7 @@ import ctypes
 import functools
 import os
 import pickle
+import platform
 import signal
 import sys
 import tempfile
@@ -14,13 +15,15 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from study.cache import Store
+from study.errors import SpecError
+from study.keys import environment, shown
 from study.progress import COMPILING
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
@@ -41,6 +44,7 @@ class Job:
     reading: Reading
     device: str
     store: Store | None = None
+    environment: dict[str, str] = field(default_factory=environment)  # what the store's keys say of whoever trains
 
     def packed(self) -> bytes:
         """The job as it is sent with every shard: some 100 kB for 32,000 words."""
@@ -96,13 +100,28 @@ def _compile(report: Callable[[], None]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _job(packed: bytes) -> Job:
-    """The job, unpacked once; torch is set up as every worker has it."""
+    """The job, unpacked once, for a worker of the study's own making; torch is set up as every worker has it."""
+    job: Job = pickle.loads(zlib.decompress(packed))
+    _same(job.environment)
     import torch
 
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms loads a compiler: 1 s and 70 MB a worker
-    job: Job = pickle.loads(zlib.decompress(packed))
     return job
+
+
+def _same(wanted: dict[str, str]) -> None:
+    """SpecError where this process would train by other code than the keys say: on another machine, after an edit."""
+    here = environment()
+    other = [
+        f"{name} {shown(here.get(name))} where the study runs with {shown(wanted.get(name))}"
+        for name in sorted({*wanted, *here})
+        if here.get(name) != wanted.get(name)
+    ]
+    if other:
+        more = f", and {len(other) - 1} more such" if len(other) > 1 else ""
+        advice = "give all workers the same source, packages and kind of CPU, and run it again"
+        raise SpecError(f"worker on {platform.node()}: has {other[0]}{more}; {advice}")
 
 
 @functools.lru_cache(maxsize=4)

@@ -182,8 +182,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]
     def install(lost: Callable[[Cell], bool]) -> None:
         def some(shards: Sequence[Stack], job: Job, *_: object) -> Iterator[dict[Cell, Rows] | Failure]:
             for part in [part for shard in shards for part in split(shard, 1)]:
-                yield Failure(part.cells, "Traceback\nE: no") if any(map(lost, part.cells)) else next(
-                    in_process([part], job)
+                yield (
+                    Failure(part.cells, "Traceback\nE: no")
+                    if any(map(lost, part.cells))
+                    else next(in_process([part], job))
                 )
 
         monkeypatch.setattr("study.run.apart", called)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nets import cell, network
+from tiny import one_line
 
 from study import pool
 from study.cache import Cache, Store
 from study.data import dataset
-from study.errors import ShardError
+from study.errors import ShardError, SpecError
 from study.executors import Local
 from study.keys import keys
 from study.rows import Reading, Rows, packed
@@ -122,6 +125,22 @@ def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_p
 def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
     with pytest.raises(ShardError, match="a batch of 1 has no standard deviation"):
         results(shards()[2:], words, Reading((), (1,)), fail_fast=True)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("fact", ["numpy", "CPU", "study/train.py"])
+def test_a_worker_that_would_train_otherwise_than_the_keys_say_is_one_line_and_not_tried_again(
+    words: Words, tmp_path: Path, fact: str
+) -> None:
+    said: list[str] = []
+    store = Store(Cache(tmp_path), keys(words, 42, Reading((10,), (2,)), "cpu"))
+    job = Job(words, Reading((10,), (2,)), "cpu", store)
+    other = replace(job, environment={**job.environment, fact: "another"})
+    with pytest.raises(SpecError, match=f"has {fact} .* where the study runs with another; give all") as refused:
+        list(pool.run(shards(), other, Local(1), quiet, said.append))
+    assert one_line(str(refused.value)).startswith(f"worker on {platform.node()}: ")
+    assert said == []
+    assert not list(tmp_path.rglob("*.bin"))
     assert multiprocessing.active_children() == []
 
 
