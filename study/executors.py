@@ -24,7 +24,8 @@ class Place(Protocol):
         """Workers, ready for shards that report to `slots` slots. Called again after they have broken down."""
 
     def progress(self) -> list[float] | None:
-        """Model-steps done and last loss, slot by slot; None where workers share no memory with us."""
+        """Model-steps done and last loss, slot by slot; None where workers share no memory with us. SpecError where the
+        place is gone, and with it all that was handed over."""
 
     def stop(self) -> None:
         """End all workers at once; what they were at is lost beyond its last checkpoint."""
@@ -101,7 +102,12 @@ class Dask:
         return executor
 
     def progress(self) -> list[float] | None:
-        """None: finished shards are what there is to see."""
+        """None: finished shards are what there is to see. A client that has given up its scheduler settles none."""
+        if self._client is not None and self._client.status in ("closing", "closed"):
+            problem = (
+                f"the scheduler at {self._address or 'this machine'} is gone; start one, and the same command goes on"
+            )
+            raise SpecError(f"--executor: {problem}")
         return None
 
     def stop(self) -> None:
@@ -110,6 +116,7 @@ class Dask:
             if part is not None:
                 with contextlib.suppress(Exception):
                     part.close(timeout=5)
+        self._client = self._cluster = None
 
     close = stop
 

@@ -110,6 +110,9 @@ def _hand_over(
                 running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
             except BrokenExecutor:
                 return False
+            except Exception:
+                place.progress()  # says so where the place is gone
+                raise
         waiting.remove(task)
     if not running:
         time.sleep(POLL)  # all that is left waits for its next try

@@ -69,7 +69,7 @@ def run(spec: Spec, out: Path, how: How) -> Done:
     work = plan(spec, how.engine, how.device)
     known = apart("facts", spec, words, how.device)
     reading = Reading(spec.measure, spec.batch_sizes)
-    store = Store(Cache(how.cache), keys(words, spec.data.shuffle_seed, reading, how.device))
+    store = Store(Cache(how.cache.absolute()), keys(words, spec.data.shuffle_seed, reading, how.device))
     with _locked(out):
         rows, done = _train(spec, work, Job(words, reading, how.device, store), how)
         frames = collect(spec, work, rows, known.probe)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -103,9 +107,69 @@ def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
     one_line(str(refused.value))
 
 
-def test_dask_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+class Client:
+    """A client of Dask's, as far as executors ask of one."""
 
+    def __init__(self, *_: object, **__: object) -> None:
+        self.status = "running"
+
+    def get_executor(self, pure: bool) -> Any:
+        return self
+
+    def submit(self, *_: object) -> None:
+        raise RuntimeError(f"Client is {self.status}. Can't send update-graph message.")
+
+    def close(self, timeout: float) -> None:
+        self.status = "closed"
+
+
+@pytest.mark.parametrize("status", ["closing", "closed"])
+def test_a_scheduler_that_is_gone_is_one_line(words: Words, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    monkeypatch.setattr("distributed.Client", Client)
+    dask, said = Dask(1, "tcp://127.0.0.1:9"), list[str]()
+    dask.start(1)
+    assert dask.progress() is None
+    dask._client.status = status
+    with pytest.raises(
+        SpecError, match="tcp://127.0.0.1:9 is gone; start one, and the same command goes on"
+    ) as refused:
+        list(pool.run(shards(), Job(words, READING, "cpu"), dask, quiet, said.append))
+    one_line(str(refused.value))
+    assert said == []
+
+
+def test_dask_starts_anew_after_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.Client", Client)
+    dask = Dask(1, "tcp://127.0.0.1:9")
+    first: Any = dask.start(1)
+    dask.stop()
+    again: Any = dask.start(1)
+    assert (first.status, again.status) == ("closed", "running")
+    assert dask.progress() is None
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_one_line(words: Words, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    file = tmp_path / "scheduler.json"
+    scheduler = subprocess.Popen([*command, "--port", "0", "--scheduler-file", str(file)], env=environment)
+    try:
+        deadline = time.monotonic() + 30
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        killing = threading.Timer(5, scheduler.kill)  # there is no worker: the shards wait
+        killing.start()
+        with pytest.raises(SpecError, match="is gone; start one"):
+            list(
+                pool.run(shards(), Job(words, READING, "cpu"), Dask(1, json.loads(file.read_text())["address"]), quiet)
+            )
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+def test_dask_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SpecError, match="pip install") as refused:
         Dask(1).start(1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from finished import called
 from finished import quick_run as run
 from tiny import load, one_line, write
 
@@ -22,10 +23,12 @@ from study.keys import keys
 from study.plan import plan
 from study.rows import Reading
 from study.run import How
+from study.run import run as train
 from study.spec import Spec, only
 from study.status import statuses
 from study.trajectory import Trajectory
 from study.usage import Usage
+from study.worker import Job
 
 HERE = Path(__file__).parent
 
@@ -131,6 +134,18 @@ def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
         for path in (tmp_path / "cache" / kind).rglob("*.bin"):
             path.unlink()
     assert said(load(tmp_path), tmp_path) == {"new: its entry is gone from the cache": 10}
+
+
+def test_workers_are_told_where_the_cache_is_and_not_where_it_is_from_here(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    monkeypatch.chdir(done)
+    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.run_shards", lambda shards, job, *_: jobs.append(job) or [])
+    train(load(done, {"training.batch_size": 5}), done / "elsewhere", How(workers=1, cache=Path("cache")))
+    assert jobs[0].store is not None
+    assert jobs[0].store.cache.folder == done / "cache"
 
 
 def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
