@@ -193,6 +193,13 @@ class Store:
         content = zlib.compress(json.dumps(packed(rows)).encode(), 1)
         self.cache.write("rows", sha256(self.keys.measuring(cell, engine)), content)
 
+    def left(self, cell: Cell, engine: Engine) -> int:
+        """SGD steps that a cell has still to be trained for, those before a new step to be measured among them."""
+        from study.trajectory import NEW, boundaries
+
+        found = self.trajectory(cell, engine) or NEW
+        return sum(gap.steps for gap in found.gaps(boundaries(cell.training, self.keys.reading.measure)))
+
     def measured(self, cell: Cell, engine: Engine) -> bool:
         """Whether there are sound rows of a cell."""
         return self.cache.read("rows", sha256(self.keys.measuring(cell, engine))) is not None

@@ -117,13 +117,14 @@ def plan(
     seeds: Seeds = "",
     workers: Workers = "",
     engine: Engine = "auto",
+    device: Device = "cpu",
     cache: CacheFolder = CACHE,
     data_anywhere: Anywhere = False,
 ) -> None:
     """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
     from study.listing import listing
 
-    print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, cache))
+    print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
 
 
 @app.command()

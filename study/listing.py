@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from study import words
@@ -12,17 +13,18 @@ from study.cache import Cache, Store
 from study.keys import keys
 from study.plan import cell_id, makespan, plan
 from study.rows import Reading
-from study.setup import Setup
+from study.setup import Cell, Setup, Stack
 from study.spec import Spec
 from study.status import statuses
 
 
-def listing(spec: Spec, workers: int, engine: str, cache: Path) -> str:
+def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
     """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
     found = words.load(spec.data, spec.folder)
-    work = plan(spec, engine)
-    keys_ = keys(found, spec.data.shuffle_seed, Reading(spec.measure, spec.batch_sizes), "cpu")
-    states = statuses(spec, work, Store(Cache(cache), keys_))
+    work = plan(spec, engine, device)
+    keys_ = keys(found, spec.data.shuffle_seed, Reading(spec.measure, spec.batch_sizes), device)
+    store = Store(Cache(cache), keys_)
+    states = statuses(spec, work, store)
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
@@ -45,12 +47,25 @@ def listing(spec: Spec, workers: int, engine: str, cache: Path) -> str:
     if not shards:
         return "\n".join([*lines, "", "nothing to train: every cell is done"])
     sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())
-    left = sum(cell.training.steps for shard in shards for cell in shard.cells)
-    workers = min(workers, len(shards))
-    minutes = makespan(shards, workers) / 60
     lines += ["", f"{len(shards)} shards, longest first, by number of models: {sizes}"]
-    lines += [f"{left:,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
+    left = {cell: n for shard in shards for cell in shard.cells if (n := store.left(cell, shard.engine))}
+    if not left:
+        return "\n".join([*lines, "nothing to train: what is not done is to be measured"])
+    workers = min(workers, len(shards))
+    minutes = makespan([rest for shard in shards if (rest := _rest(shard, left))], workers) / 60
+    lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
     return "\n".join(lines)
+
+
+def _rest(shard: Stack, left: dict[Cell, int]) -> Stack | None:
+    """What is still to be trained of a shard, as if its cells stood where the last of them stands; None if nothing is."""
+    cells = [cell for cell in shard.cells if cell in left]
+    steps = max((left[cell] for cell in cells), default=0)
+    return (
+        Stack(tuple(replace(cell, training=cell.training.first(steps)) for cell in cells), shard.engine)
+        if cells
+        else None
+    )
 
 
 def _counts(states: Iterable[str]) -> str:

@@ -51,8 +51,8 @@ class Done:
     """What a run did."""
 
     cells: int
-    trained: int  # of them; the others were in the cache
-    model_steps: int  # of the trained ones
+    trained: int  # of them; the trajectories of the others were in the cache
+    model_steps: int  # that were not
     conditions: int  # those of the study file that have a training to show
     failures: tuple[Failure, ...]
 
@@ -106,6 +106,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
             found[cell] = _shrunk(rows)
     shards = work.shards(found)
     left = [cell for shard in shards for cell in shard.cells]
+    steps = [n for cell in left if (n := store.left(cell, work.engines[cell]))]
     failures = []
     try:
         if shards:
@@ -122,10 +123,9 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
                         found[cell] = _shrunk(rows)
     finally:
         status.note(spec, work, store, found)
-    steps = sum(cell.training.steps for cell in left)
     uses = [use for cell in found for use in work.uses[cell]]
     shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
-    done = Done(len(work.uses), len(left), steps, len(shown), tuple(failures))
+    done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures))
     return found, done
 
 

@@ -16,7 +16,7 @@ from study.rng import blocks
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.train import Trainer, stackable
-from study.trajectory import Gap, State, Trajectory, boundaries
+from study.trajectory import NEW, Gap, State, Trajectory, boundaries
 
 if TYPE_CHECKING:
     from study.cache import Store
@@ -26,7 +26,6 @@ Report = Callable[[int, float], None]  # (model-steps done, mean loss of the las
 
 BLOCK = 1000  # steps between two reports of progress, fewer of large minibatches
 CHECKPOINT = 20.0  # seconds of training between two checkpoints
-NEW = Trajectory((), np.empty(0, np.float32))
 
 
 def train_shard(

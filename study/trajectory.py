@@ -94,6 +94,9 @@ class Trajectory:
         return save({**arrays, "losses": self.losses})
 
 
+NEW = Trajectory((), np.empty(0, np.float32))
+
+
 def decode(content: bytes) -> Trajectory:
     """The trajectory in `content`; ValueError where it holds none."""
     try:

@@ -170,6 +170,7 @@ def test_a_new_step_to_measure_is_trained_from_the_state_before_it_and_no_furthe
     stack, done = Stack(cells(norm), engine), list[int]()
     train_shard(stack, DATA, READING, store=store)
     new, other = reading(store, *measure)
+    assert {(store.left(one, engine), other.left(one, engine)) for one in stack.cells} == {(0, trained)}
     rows = train_shard(stack, DATA, new, report=lambda n, _: done.append(n), store=other)
     assert len(done) in (trained, 3 * trained)  # together, or one by one
     assert done[-1:] == [3 * 40][: len(done)]  # what was there counts as done

@@ -130,11 +130,9 @@ def test_a_scheduler_that_is_gone_is_one_line(words: Words, monkeypatch: pytest.
     dask.start(1)
     assert dask.progress() is None
     dask._client.status = status
-    with pytest.raises(
-        SpecError, match="tcp://127.0.0.1:9 is gone; start one, and the same command goes on"
-    ) as refused:
+    with pytest.raises(SpecError, match="is gone; start one, and the same command goes on") as refused:
         list(pool.run(shards(), Job(words, READING, "cpu"), dask, quiet, said.append))
-    one_line(str(refused.value))
+    assert "tcp://127.0.0.1:9" in one_line(str(refused.value))
     assert said == []
 
 

@@ -221,7 +221,7 @@ def test_a_sweep_trains_its_conditions_at_every_rate_with_as_many_seeds_as_it_sa
 
 
 def test_the_listing_names_every_cell_stack_and_shard(spec: Spec, tmp_path: Path) -> None:
-    work, text = plan(spec), listing(spec, 2, "auto", tmp_path)
+    work, text = plan(spec), listing(spec, 2, "auto", "cpu", tmp_path)
     for cell, uses in work.uses.items():
         (line,) = [line for line in text.split("\n") if cell_id(cell) in line]
         assert all(use.condition.name in line for use in uses)

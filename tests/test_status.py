@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +21,9 @@ from study import tables, words
 from study.cache import Cache, Store
 from study.errors import SpecError
 from study.keys import keys
+from study.listing import listing
 from study.plan import plan
-from study.rows import Reading
+from study.rows import Reading, Rows
 from study.run import How
 from study.run import run as train
 from study.spec import Spec, only
@@ -123,9 +125,32 @@ def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
     finished = whole.trajectory(*next(iter(plan(load(done)).engines.items())))
     assert finished is not None
     one.keep(cell, engine, Trajectory(finished.states[:4], finished.losses[: finished.states[3].step]))
-    assert (
-        said(spec, done)[f"stopped at step {finished.states[3].step}; {30 - finished.states[3].step} steps to go"] == 1
-    )
+    at = finished.states[3].step
+    assert said(spec, done)[f"stopped at step {at}; {30 - at} steps to go"] == 1
+    assert one.left(cell, engine) == cell.training.steps - at
+    steps = work.model_steps() - at
+    assert f"\n{steps:,} model-steps: about" in listing(spec, 2, "auto", "cpu", done / "cache")
+
+
+def test_what_is_only_to_be_measured_counts_as_trained(tmp_path: Path) -> None:
+    how = How(workers=1, cache=tmp_path / "cache")
+    first = run(load(tmp_path), tmp_path / "out", how)
+    assert (first.trained, first.model_steps) == (10, plan(load(tmp_path)).model_steps())
+    again = load(tmp_path, {"evaluation.batch_sizes": [2]})
+    plans = listing(again, 2, "auto", "cpu", how.cache)
+    assert "10 cells (10 trained):" in plans
+    assert plans.endswith("nothing to train: what is not done is to be measured")
+    second = run(again, tmp_path / "out", how)
+    assert (second.trained, second.model_steps) == (0, 0)
+
+
+def test_a_plan_for_another_device_looks_for_what_was_done_on_it(tmp_path: Path) -> None:
+    spec = load(tmp_path)
+    cell = next(iter(plan(spec, "auto", "cuda").engines))
+    there = store(spec, tmp_path)
+    replace(there, keys=replace(there.keys, device="cuda")).keep_rows(cell, "autograd", Rows())
+    for device, found in (("cuda:0", "1 done, 9 new"), ("cpu", "10 new")):
+        assert f"10 cells ({found}):" in listing(spec, 2, "auto", device, tmp_path / "cache")
 
 
 def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
