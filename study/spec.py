@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from study.assertions import probed, select
+from study.assertions import select
 from study.errors import SpecError, suggest
 from study.schema import Claim, Data, Probe
 from study.setup import Protocol, Setup, Statistics, Training
@@ -154,12 +154,20 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
             raise SpecError(f"--only: no condition '{name}'{suggest(name, known)}")
     kept = tuple(c for c in written if c.name in names)
     groups = {g: t for g, t in spec.groups.items() if any(c.group == g for c in kept)}
-    claims = []
-    for claim in spec.claims:
-        chosen = probed(claim.of) if claim.measure.startswith("probe.") else select(written, claim.of)
-        other = claim.minus or claim.less_than or claim.equivalent_to
-        left = [c.name for c in chosen if c.name in names]
-        if (left or not chosen) and (other is None or other in names):
-            claims.append(claim if isinstance(claim.of, dict) or not left else claim.model_copy(update={"of": left}))
+    claims = [cut for claim in spec.claims if (cut := _cut(claim, written, names)) is not None]
     whole = replace(spec, published=None, twins=None, sweeps=())
     return replace(whole, conditions=kept, groups=groups, claims=tuple(claims))
+
+
+def _cut(claim: Claim, conditions: Sequence[Condition], names: Sequence[str]) -> Claim | None:
+    """What a claim says of the conditions that are kept; None where it needs one that is not, a sweep or a twin."""
+    if claim.measure.startswith("probe."):  # of no condition, not even by `minus`
+        return claim
+    if claim.at == "best" or claim.measure.startswith("twin_"):
+        return None
+    other = claim.minus or claim.less_than or claim.equivalent_to
+    chosen = select(conditions, claim.of)
+    left = [c.name for c in chosen if c.name in names]
+    if (chosen and not left) or (other is not None and other not in names):
+        return None
+    return claim if isinstance(claim.of, dict) or not left else claim.model_copy(update={"of": left})

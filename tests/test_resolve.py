@@ -374,6 +374,25 @@ def test_a_part_keeps_claims_about_the_probe_and_drops_differences_to_what_is_go
     assert only(spec, ["fixed"]).claims[0].of == spec.claims[2].of
 
 
+def test_a_part_keeps_differences_within_the_probe_and_drops_claims_about_sweeps_and_twins(tmp_path: Path) -> None:
+    claim = {"sentence": "s", "of": "fixed", "above": 0}
+    first, second = list(PROBES)[:2]
+    changes = {
+        "sweeps": {"rates": {"of": ["fixed", "zero"], "lr": [0.1, 1]}},
+        "twins": {"of": ["fixed"], "seeds": 1},
+        "claims": [
+            {**claim, "id": "probe", "measure": "probe.16", "of": first, "minus": second},
+            {**claim, "id": "best", "measure": "loss.dev", "at": "best"},
+            {**claim, "id": "twin", "measure": "twin_gap", "at": "end"},
+            {**claim, "id": "end", "measure": "loss.dev", "at": "end"},
+        ],
+    }
+    spec = load(tmp_path, changes)
+    assert len(spec.claims) == 4
+    assert [c.id for c in only(spec, ["fixed"]).claims] == ["probe", "end"]
+    assert only(spec, ["fixed"]).claims[0] == spec.claims[0]
+
+
 def test_a_part_has_its_own_groups_and_nothing_published(tmp_path: Path) -> None:
     part = only(load(tmp_path), ["zero"])
     assert (list(part.groups), part.published, [c.name for c in part.conditions]) == (["side"], None, ["zero"])
