@@ -105,14 +105,17 @@ def installed(package: str) -> str:
         return "not installed"
 
 
+def cpuinfo() -> dict[str, str]:
+    """What Linux says of the first CPU; nothing elsewhere."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text("utf-8", "replace") if info.exists() else ""
+    fields = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
 def cpu_level() -> str:
     """Architecture, maker and widest vectors of the CPU: what torch and BLAS choose their kernels by."""
-    fields: dict[str, str] = {}
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8", "replace").split("\n\n")[0].splitlines():
-            name, _, value = line.partition(":")
-            fields[name.strip()] = value.strip()
+    fields = cpuinfo()
     flags = fields.get("flags", fields.get("Features", "")).split()
     widest = next((level for level in ("avx512f", "avx2", "avx", "sve", "asimd") if level in flags), "")
     return " ".join(filter(None, (platform.machine(), fields.get("vendor_id", ""), widest)))

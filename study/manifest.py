@@ -12,7 +12,7 @@ from typing import Any
 from study import __version__
 from study.cache import replace
 from study.errors import SpecError
-from study.keys import cpu_level, installed
+from study.keys import cpu_level, cpuinfo, installed
 from study.spec import Spec
 
 FORMAT = 2
@@ -34,17 +34,12 @@ def cpu() -> dict[str, str]:
     """The kind of CPU, as far as results may depend on it: architecture, model, and what torch and BLAS use of it."""
     import torch
 
-    model = ""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text("utf-8", "replace").splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else ""
     build = torch.__config__.show()
     settings = build.replace(",", " ").split()
     blas = next((part.removeprefix("BLAS_INFO=") for part in settings if part.startswith("BLAS_INFO=")), "")
     return {
         "architecture": platform.machine(),
-        "model": model or platform.processor() or "unknown",
+        "model": cpuinfo().get("model name") or platform.processor() or "unknown",
         "capability": torch.backends.cpu.get_cpu_capability(),
         "blas": blas or "unknown",
         "level": cpu_level(),

@@ -24,8 +24,8 @@ class Display(Protocol):
 
 
 @contextmanager
-def progress(models: int, total: int, starting: str = "starting") -> Iterator[Display]:
-    """A display of `total` model-steps of `models` models on standard error; `starting` is what happens before them."""
+def progress(models: int, total: int) -> Iterator[Display]:
+    """A display of `total` model-steps of `models` models on standard error."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,10 +38,10 @@ def progress(models: int, total: int, starting: str = "starting") -> Iterator[Di
             TimeRemainingColumn(),
         ]
         with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
-            task = bar.add_task("training", total=total, models=models, loss=starting)
+            task = bar.add_task("training", total=total, models=models, loss="starting")
             yield _Bar(bar, task)
     else:
-        yield _Lines(models, total, starting)
+        yield _Lines(models, total)
 
 
 def _range(done: Sequence[float], loss: Sequence[float]) -> str:
@@ -68,8 +68,8 @@ class _Bar:
 class _Lines:
     """Plain lines, one every LINE seconds."""
 
-    def __init__(self, models: int, total: int, starting: str) -> None:
-        self._models, self._total, self._starting = models, total, starting
+    def __init__(self, models: int, total: int) -> None:
+        self._models, self._total = models, total
         self._start = self._last = time.monotonic()
         self._compiling = False
 
@@ -80,7 +80,7 @@ class _Lines:
         if now - self._last < LINE and not begun:
             return
         self._last = now
-        left = self._starting
+        left = "starting"
         if steps:
             seconds = (now - self._start) * (self._total - steps) / steps
             left = "measuring" if steps >= self._total else f"{seconds:,.0f} s left"
