@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -63,6 +64,8 @@ def run(
     spec = _spec(file, profile, only, seeds, data_anywhere)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
     folder = out or _out(file, profile, bool(chosen))
+    if out is None:
+        _free(folder, file)
     from study.run import How
     from study.run import run as train
     from study.usage import Usage
@@ -70,14 +73,15 @@ def run(
     usage = Usage()
     with usage.stage("training"):
         done = train(spec, folder, How(_workers(workers), engine, device, executor, cache, fail_fast, chosen))
-    usage.write(folder, done.log())  # before the page: a rendering that breaks off loses no traceback
+    log = {"study": os.path.relpath(file.resolve(), folder.resolve()), **done.log()}
+    usage.write(folder, log)  # before the page: a rendering that breaks off loses no traceback
     if done.conditions:
         with usage.stage("report"):
             # after the training: matplotlib's memory comes when the workers' has gone
             from study.report import report as render
 
             print(render(spec, folder, notebooks))
-        usage.write(folder, done.log())
+        usage.write(folder, log)
     print(usage, file=sys.stderr)
     if done.failures:
         count = sum(len(failure.cells) for failure in done.failures)
@@ -254,6 +258,16 @@ def _out(file: Path, profile: str, partial: bool) -> Path:
         return file.parent / "reports"
     name = file.stem + ("" if profile == "full" else f"-{profile}") + ("-part" if partial else "")
     return Path("build") / name
+
+
+def _free(folder: Path, file: Path) -> None:
+    """SpecError where the folder, which only a name leads to, holds the report of another study file of that name."""
+    try:
+        other = (folder / json.loads((folder / "run.json").read_bytes())["study"]).resolve(strict=True)
+    except (OSError, ValueError, KeyError, TypeError):  # none, of an earlier version, or of a file that is no more
+        return
+    if not other.samefile(file):
+        raise SpecError(f"{folder}: holds the report of {os.path.relpath(other)}; choose another folder with --out")
 
 
 def main() -> None:

@@ -241,6 +241,25 @@ def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_
         assert study(command, file, "--out", out).status == 0
 
 
+def test_another_study_file_of_the_same_name_overwrites_no_report(
+    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(lambda cell: False)
+    monkeypatch.setattr("study.report.report", lambda *_: "page")
+    monkeypatch.chdir(tmp_path)
+    a, b = (write(tmp_path / name) for name in "ab" if (tmp_path / name).mkdir() is None)
+    options = ("--cache", tmp_path / "cache", "--engine", "autograd")
+    for _ in range(2):
+        assert study("run", a, *options).status == 0
+    before = content(tmp_path / "build")
+    message = refused(study("run", b, *options))
+    assert message == f"build/tiny: holds the report of {Path('a/tiny.yaml')}; choose another folder with --out"
+    assert content(tmp_path / "build") == before
+    assert study("run", b, *options, "--out", "build/tiny").status == 0  # as the user says
+    b.unlink()
+    assert study("run", a, *options).status == 0
+
+
 def test_a_rendering_that_breaks_off_loses_no_traceback(
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
