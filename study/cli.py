@@ -100,6 +100,7 @@ def report(
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
+    from study.claims import load
     from study.report import report as render
     from study.screenshot import browser
     from study.screenshot import screenshot as take
@@ -107,6 +108,8 @@ def report(
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
     spec, folder = _finished(file, profile, out, data_anywhere, page=False)
+    if not load(spec, folder).conditions:
+        raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:

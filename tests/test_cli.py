@@ -205,6 +205,8 @@ def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page
     last = done.err.splitlines()[-1]
     assert f"{count} of 10 cells failed; tracebacks in {out / 'run.json'}; no condition has a training to show" in last
     assert len(json.loads((out / "run.json").read_bytes())["failures"]) == count
+    again = refused(study("report", tmp_path / "tiny.yaml", "--out", out))
+    assert again.endswith("no condition has a training to show; `study run` tries them again")
     assert not (out / "index.html").exists()
 
 
