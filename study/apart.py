@@ -10,7 +10,6 @@ import torch
 
 from study import manifest
 from study.errors import SpecError
-from study.plan import check_batch_sizes
 from study.probe import probe
 from study.rng import blocks, streams
 from study.spec import Spec
@@ -27,9 +26,8 @@ class Facts:
 
 
 def facts(spec: Spec, words: Words, device: str) -> Facts:
-    """All of it; SpecError unless torch sees the device, and dev fills the batch sizes that it is to be read in."""
+    """All of it; SpecError unless torch sees the device."""
     torch.set_num_threads(1)
-    check_batch_sizes(spec, words)
     check_device(device)
     return Facts(manifest.cpu(), draws(spec, words), [] if spec.probe is None else probe(spec.probe, spec.seeds))
 

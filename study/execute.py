@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.cache import replace as write
 from study.page import render_notebook
 
 if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
@@ -48,10 +49,7 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     for name in due:
         condition = wanted[name]
         html = render_notebook(title=condition.title, stamp=stamp, body_html=bodies[condition.name])
-        path = target / name
-        beside = path.with_name(f".{name}.new")
-        beside.write_text(f"{html}<!-- made from {keys[name]} -->\n", encoding="utf-8")
-        os.replace(beside, path)
+        write(target / name, f"{html}<!-- made from {keys[name]} -->\n".encode())
     return [wanted[name].name for name in due]
 
 

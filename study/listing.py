@@ -11,7 +11,7 @@ from pathlib import Path
 from study import words
 from study.cache import Cache, Store
 from study.keys import keys
-from study.plan import cell_id, makespan, plan
+from study.plan import cell_id, check_batch_sizes, makespan, plan
 from study.rows import Reading
 from study.setup import Cell, Setup, Stack
 from study.spec import Spec
@@ -21,6 +21,7 @@ from study.status import statuses
 def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
     """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
     found = words.load(spec.data, spec.folder)
+    check_batch_sizes(spec, found)
     work = plan(spec, engine, device)
     keys_ = keys(found, spec.data.shuffle_seed, Reading(spec.measure, spec.batch_sizes), device)
     store = Store(Cache(cache), keys_)
@@ -52,7 +53,7 @@ def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> 
     if not left:
         return "\n".join([*lines, "nothing to train: what is not done is to be measured"])
     workers = min(workers, len(shards))
-    minutes = makespan([rest for shard in shards if (rest := _rest(shard, left))], workers) / 60
+    minutes = makespan([rest for shard in shards if (rest := _rest(shard, left))], workers, len(found.vocabulary)) / 60
     lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
     return "\n".join(lines)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from study import claims, execute, export, manifest
+from study.cache import replace as write
+from study.cache import writing
 from study.page import Highlight, Section, literal, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
@@ -20,12 +21,13 @@ def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     facts = {**results.facts, "document_sha256": spec.document_sha256}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
-    if notebooks:
-        execute.render(results, folder, stamp_)
-    html, data = page(results, stamp_), export.text(export.report(results))
-    _replace(folder / "index.html", html)
-    _replace(folder / "report.json", data)
-    manifest.write(facts, folder)
+    with writing(folder, "--out"):
+        if notebooks:
+            execute.render(results, folder, stamp_)
+        html, data = page(results, stamp_), export.text(export.report(results))
+        write(folder / "index.html", html.encode())
+        write(folder / "report.json", data.encode())
+        manifest.write(facts, folder)
     return folder / "index.html"
 
 
@@ -142,10 +144,3 @@ def _highlights(results: Results) -> list[Highlight]:
             )
         )
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside, then move: a reader sees the old page or the new one."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

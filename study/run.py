@@ -19,7 +19,7 @@ from study.collect import collect
 from study.errors import SpecError
 from study.executors import apart, place
 from study.keys import keys
-from study.plan import Plan, plan
+from study.plan import Plan, check_batch_sizes, plan
 from study.pool import Failure
 from study.pool import run as run_shards
 from study.progress import progress
@@ -66,6 +66,7 @@ def run(spec: Spec, out: Path, how: How) -> Done:
     """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
     writable(out, "--out")
     words = load(spec.data, spec.folder)
+    check_batch_sizes(spec, words)
     work = plan(spec, how.engine, how.device)
     known = apart("facts", spec, words, how.device)
     reading = Reading(spec.measure, spec.batch_sizes)
