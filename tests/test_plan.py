@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tiny import GONE, load, refusal
 
 from study import words
-from study.apart import facts
 from study.errors import SpecError
 from study.listing import graph, listing
 from study.plan import SHARD, cell_id, check_batch_sizes, makespan, plan, seconds, split
 from study.resolve import read
+from study.run import How, run
 from study.setup import Cell, Init, Layer, Setup, Stack, Training
 from study.spec import Spec, only
 from study.words import fillable
@@ -66,8 +66,12 @@ def test_batch_sizes_that_dev_cannot_fill_are_refused(tmp_path: Path, sizes: lis
     assert math.lcm(3, 4, 5) <= examples < math.lcm(3, 5, 7)
     problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples}"
     assert refusal(tmp_path, changes) == f"tiny.yaml: evaluation.batch_sizes: {problem}; leave out {left}"
-    with pytest.raises(SpecError, match=r"evaluation\.batch_sizes"):
-        facts(spec, words.load(spec.data, spec.folder), "cpu")  # which a run asks before it trains
+    for before_training in (
+        lambda: run(spec, tmp_path / "out", How(1)),
+        lambda: listing(spec, 1, "auto", "cpu", tmp_path),
+    ):
+        with pytest.raises(SpecError, match=r"evaluation\.batch_sizes"):
+            before_training()
     check_batch_sizes(only(spec, ["baseline"]), words.load(spec.data, spec.folder))  # no BatchNorm is read
 
 
