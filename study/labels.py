@@ -1,4 +1,4 @@
-"""How the report calls each measurement, once: label, unit, format, better-direction; and its sections, in order. No torch."""
+"""How the report calls each measurement, once: label, unit, format; and its sections, in order. No torch."""
 
 from __future__ import annotations
 
@@ -8,39 +8,38 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Label:
-    """Words and format of one measurement; `share` is printed as a percentage."""
+    """Words and format of one measurement. A share has the unit %, and is from 0 to 1 in the tables."""
 
     text: str
     unit: str = ""
     spec: str = ".3f"
-    better: Literal["lower", "higher", "neither"] = "neither"
     interval: Literal["t", "bca"] = "t"  # bca: never negative and skewed, so a t interval would reach below zero
     lost: str = "diverged"  # what a seed without a value has done
 
 
 LABELS: dict[str, Label] = {
-    "loss": Label("loss", "nats", ".4f", "lower"),
-    "saturation_97": Label("tanh outputs with |h| > 0.97", "%", ".1f", "lower"),
-    "saturation_99": Label("tanh outputs with |h| > 0.99", "%", ".1f", "lower"),
-    "dead": Label("dead units", "%", ".1f", "lower"),
-    "gradient_pass": Label("mean local gradient", "", ".3f", "higher"),
+    "loss": Label("loss", "nats", ".4f"),
+    "saturation_97": Label("tanh outputs with |h| > 0.97", "%", ".1f"),
+    "saturation_99": Label("tanh outputs with |h| > 0.99", "%", ".1f"),
+    "dead": Label("dead units", "%", ".1f"),
+    "gradient_pass": Label("mean local gradient", "", ".3f"),
     "preact_mean": Label("mean of the pre-activation", "", ".3f"),
     "preact_std": Label("std of the pre-activation", "", ".3f"),
     "normed_std": Label("std of what the activation sees", "", ".3f"),
     "h_std": Label("std of h", "", ".3f"),
     "logit_min": Label("smallest logit", "", ".2f"),
     "logit_max": Label("largest logit", "", ".2f"),
-    "logit_std": Label("std of the logits", "", ".3f", "lower"),
+    "logit_std": Label("std of the logits", "", ".3f"),
     "entropy": Label("mean entropy of the prediction", "nats", ".3f"),
     "grad_norm": Label("norm of the gradient", "", ".4f"),
     "grad_std": Label("std of the gradient", "", ".5f"),
     "update_ratio": Label("log10 of update : data", "", ".2f"),
-    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", ".4f", "lower"),
-    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", ".4f", "lower"),
-    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", ".3f", "lower"),
-    "twin_distance": Label("relative distance of the twin's parameters", "", ".1e", "lower", "bca"),
-    "twin_gap": Label("gap of the twin's dev loss", "nats", ".1e", "lower", "bca"),
-    "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "lower", "bca", "never there"),
+    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", ".4f"),
+    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", ".4f"),
+    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", ".3f"),
+    "twin_distance": Label("relative distance of the twin's parameters", "", ".1e", "bca"),
+    "twin_gap": Label("gap of the twin's dev loss", "nats", ".1e", "bca"),
+    "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "bca", "never there"),
     "probe": Label("std after x @ w", "", ".3f"),
 }
 

@@ -31,13 +31,13 @@ def render(
     stamp: str,
     lead: str | Sequence[str],
     sections: Sequence[Section],
-    left_out: Sequence[str] = (),
+    left_out: Mapping[str, str] | None = None,
     highlights: Sequence[Highlight] = (),
     footer: str = "",
     facts: Sequence[tuple[str, str]] | Mapping[str, str] = (),
 ) -> str:
-    """The report. `stamp` names the profile, `left_out` what had no data, `facts` is the provenance in the footer."""
-    _distinct("section anchor", ["left-out", "top", *(s.anchor for s in sections)])
+    """The report. `stamp` names the profile, `left_out` (anchor -> words) what had no data, `facts` is the provenance in the footer."""
+    _distinct("section anchor", ["left-out", "top", *(s.anchor for s in sections), *(left_out or {})])
     _distinct("figure name", [f.drawing.name for s in sections for f in s.figures])
     return _page(
         "report.html.j2",
@@ -45,7 +45,7 @@ def render(
         stamp=stamp,
         lead=[lead] if isinstance(lead, str) else list(lead),
         sections=list(sections),
-        left_out=list(left_out),
+        left_out=left_out or {},
         highlights=list(highlights),
         footer=footer,
         facts=list(facts.items() if isinstance(facts, Mapping) else facts),

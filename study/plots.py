@@ -16,33 +16,15 @@ from matplotlib.path import Path as MarkPath
 from matplotlib.ticker import FuncFormatter
 
 from study.drawing.lines import curve, lines, loglog, thin
-from study.drawing.look import (
-    DASHES,
-    GRID,
-    INK,
-    MARKERS,
-    MUTED,
-    NARROW,
-    PAPER,
-    POINTS,
-    REFERENCE,
-    ROLES,
-    SENTINELS,
-    SLOTS,
-    WIDE,
-    Look,
-    palette,
-    style,
-)
+from study.drawing.look import INK, MUTED, NARROW, REFERENCE, WIDE, Look, palette, style
 from study.drawing.strip import strip, strip_height
-from study.drawing.svg import Drawing, draw, save, svg
-from study.drawing.text import cells, clean, shorten, wrap
+from study.drawing.svg import Drawing, draw, svg
+from study.drawing.text import cells, shorten
 from study.drawing.ticks import locate, size, tick
 
 __all__ = [
-    "DASHES", "GRID", "INK", "MARKERS", "MUTED", "NARROW", "PAPER", "POINTS", "REFERENCE", "ROLES", "SENTINELS", "SLOTS", "WIDE", "Drawing", "Look",
-    "cells", "clean", "curve", "draw", "histogram", "key", "lines", "loglog", "mask", "new", "note", "palette", "reference", "save", "shorten", "strip",
-    "strip_height", "style", "svg", "thin", "tick", "wrap",
+    "INK", "NARROW", "WIDE", "Drawing", "Look", "curve", "draw", "histogram", "key", "lines", "loglog", "mask", "new", "note", "palette", "reference",
+    "shorten", "strip", "strip_height", "svg", "thin",
 ]  # fmt: skip
 
 

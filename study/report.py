@@ -35,11 +35,11 @@ def page(results: Results, stamp_: str) -> str:
     """The whole page as HTML."""
     shield = Shield.of(results.spec)
     sections: list[Section] = []
-    left_out = []
+    left_out = {}  # a link to such a section leads to the line that says why it is not there
     for anchor in ORDER:
         made = SECTIONS[anchor].make(results)
         if made is None:
-            left_out.append(f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}")
+            left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
         else:
             sections.append(shield.section(made))
     facts = results.facts
@@ -47,6 +47,7 @@ def page(results: Results, stamp_: str) -> str:
         title=results.spec.title,
         stamp=stamp_,
         lead=_lead(results),
+        footer=shield.text(f"The data: {results.spec.data.about}") if results.spec.data.about else "",
         sections=sections,
         left_out=left_out,
         highlights=[replace(h, label=shield.text(h.label)) for h in _highlights(results)],
@@ -88,8 +89,9 @@ def _lead(results: Results) -> list[str]:
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     if n == 1:
         return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
+    same = " on the same minibatches" if len({c.training.batch_size for c in results.conditions}) == 1 else ""
     return [
-        f"{n} conditions of one character-level network, trained from the same draws on the same minibatches with {seeds} each: "
+        f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
         "what a start costs, and what a repair is worth.",
         _network(results),
         *warning,
@@ -115,23 +117,25 @@ def _highlights(results: Results) -> list[Highlight]:
     """The few numbers that a reader remembers: where the first condition starts and ends, and where the best one does."""
     main = results.main
     first = main[0]
-    start = {c.title: float(results.loss(c, "train", 0).mean()) for c in main}
+    start = {c.name: float(results.loss(c, "train", 0).mean()) for c in main}
     found = []
     # the first repair that brings the loss to ln V, not the one that luck brings nearest
-    near = [title for title, loss in start.items() if abs(loss - results.uniform) <= 0.05]
-    best = near[0] if near else min(start, key=lambda title: abs(start[title] - results.uniform))
-    if best != first.title:
+    near = [name for name, loss in start.items() if abs(loss - results.uniform) <= 0.05]
+    best = near[0] if near else min(start, key=lambda name: abs(start[name] - results.uniform))
+    if best != first.name:
         found.append(
             Highlight(
-                f"{start[first.title]:.2f} → {start[best]:.2f}",
-                f"initial loss, {first.title} to {best}; ln {results.vocabulary} = {results.uniform:.3f}",
+                f"{start[first.name]:.2f} → {start[best]:.2f}",
+                f"initial loss, {first.title} to {results.titles[best]}; ln {results.vocabulary} = {results.uniform:.3f}",
             )
         )
-    final = {c.title: results.loss(c, "dev", c.training.steps) for c in main}
-    known = {title: values for title, values in final.items() if len(values) and values.notna().all()}
+    final = {c.name: results.loss(c, "dev", c.training.steps) for c in main}
+    known = {name: values for name, values in final.items() if len(values) and values.notna().all()}
     if known:
-        top = min(known, key=lambda title: float(known[title].mean()))
-        found.append(Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {top}, n = {len(known[top])}"))
+        top = min(known, key=lambda name: float(known[name].mean()))
+        found.append(
+            Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {results.titles[top]}, n = {len(known[top])}")
+        )
     judged = claims.reproductions(results)
     if judged:
         t = results.tables["published"]

@@ -109,6 +109,7 @@ class Data(Entry):
 
     path: Text
     sha256: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, OrNone] = None
+    about: Annotated[Text | None, OrNone] = None
     vocabulary: Annotated[Text | None, OrNone] = None
     boundary: Annotated[str, Field(min_length=1, max_length=1)] = "."
     splits: dict[Split, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}

@@ -19,6 +19,7 @@ def words(spec: Spec) -> set[str]:
     found = {
         spec.title,
         spec.published.source if spec.published else "",
+        spec.data.about or "",
         *(word for c in named for word in (c.name, c.title)),
         *(word for claim in spec.claims for word in (claim.id, claim.sentence)),
         *(run.origin for run in runs),
@@ -57,7 +58,6 @@ class Shield:
             section,
             question=self.text(section.question),
             answer=[self.text(part) for part in section.answer],
-            note=self.text(section.note),
             figures=[replace(f, caption=self.text(f.caption), table=table(f.table)) for f in section.figures],
             tables=[table(t) for t in section.tables],
             terms=[replace(t, name=self.text(t.name), text=self.text(t.text)) for t in section.terms],

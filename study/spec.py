@@ -130,7 +130,7 @@ class Spec:
         runs = [] if self.published is None else [_numbers(run.condition) for run in self.published.runs]
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
         probe = None if self.probe is None else self.probe.model_dump()
-        data = {k: v for k, v in self.data.model_dump().items() if k != "path"}
+        data = {k: v for k, v in self.data.model_dump().items() if k not in ("path", "about")}
         twins = None if self.twins is None else asdict(self.twins)
         return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
 

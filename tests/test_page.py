@@ -51,7 +51,7 @@ def html(**changes) -> str:
         "stamp": "profile: quick",
         "lead": "Lead.",
         "sections": [section()],
-        "left_out": ["sweep: none"],
+        "left_out": {"sweep": "sweep: none"},
     }
     return page.render(**given | changes)
 
@@ -234,7 +234,7 @@ def test_hostile_words_are_shown_as_text(words):
         stamp=words,
         lead=literal(words),
         sections=[hostile],
-        left_out=[literal(words)],
+        left_out={"none": literal(words)},
         footer=literal(words),
         facts={words: words},
     )

@@ -43,7 +43,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def draw(name: str, alt: str, drawing: Any) -> plots.Drawing:
         drawing(plots.NARROW)
-        return plots.Drawing(name, alt, "<svg/>")
+        return plots.Drawing(name, alt, "<svg/>", "<svg/>")
 
     monkeypatch.setattr(plots, "draw", draw)
 
@@ -131,7 +131,9 @@ def test_no_init_of_the_probe_looks_like_a_condition():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "loglog", lambda ax, frame, looks, **_: drawn.append(looks))
         patch.setattr(
-            plots, "draw", lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>"))[1]
+            plots,
+            "draw",
+            lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>", "<svg/>"))[1],
         )
         SECTIONS["growth"].make(made)
     of_conditions = {(look.slot, look.marker) for look in made.looks.values()}

@@ -18,12 +18,12 @@ from study.drawing.text import clean
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as themed SVG text for a column of text and (unless empty) for a phone, and what it shows in words."""
+    """A figure as themed SVG text for a column of text and for a phone, and what it shows in words."""
 
     name: str
     alt: str
     wide: str
-    narrow: str = ""
+    narrow: str
 
 
 def draw(name: str, alt: str, drawing: Callable[[int], Figure]) -> Drawing:
@@ -31,11 +31,6 @@ def draw(name: str, alt: str, drawing: Callable[[int], Figure]) -> Drawing:
     with style():
         wide, narrow = (svg(drawing(width), f"{name}-{suffix}", alt) for width, suffix in ((WIDE, "w"), (NARROW, "n")))
     return Drawing(name, alt, wide, narrow)
-
-
-def save(fig: Figure, name: str, alt: str) -> Drawing:
-    """A figure made once; a phone shows it in a box that scrolls sideways."""
-    return Drawing(name, alt, svg(fig, f"{name}-w", alt))
 
 
 def svg(fig: Figure, ident: str, alt: str) -> str:

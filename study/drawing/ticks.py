@@ -12,11 +12,11 @@ from study.drawing.look import NARROW
 
 
 def tick(value: float, _position: float | None = None) -> str:
-    """A tick label: true minus, thin thousands, powers of ten as 10⁻⁴ beyond 0.001 and 100 000."""
+    """A tick label: true minus, commas between thousands, powers of ten as 10⁻⁴ beyond 0.001 and 100 000."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else ""
     if 1e-3 <= abs(value) < 1e6:
-        return f"{value:,.6g}".replace(",", "\u202f" if abs(value) >= 1e4 else "").replace("-", "−")
+        return f"{value:,.6g}".replace("-", "−")
     power = math.floor(math.log10(abs(value)) + 1e-9)
     front = f"{value / 10**power:.3g}"
     text = f"10{str(power).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"

@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing (plots.draw, plots.save), what to see in it, its table. ValueError: no alt text or no data."""
+    """A drawing (plots.draw), what to see in it, its table. ValueError: no alt text or no data."""
 
     drawing: Drawing
     caption: str
@@ -132,7 +132,7 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Section:
-    """One question, its answer and what that rests on; `short` is for the navigation, `note` a remark aside."""
+    """One question, its answer and what that rests on; `short` is for the navigation."""
 
     anchor: str
     question: str
@@ -142,7 +142,6 @@ class Section:
     tables: Sequence[Table] = ()
     terms: Sequence[Term] = ()
     listings: Sequence[Listing] = ()
-    note: str = ""
     made: Made | None = None
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.estimate import Estimate
 from study.markup.words import power
-from study.page import Cell, Column, Figure, Interval, Made, Table, Value
+from study.page import Cell, Column, Interval, Made, Table, Value
 from study.results import Results
 from study.spec import Condition
 
@@ -159,6 +159,11 @@ def told_cuts(conditions: Sequence[Condition]) -> str:
     )
 
 
+def first_of(shown: Sequence[object], all_: Sequence[object]) -> str:
+    """For captions: that not every condition is drawn."""
+    return f" The first {len(shown)} of {len(all_)} are drawn." if len(shown) < len(all_) else ""
+
+
 def by_condition(
     results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
 ) -> dict[str, pd.Series]:
@@ -177,7 +182,7 @@ def seed_table(results: Results, caption: str, values: Values, column: Column) -
     return Table(caption, (Column("condition", "condition"), Column("seed", "seed"), column), rows)
 
 
-def made(results: Results, text: str, code: str, tables: str) -> Made:
+def made(text: str, code: str, tables: str) -> Made:
     """How a section was made: a sentence, its tables, and the code besides its own; origin.py adds the rest.
 
     Names are joined by commas. `experiments.yaml: sweeps` among the code is a key of the study file.
@@ -199,9 +204,6 @@ def span(values: Sequence[float], spec: str = ".3f") -> str:
         return "–"
     low, high = format(min(finite), spec), format(max(finite), spec)
     return low if low == high else f"{low} to {high}"
-
-
-__all__ = ["Cell", "Column", "Figure", "Interval", "Made", "Panel", "Table", "Values"]
 
 
 def signed(text: str) -> str:

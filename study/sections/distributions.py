@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
-from study.sections.common import beyond, bins, central, distinct, made, name_cell
+from study.sections.common import beyond, bins, central, distinct, first_of, made, name_cell
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -27,9 +27,8 @@ def distributions(results: Results) -> Section | None:
     figures = [
         f for f in (_histograms(results, chosen, quantity) for quantity in ("h", "preact", "logits")) if f is not None
     ]
-    first = chosen[0]
-    tails = {c.name: _outer(t, c, 0) for c in chosen}
-    worst = max(tails, key=lambda name: tails[name])
+    tails = {c.name: _outer(t, c, 0) for c in chosen if c.setup.hidden[0].activation == "tanh"}
+    worst = max(tails, key=lambda name: tails[name], default="")
     return Section(
         anchor="distributions",
         short="Distributions",
@@ -39,9 +38,9 @@ def distributions(results: Results) -> Section | None:
             "the range on either side"
             + (f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f}\u00a0%" if len(set(tails.values())) > 1 else "")
             + ". The histograms pool all seeds."
-        ] if first.setup.hidden[0].activation == "tanh" else ["The histograms pool all seeds over the full training split."],
+        ] if tails else ["The histograms pool all seeds over the full training split."],
         figures=figures,
-        made=made(results, "Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
+        made=made("Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
                   "With BatchNorm the pre-activation is shown as the activation sees it, under calibrated statistics.",
                   "study/metrics.py", "histograms"),
     )  # fmt: skip
@@ -56,7 +55,8 @@ def _outer(t: pd.DataFrame, condition: Condition, step: int) -> float:
 def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) -> Figure | None:
     t = results.tables["histograms"]
     label = {"h": "h", "preact": "what the activation sees", "logits": "logit"}[quantity]
-    chosen = [c for c in chosen if _drawable(bins(t, c, 0, quantity))][:8]
+    able = [c for c in chosen if _drawable(bins(t, c, 0, quantity))]
+    chosen = able[:8]
     if not chosen:
         return None
     moments = {
@@ -97,7 +97,7 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
     return Figure(
         plots.draw(
             f"distribution-{quantity}",
-            f"Histograms of {label} for each condition, filled at the start, outlined at the end.",
+            f"Histograms of {label} for each condition, filled at the start, outlined at the end.{first_of(chosen, able)}",
             drawing,
         ),
         f"Distribution of {label}"
@@ -108,7 +108,8 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
             if not any(off.values())
             else "An axis holds 99 % of both where the bins reach that far; below each panel, what lies beyond it where that is more than 1 %"
         )
-        + ("." if len(set(reach.values())) == 1 else "; they differ in their ranges."),
+        + ("." if len(set(reach.values())) == 1 else "; they differ in their ranges.")
+        + first_of(chosen, able),
         Table(f"Distribution of {label}, in coarse bins", columns, rows),
     )
 

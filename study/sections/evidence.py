@@ -74,7 +74,7 @@ def verdict(results: Results) -> Section | None:
         question="What does the study assert, and does it hold?",
         answer=answer,
         tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
-        made=made(results, "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over all "
+        made=made("A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over all "
                   "sign-flip tests of the ledger; equivalence is two one-sided t tests (TOST). The interquartile mean is that of the middle half of the seeds.",
                   "study/claims.py, study/estimate.py, experiments.yaml: claims", "losses, metrics, curves, twins, probe"),
     )  # fmt: skip
@@ -166,7 +166,7 @@ def published(results: Results) -> Section | None:
         question="Do the published numbers come out?",
         answer=answer,
         tables=(Table(f"Published and reproduced losses. Source: {t['source'].iloc[0]}", columns, rows),),
-        made=made(results, f"Seed {results.spec.published.seed}, protocol {results.spec.published.protocol}." if results.spec.published else "",
+        made=made(f"Seed {results.spec.published.seed}, protocol {results.spec.published.protocol}." if results.spec.published else "",
                   "study/rng.py, study/run.py, experiments.yaml: published", "published, cells"),
     )  # fmt: skip
 
@@ -175,6 +175,7 @@ def published(results: Results) -> Section | None:
 def method(results: Results) -> Section | None:
     """How everything was measured, and what the words mean."""
     data, V = results.facts["data"], results.vocabulary
+    about = f" ({results.spec.data.about})" if results.spec.data.about else ""
     shared = ", ".join(
         f"{n:,} of {data['words'][split]:,} words of {split}" for split, n in data["shared_with_train"].items()
     )
@@ -243,7 +244,7 @@ def method(results: Results) -> Section | None:
         short="Method and words",
         question="How was it measured, and what do the words mean?",
         answer=[
-            f"The data are {sum(data['words'].values()):,} words over {V} characters, shuffled and cut into {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} "
+            f"The data are {sum(data['words'].values()):,} words over {V} characters{about}, shuffled and cut into {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} "
             "examples. Every loss and activation figure is that of a full split, in nats.",
             f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared} are in train, too."
             if data["words_twice"]

@@ -65,7 +65,6 @@ def final_losses(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(
-            results,
             "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over seeds.",
             "study/estimate.py",
             "losses",
@@ -101,8 +100,8 @@ def _answer(
     rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
     if rest:
         text.append("The others: " + "; ".join(f"{c.title} {number(e.mean, '+.4f')}" for c, e in rest) + " nats.")
-    train = {c.title: float(told["train"][c.name].mean()) for c, _ in sound if c.name in told["train"]}
+    train = [(c, float(told["train"][c.name].mean())) for c, _ in sound if c.name in told["train"]]
     if train:
-        listed = "; ".join(f"{title} {number(mean, '+.4f')}" for title, mean in train.items())
+        listed = "; ".join(f"{c.title} {number(mean, '+.4f')}" for c, mean in train)
         text.append(f"On train the differences are: {listed} nats.")
     return text

@@ -18,6 +18,7 @@ from study.sections.common import (
     bins,
     central,
     distinct,
+    first_of,
     interval,
     made,
     mark_cuts,
@@ -97,7 +98,7 @@ def gradients(results: Results) -> Section | None:
                 table,
             ),
         ],
-        made=made(results, "Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "study/shard.py, study/metrics.py", "metrics, histograms"),
+        made=made("Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "study/shard.py, study/metrics.py", "metrics, histograms"),
     )  # fmt: skip
 
 
@@ -110,7 +111,8 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
     t = results.tables["histograms"]
     having = [c for c in chosen if c.setup.hidden[0].activation == "tanh"]
     rows = {c.name: found.sort_values("left") for c in having if len(found := bins(t, c, 0, "preact"))}
-    shown = [c for c in having if c.name in rows and rows[c.name]["share"].notna().all()][:6]
+    able = [c for c in having if c.name in rows and rows[c.name]["share"].notna().all()]
+    shown = able[:6]
     if not shown:
         return None
     behind = [_passed(results, c, rows[c.name]) for c in shown]
@@ -147,7 +149,7 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
             "local-gradient",
             "For each condition the curve of tanh, its local gradient 1 − h², and a histogram of the pre-activations at the start: "
             + "; ".join(f"{c.title}: {lost[c.name]} with |h| above 0.99, where less than 0.02 passes" for c in shown)
-            + ".",
+            + f".{first_of(shown, able)}",
             drawing,
         ),
         "Solid: 1 − h², what tanh lets through; dashed: tanh itself; filled: where the pre-activations lie at the start, scaled to their peak. "
@@ -156,7 +158,8 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
             ", and what lies beyond the axis where that is more than 1 %."
             if any(beyond(rows[c.name], reach) for c in shown)
             else "."
-        ),
+        )
+        + first_of(shown, able),
         Table(
             "Share of the first level's outputs by what tanh lets through at the start; above 0.5: from the bins of the histogram, within a bin by its width",
             columns,

@@ -72,5 +72,5 @@ def growth(results: Results) -> Section | None:
         ],
         figures=(Figure(plots.draw("growth-loglog", "Standard deviation of x @ w against fan_in on log axes, with the square root as reference.", drawing),
                         "Standard deviation against fan_in on log axes: every seed, and the mean over seeds as a line. Dashed, along the plain draw and beyond its ends: √fan_in.", table),),
-        made=made(results, "Standard normal x and w pass through the same Init.apply as the models' weights.", "study/probe.py", "probe"),
+        made=made("Standard normal x and w pass through the same Init.apply as the models' weights.", "study/probe.py", "probe"),
     )  # fmt: skip

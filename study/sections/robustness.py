@@ -37,7 +37,7 @@ def learning_rate(results: Results) -> Section | None:
         answer=[line for sweep in sweeps for line in _rate_answer(results, sweep)],
         figures=tuple(figures),
         tables=tuple(tables),
-        made=made(results, "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
+        made=made("The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
                   "study/resolve.py, experiments.yaml: sweeps", "losses, cells"),
     )  # fmt: skip
 
@@ -208,7 +208,7 @@ def twins(results: Results) -> Section | None:
         figures=(Figure(plots.draw("twins-distance", "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.", drawing),
                         f"Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones{short}.", table),),
         tables=(table,),
-        made=made(results, "Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
+        made=made("Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
                   "study/plan.py: twin, study/measure.py: distance", "twins"),
     )  # fmt: skip
 
@@ -315,7 +315,6 @@ def threats(results: Results) -> Section | None:
         ],
         tables=(Table("Threats and answers", [Column("threat", "threat"), Column("done", "what was done")], rows),),
         made=made(
-            results,
             "The answers are read from the study file and the manifest.",
             "experiments.yaml: sweeps, experiments.yaml: twins",
             "conditions",

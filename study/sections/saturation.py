@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawn
 from study import plots
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
-from study.sections.common import Panel, by_condition, distinct, interval, made, name_cell, scaled, strips
+from study.sections.common import Panel, by_condition, distinct, first_of, interval, made, name_cell, scaled, strips
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -83,8 +83,8 @@ def saturation(results: Results) -> Section | None:
         answer = [
             f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
             "gradient 1 − h² is below 0.02"
-            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: at 0.97 the "
-            "shares are larger, and the table has both."
+            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: "
+            "the table has the shares at 0.97, too."
         ]  # fmt: skip
     figures = [
         Figure(
@@ -108,7 +108,7 @@ def saturation(results: Results) -> Section | None:
         answer=answer,
         figures=figures,
         tables=(table,),
-        made=made(results, "The output of every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),
+        made=made("The output of every unit on every example of the full training split, streamed.", "study/metrics.py", "metrics, pictures"),
     )  # fmt: skip
 
 
@@ -145,14 +145,15 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
         }
         for n, b in bits.items()
     ]
-    n = next(iter(bits.values())).shape
+    examples = len(next(iter(bits.values())))
+    more = first_of(chosen, distinct(shown))
     return Figure(
         plots.draw(
             "saturation-map",
-            f"{n[0]} examples by {n[1]} units, a mark where the tanh output is beyond 0.99, for each condition.",
+            f"{examples} examples by the units of the first tanh level, a mark where the output is beyond 0.99.{more}",
             drawing,
         ),
-        f"The first minibatch of the first seed: {n[0]} examples (rows) × {n[1]} units (columns), a mark where |h| > 0.99. "
+        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh level (columns), a mark where |h| > 0.99.{more} "
         "A column marked from top to bottom is a unit that learns next to nothing from this minibatch.",
         Table("Marks in the pictures", columns, rows_),
     )

@@ -70,7 +70,6 @@ def ladder(results: Results) -> Section | None:
         figures=(figure,),
         tables=(table,),
         made=made(
-            results,
             "Losses are those of the full splits after the last step, read with the statistics that the condition names. "
             "The intervals are over seeds.",
             "study/evaluate.py",
@@ -159,7 +158,7 @@ def initial_loss(results: Results) -> Section | None:
         ],
         figures=(figure,),
         tables=(table,),
-        made=made(results, "The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
+        made=made("The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
                   "since running ones are not estimated before the first step.", "", "losses, metrics"),
     )  # fmt: skip
 
@@ -233,7 +232,7 @@ def variants(results: Results) -> Section | None:
         answer=answer,
         figures=(figure,),
         tables=(table,),
-        made=made(results, f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
+        made=made(f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
                   "", "losses, metrics"),
     )  # fmt: skip
 

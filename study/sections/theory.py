@@ -124,7 +124,7 @@ def theory(results: Results) -> Section | None:
         question="Does theory predict the start?",
         answer=_answer(results, gaps),
         figures=(Figure(_drawing(results, predicted), "Measured seeds, mean and interval; the upright bars are the predictions.", table_),),
-        made=made(results, "The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b², and |embedding|² varies "
+        made=made("The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b², and |embedding|² varies "
                   "from context to context (χ², heavier where a character repeats). Behind the first level: mean field. The error of a prediction is that of its "
                   "integral, or the next term of its series. A difference is in standard errors of the mean over seeds, of squares where a std is predicted, and "
                   "judged by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to the rounding of float32.",

@@ -73,7 +73,7 @@ def curves(results: Results) -> Section | None:
         ])  # fmt: skip
 
     figures = [Figure(plots.draw("hockey-stick", f"Minibatch loss over the first {EARLY:,} steps on a log axis, every seed thin, the mean thick.", hockey),
-                      f"The first {min(EARLY, longest):,} steps: a start that is wrong spends them on shrinking its logits.",
+                      f"The loss of the minibatches over the first {min(EARLY, longest):,} steps: every seed, and their mean.",
                       behind("The first steps, mean over seeds in bins", _band(early)))]  # fmt: skip
     if longest > EARLY:
         figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training: every seed thin, the mean of each condition thick.", whole),
@@ -84,21 +84,33 @@ def curves(results: Results) -> Section | None:
     worst = max(start, key=lambda name: start[name])
     fall = early[early["condition"] == worst].sort_values("first").groupby("seed")
     began, ended = fall.first(), fall.last()
-    falls = f"falls from {start[worst]:.2f} ({_steps(began)}) to {ended['loss'].mean():.2f} ({_steps(ended)})"
+    falls = f"goes from {start[worst]:.2f} ({_steps(began)}) to {ended['loss'].mean():.2f} ({_steps(ended)})"
+    above = start[worst] > results.uniform + 0.05 and ended["loss"].mean() < start[worst]
     return Section(
         anchor="curves",
         short="Training curves",
         question="What are the first steps spent on, and does it show at the end?",
         answer=[
-            f"**{results.titles[worst]}** {falls}: the blade of the hockey stick, "
-            f"spent on unlearning its own confidence. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
+            f"**{results.titles[worst]}** {falls}{': the blade of the hockey stick, since it begins above ln V' if above else ''}. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
             "These are losses of minibatches, averaged over seeds."
-            if len(start) > 1 else f"The loss {falls}."
+            if len(start) > 1 else f"The loss {falls}.",
+            *_ends(results, band, worst),
         ],
         figures=figures,
-        made=made(results, "Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
-                  "study/shard.py", "curves"),
+        made=made("Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
+                  "study/measure.py: curve", "curves"),
     )  # fmt: skip
+
+
+def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
+    """Where the smoothed curves stand at the end, beside the one that began highest."""
+    last = band.loc[band.groupby("condition")["step"].idxmax()].set_index("condition")["mean"]
+    others = [float(v) for name, v in last.items() if name != worst]
+    if not others:
+        return []
+    return [
+        f"At the end it stands at {last[worst]:.3f}, the others at {span(others)} (mean of the last fiftieth of the steps)."
+    ]
 
 
 def _steps(found: pd.DataFrame) -> str:
@@ -159,7 +171,7 @@ def calibration(results: Results) -> Section | None:
             base = results.loss(c, split, end, "calibrated")
             for kind in ("calibrated", "running", "batch"):
                 values = results.loss(c, split, end, kind)
-                gap = (values - base).dropna()
+                gap = values - base  # of a diverged seed NaN, and counted as such
                 rows.append({"condition": name_cell(results, c), "split": split, "statistics": kind, "loss": interval(results.estimate(values)),
                              "gap": interval(results.estimate(gap)) if kind != "calibrated" and len(gap) else None})  # fmt: skip
                 if (split, kind) == ("dev", "running"):
@@ -171,7 +183,7 @@ def calibration(results: Results) -> Section | None:
     told = [
         f"{number(float(gaps[c.name].max()), '.1e')} nats for **{c.title}** (n = {len(gaps[c.name])})"
         for c in chosen
-        if len(gaps[c.name])
+        if len(gaps[c.name]) and gaps[c.name].notna().all()
     ]
     answer = [f"Running and calibrated statistics differ in dev loss by at most {', '.join(told)}."] if told else []
     by_size = _by_size(results, chosen)
@@ -188,7 +200,7 @@ def calibration(results: Results) -> Section | None:
         answer=answer or ["All seeds diverged, so there is nothing to compare."],
         figures=figures,
         tables=(table,),
-        made=made(results, "Calibrated: mean and unbiased std of every unit over the whole training split, measured once after training, no eps. Running: the lecture's "
+        made=made("Calibrated: mean and unbiased std of every unit over the whole training split, measured once after training, no eps. Running: the lecture's "
                   "average of batch means and stds with momentum 0.001. Batches of a few examples divide by √(variance + 1e-5).",
                   "study/evaluate.py", "losses, metrics"),
     )  # fmt: skip
@@ -237,7 +249,7 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
             "Dev loss of the same examples against the number of examples that are normalised together.",
             drawing,
         ),
-        "The same examples of dev after training, normalised by the statistics of their own batch: the smaller the batch, the worse.",
+        "The same examples of dev after training, normalised by the statistics of their own batch.",
         Table("Loss by evaluation batch size", columns, rows),
     )
 

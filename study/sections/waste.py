@@ -18,9 +18,7 @@ from study.sections.registry import section
 from study.waste import levels
 
 
-@section(
-    "waste", "Steps wasted", "a first condition without a parent, another one, and a training of 200 steps or more"
-)
+@section("waste", "Steps wasted", "two trainings of the first group, of 20 steps or more")
 def waste(results: Results) -> Section | None:
     """The steps that each condition needs to where the first one was after so many."""
     reference = results.main[0]
@@ -68,7 +66,7 @@ def waste(results: Results) -> Section | None:
         figures=(Figure(_drawing(results, [reference.name, *(c.name for c in others)], told, mark),
                         f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
         tables=(table,),
-        made=made(results, "The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
+        made=made("The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
                   "a condition reaches it at the bin of its curve from which it stays as low.", "study/waste.py, study/sections/waste.py", "curves"),
     )  # fmt: skip
 

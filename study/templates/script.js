@@ -172,7 +172,8 @@
     });
   };
   const openTarget = (event) => { // a link into something folded unfolds it; at the start the new buttons have moved the target
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const found = location.hash.match(/^#([a-z0-9-]+)$/); // as every anchor of a page is; nothing else can be decoded wrongly
+    const target = found && document.getElementById(found[1]);
     const folded = target && target.closest("details:not([open])");
     if (folded) folded.open = true;
     if (folded || (target && !event)) target.scrollIntoView({ behavior: "instant" });
@@ -185,7 +186,7 @@
         target.classList.toggle("more", target.scrollWidth > target.clientWidth + 1);
       }
     });
-    for (const box of document.querySelectorAll(".scroll, .wide.only")) observer.observe(box);
+    for (const box of document.querySelectorAll(".scroll")) observer.observe(box);
   };
   const printing = () => {
     let opened = [];

@@ -162,10 +162,11 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
             ax.set_title(plots.shorten(titles[names[i]], 30))
         return fig
 
-    with plots.style():
-        fig, axes = plots.new(1, 1, 220)
+    def single(width: int) -> Any:
+        fig, axes = plots.new(1, 1, 220, width)
         plots.histogram(axes[0], bins[bins.condition == names[0]], looks[names[0]])
-        single = plots.save(fig, "single-width", "A histogram that a phone scrolls sideways.")
+        return fig
+
     values = [Column("condition", "Condition"), Column("seed", "Seed"), Column("value", "Loss", "nats", ".4f")]
     behind = Table("Loss before training, every seed", values, first.to_dict("records"))
     ladder = Table(
@@ -275,9 +276,8 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                         [(n, 0.63 / (1 + 2 * i)) for i, n in enumerate(names)],
                     ),
                 ),
-                Figure(single, "Drawn once.", behind),
+                Figure(plots.draw("histogram", "A histogram.", single), "A histogram.", behind),
             ],
-            note="A unit that is saturated on **every** example is dead: no gradient reaches its weights.",
         ),
         Section(
             "growth",
@@ -353,7 +353,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
             Highlight("2.1057", "nats on dev, the best condition"),
         ],
         sections=sections,
-        left_out=["Learning-rate sweep: this study has none."],
+        left_out={"learning-rate": "Learning-rate sweep: this study has none."},
         footer="Data: US Social Security Administration, 2018.",
         facts=[("source", "0a30b5557f192f32"), ("tables", "229a21645134a8c6"), ("versions", "python 3.11, torch 2.9")],
     )

@@ -35,7 +35,7 @@ def sideways(page):
           const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
           const outside = [...document.querySelectorAll("main *, header *, footer *")].filter((element) =>
             element.getBoundingClientRect().right > innerWidth + 1 && element.checkVisibility()
-            && !element.closest(".scroll, .wide.only, svg"));
+            && !element.closest(".scroll, svg"));
           return [wide, outside.map((element) => element.outerHTML.slice(0, 80))];
         }"""
     )
