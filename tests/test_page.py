@@ -226,7 +226,6 @@ def test_hostile_words_are_shown_as_text(words):
         [table],
         [Term(literal(words), literal(words), words)],
         [page.Listing(literal(words), words)],
-        literal(words),
         Made(literal(words), [(words, words + "\n")]),
     )
     text = page.render(

@@ -225,7 +225,7 @@ def test_short_paths_keep_their_points():
         (200_000, "200,000"),
         (1e-5, "10⁻⁵"),
         (2e7, "2×10⁷"),
-        (1000, "1000"),
+        (1000, "1,000"),
     ],
 )
 def test_ticks_are_typeset(value, text):

@@ -19,7 +19,7 @@ import pytest
 from synthetic import results, tiny
 
 from study import export, report
-from study.plots import POINTS
+from study.drawing.look import POINTS
 from study.results import Results
 
 STORED = Path(__file__).parent / "snapshots"

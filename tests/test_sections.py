@@ -204,7 +204,7 @@ def test_cuts_of_the_learning_rate_are_those_of_the_trainings_shown():
 
 def test_the_fall_of_the_loss_says_which_steps_it_is_read_at(whole):
     text = whole["curves"].answer[0]  # bins of two steps, 3 / (1 + first) above 2, and 0.005 for two seeds
-    assert re.search(r"falls from 5\.0\d \(mean of steps 1 to 2\) to 2\.11 \(mean of steps 29 to 30\)", text)
+    assert re.search(r"goes from 5\.0\d \(mean of steps 1 to 2\) to 2\.11 \(mean of steps 29 to 30\)", text)
 
 
 @pytest.mark.parametrize(("scale", "reach"), [(1.0, 2), (1.2, 3), (0.1, 0.2), (3.5, 7), (100.0, 40)])
