@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from finished import finished
+from pages import text
 from tiny import load
 
 from study import claims
@@ -17,12 +17,6 @@ from study.report import report
 from study.setup import Cell
 
 TWINS: dict[str, Any] = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
-
-
-def text(page: str) -> str:
-    """What a reader reads."""
-    page = re.sub(r"<(style|script|svg)\b.*?</\1>", " ", page, flags=re.S)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
 SLOW = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from finished import finished
+from pages import sections, text
 from tiny import GONE, load
 
 from study.drawing import svg
@@ -73,23 +74,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             spec = load(folder, changes)
             found[name] = report(spec, finished(spec, folder / "out"), notebooks=False).read_text("utf-8")
         yield found
-
-
-def sections(page: str) -> dict[str, str]:
-    """Anchor -> HTML of every section of a page."""
-    parts = re.split(r'<section id="([a-z0-9-]+)"', page)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def text(page: str) -> str:
-    """What a reader reads: no tags, no figures, no listings, no glossary."""
-    for unread in (
-        "<(style|script|svg)\\b.*?</\\1>",
-        '<details class="listing">.*?</details>',
-        '<dl class="terms">.*?</dl>',
-    ):
-        page = re.sub(unread, " ", page, flags=re.S)
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
 @pytest.mark.parametrize("name", STUDIES)
