@@ -441,6 +441,19 @@ def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results:
     )
 
 
+def test_nothing_is_predicted_behind_an_activation_of_the_output(results: Results) -> None:
+    """Theory ends with the logits before it; other quantities of the same condition stay."""
+    kaiming = results.spec.condition("kaiming")
+    bent = replace(kaiming, setup=replace(kaiming.setup, output=replace(kaiming.setup.output, activation="tanh")))
+    spec = replace(results.spec, conditions=tuple(bent if c is kaiming else c for c in results.spec.conditions))
+    section = beside(replace(results, spec=spec))
+    assert section is not None
+    rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
+    told = {name: {row["what"] for row in rows if row["condition"].sort == name} for name in ("kaiming", "scaled-w1")}
+    assert told["scaled-w1"] - told["kaiming"] == {"std of the logits", "initial loss"}
+    assert told["kaiming"]
+
+
 def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     def off(*arguments: Any) -> pd.DataFrame:
         table = predict(*arguments)

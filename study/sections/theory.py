@@ -88,7 +88,8 @@ def theory(results: Results) -> Section | None:
     for c in distinct(results.conditions):
         for r in predict(c.setup, results.vocabulary, _patterns(results, c), examples).itertuples():
             values = _measured(results, c, r.metric, r.layer)
-            if not len(values):
+            beyond = r.metric in ("logit_std", "initial_loss") and c.setup.output.activation != "linear"
+            if not len(values) or beyond:  # theory ends before an activation of the output
                 continue
             percent = 100.0 if r.metric.startswith("saturation") else 1.0
             if r.metric in predicted and r.layer in (1, len(c.setup.layers)) and math.isfinite(r.predicted):
@@ -118,12 +119,14 @@ def theory(results: Results) -> Section | None:
         Column("gap", "difference", "standard errors", "+.1f"), Column("method", "method"),
     ]  # fmt: skip
     table_ = Table("Prediction and measurement before the first step; shares in %", columns, rows)
+    drawn = any(predicted.values())
     return Section(
         anchor="theory",
         short="Theory",
         question="Does theory predict the start?",
         answer=_answer(results, gaps),
-        figures=(Figure(_drawing(results, predicted), "Measured seeds, mean and interval; the upright bars are the predictions.", table_),),
+        figures=(Figure(_drawing(results, predicted), "Measured seeds, mean and interval; the upright bars are the predictions.", table_),) if drawn else (),
+        tables=() if drawn else (table_,),
         made=made("The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b², and |embedding|² varies "
                   "from context to context (χ², heavier where a character repeats). Behind the first level: mean field. The error of a prediction is that of its "
                   "integral, or the next term of its series. A difference is in standard errors of the mean over seeds, of squares where a std is predicted, and "
