@@ -91,7 +91,7 @@ def curves(results: Results) -> Section | None:
         short="Training curves",
         question="What are the first steps spent on, and does it show at the end?",
         answer=[
-            f"**{results.titles[worst]}** {falls}{': the blade of the hockey stick, since it begins above ln V' if above else ''}. The others begin at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
+            f"**{results.titles[worst]}** {falls}{': the blade of the hockey stick, since it begins above ln V' if above else ''}. {'The others begin' if len(start) > 2 else 'The other begins'} at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
             "These are losses of minibatches, averaged over seeds."
             if len(start) > 1 else f"The loss {falls}.",
             *_ends(results, band, worst),
@@ -109,7 +109,7 @@ def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
     if not others:
         return []
     return [
-        f"At the end it stands at {last[worst]:.3f}, the others at {span(others)} (mean of the last fiftieth of the steps)."
+        f"At the end it stands at {last[worst]:.3f}, the other{'s' if len(others) > 1 else ''} at {span(others)} (mean of the last fiftieth of the steps)."
     ]
 
 
