@@ -24,14 +24,14 @@ def test_kills_change_no_byte_and_leave_no_worker(tmp_path: Path) -> None:
     killed, count = Study(file, "full", tmp_path / "killed"), Count()
     process = killed.start()
     deadline = time.monotonic() + 60
-    while not any((tmp_path / "killed" / "cache").glob("rows/*/*")) and time.monotonic() < deadline:
+    while not any((tmp_path / "killed" / "cache").glob("rows/*/*.bin")) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None  # in mid-training: a cell is done, others are not
     process = resumed(killed, process, count)
     assert process.wait() == 0, killed.log()
     assert (count.parents, count.orphans) == (1, 0)
     done = json.loads((tmp_path / "killed" / "out" / "manifest.json").read_text())["cells"]
-    assert 0 < len(list((tmp_path / "killed" / "cache").glob("rows/*/*"))) == done
+    assert 0 < len(list((tmp_path / "killed" / "cache").glob("rows/*/*.bin"))) == done
     quick_run(read(file), tmp_path / "whole", How(workers=1, cache=tmp_path / "cache"))
     whole = tmp_path / "whole"
     files = [*(whole / "data").glob("*.parquet"), whole / "manifest.json"]
