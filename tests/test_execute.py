@@ -149,6 +149,7 @@ def test_executed_notebooks_hold_their_condition_and_nothing_of_this_machine(
     assert set(losses["condition"]) == set(bodies)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_by_hand_from_the_root_of_the_repository(tmp_path: Path) -> None:
     out = tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", "study/notebooks/condition.ipynb", str(out), "-p", "condition"]

@@ -20,11 +20,12 @@ TWINS: dict[str, Any] = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds
 
 
 SLOW = [
-    pytest.param(lost, marks=pytest.mark.slow) for lost in ("the published runs", "a twin", "everything with BatchNorm")
+    pytest.param(lost, marks=pytest.mark.slow)
+    for lost in ("a condition", "the published runs", "a twin", "everything with BatchNorm")
 ]
 
 
-@pytest.mark.parametrize("lost", ["one seed", "a condition", *SLOW])
+@pytest.mark.parametrize("lost", ["one seed", *SLOW])
 def test_a_study_with_failed_cells_has_tables_and_a_page(lost: str, tmp_path: Path) -> None:
     spec = load(tmp_path, {**TWINS, "seeds": [0, 1, 2]})
     fixed = spec.condition("fixed").setup
