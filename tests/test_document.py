@@ -176,6 +176,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_megabyte_of_anything_is_refused_in_seconds(bomb: str) -> None:
     """On an idle core each takes less than 3 s; without a bound on values the first would take 20."""

@@ -114,6 +114,7 @@ def test_the_page_is_as_stored(page, name):
     assert not difference, f"{name} changed:\n{difference}\nto accept it: python tests/test_report.py"
 
 
+@pytest.mark.slow
 def test_the_same_tables_give_the_same_bytes(page):
     html, data, _ = page
     again, data_again, _ = made()

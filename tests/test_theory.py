@@ -340,6 +340,7 @@ def over_the_names(s: Setup, names: Dataset, seeds: int) -> dict[str, np.ndarray
     return {metric: np.array(v) for metric, v in values.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["baseline", "scaled-w1", "batchnorm"])
 def test_networks_over_all_names_agree_except_in_the_tails_of_batch_norm(
     name: str, names: Dataset, study: Spec
