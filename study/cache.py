@@ -195,10 +195,15 @@ class Store:
 
     def left(self, cell: Cell, engine: Engine) -> int:
         """SGD steps that a cell has still to be trained for, those before a new step to be measured among them."""
-        from study.trajectory import NEW, boundaries
+        from study.trajectory import NEW
 
-        found = self.trajectory(cell, engine) or NEW
-        return sum(gap.steps for gap in found.gaps(boundaries(cell.training, self.keys.reading.measure)))
+        return self.lacking(cell, self.trajectory(cell, engine) or NEW)
+
+    def lacking(self, cell: Cell, trajectory: Trajectory) -> int:
+        """SGD steps that are missing from a cell's trajectory."""
+        from study.trajectory import boundaries
+
+        return sum(gap.steps for gap in trajectory.gaps(boundaries(cell.training, self.keys.reading.measure)))
 
     def measured(self, cell: Cell, engine: Engine) -> bool:
         """Whether there are sound rows of a cell."""

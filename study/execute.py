@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.cache import replace as write
+from study.cache import writing
 from study.page import render_notebook
 
 if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
@@ -32,7 +33,8 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     Returns the names of the conditions whose notebook was executed.
     """
     target = folder / "notebooks"
-    target.mkdir(exist_ok=True)
+    with writing(folder, "--out"):
+        target.mkdir(exist_ok=True)
     wanted = {results.notebook_name(c): c for c in results.conditions}
     for old in target.glob("*.html"):
         if old.name not in wanted:
@@ -49,7 +51,8 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     for name in due:
         condition = wanted[name]
         html = render_notebook(title=condition.title, stamp=stamp, body_html=bodies[condition.name])
-        write(target / name, f"{html}<!-- made from {keys[name]} -->\n".encode())
+        with writing(folder, "--out"):
+            write(target / name, f"{html}<!-- made from {keys[name]} -->\n".encode())
     return [wanted[name].name for name in due]
 
 

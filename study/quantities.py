@@ -33,12 +33,7 @@ def batch_gap(results: Results, condition: Condition, step: int) -> pd.Series | 
     wide = rows.astype({"loss": float, "seed": int, "batch_size": int}).pivot_table(
         index="seed", columns="batch_size", values="loss", dropna=False
     )
-    return _with_failed(results, condition, wide[wide.columns.min()] - wide[wide.columns.max()])
-
-
-def _with_failed(results: Results, condition: Condition, found: pd.Series) -> pd.Series:
-    """The values by seed, with a NaN for every seed whose training failed."""
-    return found.reindex([*found.index, *(s for s in results.failed(condition) if s not in found.index)]).sort_index()
+    return results.with_failed(condition, wide[wide.columns.min()] - wide[wide.columns.max()]).sort_index()
 
 
 def _twin(results: Results, condition: Condition, step: int, column: str) -> pd.Series | None:

@@ -21,10 +21,10 @@ def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     facts = {**results.facts, "document_sha256": spec.document_sha256}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
+    if notebooks:
+        execute.render(results, folder, stamp_)
+    html, data = page(results, stamp_), export.text(export.report(results))
     with writing(folder, "--out"):
-        if notebooks:
-            execute.render(results, folder, stamp_)
-        html, data = page(results, stamp_), export.text(export.report(results))
         write(folder / "index.html", html.encode())
         write(folder / "report.json", data.encode())
         manifest.write(facts, folder)

@@ -151,9 +151,13 @@ class Results:
         found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
         assert found.index.is_unique, f"{condition.name}: several values of a seed: {list(found.index)}"
         if len(found) or column == "loss":  # what failed has no rows: lost in every measurement that others have
-            found = found.reindex([*found.index, *self.failed(condition)])
+            found = self.with_failed(condition, found)
         lost = self.diverged(condition)
         return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
+
+    def with_failed(self, condition: Condition, found: pd.Series) -> pd.Series:
+        """The values by seed, with a NaN for every seed whose training failed."""
+        return found.reindex([*found.index, *(seed for seed in self.failed(condition) if seed not in found.index)])
 
     def _rows(self, table: str, condition: Condition, step: int) -> pd.DataFrame:
         """The rows of one condition at one step, of a table that is taken apart once: a page asks hundreds of times."""

@@ -9,7 +9,7 @@ from study.keys import Facts, difference
 from study.plan import Plan, Use
 from study.setup import Cell
 from study.spec import Spec
-from study.trajectory import Trajectory, boundaries
+from study.trajectory import Trajectory
 
 
 def statuses(spec: Spec, work: Plan, store: Store) -> dict[Cell, str]:
@@ -34,8 +34,7 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
 
 def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> str:
     """The state of a cell that has been trained, if not to the end, and whose rows are not there; `again`: why not."""
-    gaps = trajectory.gaps(boundaries(cell.training, store.keys.reading.measure))
-    left = sum(gap.steps for gap in gaps)
+    left = store.lacking(cell, trajectory)
     if trajectory.step < cell.training.steps:
         return f"stopped at step {trajectory.step:,}; {left:,} steps to go"
     first = f"trained; {left:,} steps of it again, for states that were not kept; then" if left else "trained;"

@@ -14,7 +14,7 @@ import pytest
 from synthetic import results, tiny
 from tiny import GONE, write
 
-from study import plots
+from study import plots, report
 from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
@@ -271,3 +271,12 @@ def test_a_single_condition_has_a_report_without_comparisons(tmp_path, whole):
 def test_a_diverged_seed_breaks_no_section(whole):
     for lost in (("baseline", 0), ("fixed", 1)):
         assert set(sections(results(tiny(), lost=lost))) == set(whole)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_study_of_which_every_seed_diverged_has_a_page(tmp_path, step):
+    found = results(tiny())
+    cells = found.tables["cells"]
+    lost = cells.assign(status="diverged", step=pd.array([step] * len(cells), dtype=cells["step"].dtype))
+    html = report.page(replace(found, tables={**found.tables, "cells": lost}), "every seed diverged")
+    assert "Every condition has diverged seeds; the table says how many." in html

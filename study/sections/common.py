@@ -95,6 +95,13 @@ def tidy(results: Results, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
+def minus(results: Results, split: str, condition: Condition, parent: Condition, step: int) -> pd.Series:
+    """Loss at a step minus the parent's, by seed that both have; NaN where either has diverged."""
+    a, b = (results.loss(c, split, step) for c in (condition, parent))
+    both = a.index.intersection(b.index).sort_values()
+    return a.loc[both] - b.loc[both]
+
+
 def distinct(conditions: Sequence[Condition]) -> list[Condition]:
     """One condition per training: those that only read it differently share everything else."""
     found: dict[object, Condition] = {}

@@ -9,7 +9,7 @@ import pandas as pd
 from study.estimate import Estimate, estimate
 from study.page import Column, Figure, Section, Table, Value, number
 from study.results import Results
-from study.sections.common import Panel, interval, made, name_cell, strips
+from study.sections.common import Panel, interval, made, minus, name_cell, strips
 from study.sections.registry import section
 from study.spec import Condition
 
@@ -22,7 +22,8 @@ def final_losses(results: Results) -> Section | None:
     known = {c.name: c for c in results.main}
     pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.training == known[c.parent].training]
     told = {
-        split: {c.name: v for c, p in pairs if len(v := _minus(results, split, c, p))} for split in ("dev", "train")
+        split: {c.name: v for c, p in pairs if len(v := minus(results, split, c, p, c.training.steps))}
+        for split in ("dev", "train")
     }
     pairs = [(c, p) for c, p in pairs if c.name in told["dev"]]
     if not pairs:
@@ -70,13 +71,6 @@ def final_losses(results: Results) -> Section | None:
             "losses",
         ),
     )
-
-
-def _minus(results: Results, split: str, condition: Condition, parent: Condition) -> pd.Series:
-    """Final loss minus the parent's, by seed; NaN where either has diverged."""
-    a, b = (results.loss(c, split, c.training.steps) for c in (condition, parent))
-    both = a.index.intersection(b.index).sort_values()
-    return a.loc[both] - b.loc[both]
 
 
 def _answer(

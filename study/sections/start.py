@@ -11,6 +11,7 @@ from study.sections.common import (
     by_condition,
     interval,
     made,
+    minus,
     name_cell,
     notebook_cell,
     scaled,
@@ -244,7 +245,7 @@ def _beside(results: Results, others: list[Condition], step: int) -> str:
         parent = next((p for p in results.conditions if p.name == c.parent), None)
         if parent is None or c.training.first(step) != parent.training.first(step):
             continue
-        both = results.loss(c, "dev", step) - results.loss(parent, "dev", step)
+        both = minus(results, "dev", c, parent, step)
         if len(both) and both.notna().all():  # a mean over survivors would flatter
             found.append(f"{c.title} {number(float(both.mean()), '+.3f')} ({parent.title})")
     return (

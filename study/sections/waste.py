@@ -29,11 +29,11 @@ def waste(results: Results) -> Section | None:
     rows: list[dict[str, Value]] = []
     told = {}
     for mark in marks:
+        base = {seed: steps for seed, (_, steps) in needed(results, reference, mark).items()}
         for c in [reference, *others]:
             found = needed(results, c, mark)
             level = [loss for loss, _ in found.values()]
             needs = {seed: steps for seed, (_, steps) in found.items()}
-            base = {seed: steps for seed, (_, steps) in needed(results, reference, mark).items()}
             rows.append(
                 {
                     "level": f"{reference.title} after {mark:,}",
