@@ -15,6 +15,7 @@ from tiny import load
 from study import claims
 from study.report import report
 from study.setup import Cell
+from study.view import open_condition
 
 TWINS: dict[str, Any] = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}}
 
@@ -60,3 +61,10 @@ def test_a_gate_over_a_failed_cell_does_not_hold(tmp_path: Path) -> None:
     out = finished(spec, tmp_path / "out", lambda cell: cell.seed == 1)
     listing, passed = claims.verdicts(spec, out)
     assert not passed, listing
+
+
+def test_the_notebook_of_a_condition_shows_a_failed_seed_without_a_hash(tmp_path: Path) -> None:
+    spec = load(tmp_path, {"seeds": [0, 1]})
+    out = finished(spec, tmp_path / "out", lambda cell: cell.seed == 1 and cell.protocol == "paired")
+    shown = open_condition("fixed", str(out), str(tmp_path / "tiny.yaml")).seeds().html
+    assert "failed" in shown and shown.count(">done<") == 1
