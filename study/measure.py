@@ -209,7 +209,8 @@ def histogram_rows(params: Params, setup: Setup, split: Split, statistics: Stati
             activations = forward(params, setup, X, statistics)
             for (number, quantity), histogram in histograms.items():
                 level = activations.levels[number - 1]
-                histogram.add(level.normed[0] if quantity == "preact" else level.h[0], counts.sum(1))
+                seen = quantity == "preact" or histogram.bins.through  # what the activation sees
+                histogram.add(level.normed[0] if seen else level.h[0], counts.sum(1))
     return [
         {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
         for (number, quantity), h in histograms.items()
@@ -224,7 +225,7 @@ def picture_rows(params: Params, setup: Setup, X: Tensor, keys: Row) -> list[Row
         {**keys, "layer": i + 1, "example": n, "units": bytes(units + ord("0")).decode("ascii")}
         for i, layer in enumerate(setup.hidden)
         if layer.activation == "tanh"
-        for n, units in enumerate((levels[i].h[0].abs() > 0.99).numpy().astype("uint8"))
+        for n, units in enumerate(metrics.saturated(levels[i], "0.99")[0].numpy().astype("uint8"))
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -156,19 +158,19 @@ def metric(
 @metric("level", Mean, activations=["tanh"])
 def saturation_97(a: LevelActivations, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.97, per example. (M, n)"""
-    return _share(a.h.abs() > 0.97)
+    return _share(saturated(a, "0.97"))
 
 
 @metric("level", Mean, activations=["tanh"])
 def saturation_99(a: LevelActivations, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.99, per example. (M, n)"""
-    return _share(a.h.abs() > 0.99)
+    return _share(saturated(a, "0.99"))
 
 
 @metric("level", All, activations=["tanh", "relu"])
 def dead(a: LevelActivations, layer: Layer) -> Tensor:
     """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu. (M, n, H)"""
-    return a.h.abs() > 0.99 if layer.activation == "tanh" else a.h == 0
+    return saturated(a, "0.99") if layer.activation == "tanh" else a.h == 0
 
 
 @metric("level", Mean)
@@ -272,39 +274,71 @@ def _std(p: Tensor) -> Tensor:
 class Bins:
     """Bins from −reach to reach, equal in asinh(x / knee), or in x without a knee; one more at each end for the rest.
 
-    With a knee they are fine around 0 and wide in the tails: logits of ±0.3 and of ±30 are both seen.
+    With a knee they are fine around 0 and wide in the tails: logits of ±0.3 and of ±30 are both seen. A value is found
+    among stored edges by comparison alone, so that no function whose last bit depends on the CPU decides where it is.
+    For the same reason outputs of tanh are found by what tanh saw (`through`), among the artanh of the edges.
     """
 
     reach: float
     count: int
     knee: float | None = None
-
-    def place(self, values: Tensor) -> Tensor:
-        """Position from 0 (at −reach) to `count` (at reach), as float64; beyond them outside."""
-        x, end = values.to(torch.float64, copy=True), self.reach
-        if self.knee is not None:
-            x, end = _asinh(x.div_(self.knee)), math.asinh(end / self.knee)
-        return x.div_(end).add_(1).mul_(self.count / 2)
+    through: Literal["", "tanh"] = ""
 
     def edges(self) -> list[float]:
         """count + 3 edges, the first −inf and the last inf."""
-        inner = [2 * i / self.count - 1 for i in range(self.count + 1)]
-        if self.knee is None:
-            return [-math.inf, *(self.reach * u for u in inner), math.inf]
-        end = math.asinh(self.reach / self.knee)
-        return [-math.inf, *(self.knee * math.sinh(end * u) for u in inner), math.inf]
+        return list(_edges(self))
+
+    def bounds(self, dtype: torch.dtype) -> Tensor:
+        """What values are compared with: the count + 1 finite edges (through tanh: their artanh), each as the smallest
+        number of `dtype` that is not below it."""
+        return _bounds(self, dtype)
 
 
-def _asinh(x: Tensor) -> Tensor:
-    """asinh of float64, in place: ±log(|x| + √(x² + 1)), a fifth of the time of torch's and within 1e-15 of it."""
-    size = x.abs()
-    return size.add_(size.square().add_(1).sqrt_()).log_().copysign_(x)
+def _inner(bins: Bins) -> list[Decimal]:
+    """The count + 1 finite edges; those with a knee to 40 digits, since they are rounded once."""
+    if bins.knee is None:
+        return [Decimal(bins.reach * (2 * i / bins.count - 1)) for i in range(bins.count + 1)]
+    with localcontext(prec=40):
+        knee = Decimal(bins.knee)
+        ratio = Decimal(bins.reach) / knee
+        end = (ratio + (ratio * ratio + 1).sqrt()).ln()  # asinh
+        places = [end * (2 * i - bins.count) / bins.count for i in range(bins.count + 1)]
+        return [knee * (place.exp() - (-place).exp()) / 2 for place in places]  # sinh
+
+
+@cache
+def _edges(bins: Bins) -> tuple[float, ...]:
+    return (-math.inf, *map(float, _inner(bins)), math.inf)
+
+
+@cache
+def _bounds(bins: Bins, dtype: torch.dtype) -> Tensor:
+    exact = [Decimal(float(edge)) for edge in _inner(bins)]
+    if bins.through:
+        with localcontext(prec=40):
+            exact = [artanh(edge) for edge in exact]
+    return torch.tensor([not_below(edge, dtype) for edge in exact], dtype=dtype)
+
+
+def artanh(h: Decimal) -> Decimal:
+    """½ ln((1 + h) / (1 − h)) to the precision of the context; infinite at ±1."""
+    if abs(h) == 1:
+        return h * Decimal("Infinity")
+    return ((1 + h) / (1 - h)).ln() / 2
+
+
+def not_below(exact: Decimal, dtype: torch.dtype) -> float:
+    """The smallest number of `dtype` that is not below `exact`: a number of `dtype` reaches the one if the other."""
+    nearest = torch.tensor(float(exact), dtype=dtype)
+    if Decimal(float(nearest)) < exact:
+        nearest = torch.nextafter(nearest, torch.tensor(math.inf, dtype=dtype))
+    return float(nearest)
 
 
 # fixed edges, so that histograms of seeds and chunks add up; tanh's outputs fill [−1, 1]
 BINS = {
     "preact": Bins(40, 160, knee=2.0),
-    "h": Bins(1, 80),
+    "h": Bins(1, 80, through="tanh"),
     "h unbounded": Bins(40, 160, knee=2.0),
     "logits": Bins(100, 200, knee=0.5),
 }
@@ -318,21 +352,37 @@ class Histogram:
         self.counts = torch.zeros(bins.count + 2, dtype=torch.float64)
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (n, H), each row seen `weights` (n,) times. NaN are left out."""
-        b = self.bins
-        index = b.place(values).floor_().clamp_(-1, b.count).add_(1)
-        # the last bin is closed, so that h = 1 is inside
-        index.masked_fill_(values == b.reach, float(b.count))
+        """Take in values (n, H), each row seen `weights` (n,) times: h, or what tanh saw where the bins are `through`
+        it. NaN are left out."""
+        bounds = self.bins.bounds(values.dtype)
+        index = torch.bucketize(values, bounds, right=True)  # (n, H), 0: below the first edge
+        index.masked_fill_(values == bounds[-1], self.bins.count)  # the last bin is closed, so that h = 1 is inside
         weight = weights.view(-1, 1).expand_as(index)
-        if bool(index.sum().isnan()):  # a NaN counts as nothing
-            weight, index = torch.where(index.isnan(), 0.0, weight), index.nan_to_num_(0)
-        self.counts += torch.bincount(index.flatten().long(), weights=weight.flatten(), minlength=b.count + 2)
+        missing = values.isnan()
+        if bool(missing.any()):  # a NaN counts as nothing
+            weight = weight.masked_fill(missing, 0.0)
+        self.counts += torch.bincount(index.flatten(), weights=weight.flatten(), minlength=self.bins.count + 2)
 
 
 def bins_of(quantity: str, layer: Layer) -> Bins:
     """The bins of preact, h or logits at a level."""
     bounded = quantity != "h" or layer.activation == "tanh"
     return BINS[quantity if bounded else "h unbounded"]
+
+
+def saturated(a: LevelActivations, bound: str) -> Tensor:
+    """Where |h| > `bound`, "0.97" or "0.99", for a level of tanh units. (M, n, H)
+
+    Asked of what tanh saw, as |z| > artanh(bound): the last bit of tanh, which depends on the CPU, decides nothing.
+    """
+    return a.normed.abs() >= _beyond(bound, a.normed.dtype)
+
+
+@cache
+def _beyond(bound: str, dtype: torch.dtype) -> float:
+    """The smallest number of `dtype` above artanh(bound), which is irrational, so that nothing is equal to it."""
+    with localcontext(prec=40):
+        return not_below(artanh(Decimal(bound)), dtype)
 
 
 def names(needs: Needs, layer: Layer | None = None) -> list[str]:

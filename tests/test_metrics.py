@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -16,8 +19,8 @@ from study import evaluate, metrics
 from study.data import Dataset
 from study.labels import LABELS
 from study.measure import activation_rows, gap_rows, gradient_rows, histogram_rows, picture_rows
-from study.metrics import BINS, METRICS, Bins, Extreme, Histogram, bins_of
-from study.model import Activations, LevelActivations, forward, initialise
+from study.metrics import BINS, METRICS, Bins, Extreme, Histogram, bins_of, saturated
+from study.model import ACTIVATIONS, Activations, LevelActivations, forward, initialise
 from study.rng import streams
 from study.setup import Activation, Init, Layer, Norm, Stack
 from study.spec import Spec
@@ -28,6 +31,11 @@ CLOSE = 1e-6
 
 
 def tanh_level(h: Tensor) -> LevelActivations:
+    z = torch.atanh(h.double())
+    return LevelActivations(z, None, None, z, h)
+
+
+def relu_level(h: Tensor) -> LevelActivations:
     return LevelActivations(h, None, None, h, h)
 
 
@@ -141,10 +149,23 @@ def test_initial_saturation_is_that_of_the_reference(
 # -- definitions --------------------------------------------------------------------------------------------------
 
 
-def test_saturation_is_strictly_beyond_its_bound() -> None:
-    h = torch.tensor([[[0.97, -0.98, 0.99, -0.995, 1.0]]])
+def test_saturation_is_beyond_its_bound() -> None:
+    h = torch.tensor([[[0.9699, -0.98, 0.9899, -0.995, 1.0]]])
     assert float(METRICS["saturation_97"].measure(tanh_level(h), TANH)) == 4 / 5
-    assert float(METRICS["saturation_99"].measure(tanh_level(h), TANH)) == 2 / 5  # float32 0.99 is not beyond 0.99
+    assert float(METRICS["saturation_99"].measure(tanh_level(h), TANH)) == 2 / 5
+
+
+@pytest.mark.parametrize("bound", ["0.97", "0.99"])
+def test_the_first_saturated_number_is_the_first_beyond_artanh(bound: str) -> None:
+    """Against mpmath, to 50 digits: that float32 saturates, the one below it does not."""
+    with mpmath.workdps(50):
+        exact = mpmath.atanh(mpmath.mpf(bound))
+        z = torch.tensor(float(exact)) + torch.arange(-3, 4) * 2.0**-22  # neighbours in float32 at 2 to 4
+        expected = [mpmath.mpf(float(number)) > exact for number in z]
+    assert {True, False} == set(expected)
+    for sign in (1, -1):
+        level = LevelActivations(sign * z, None, None, sign * z, torch.tanh(sign * z))
+        assert saturated(level, bound).tolist() == expected
 
 
 def test_a_unit_is_dead_when_no_example_wakes_it() -> None:
@@ -155,7 +176,7 @@ def test_a_unit_is_dead_when_no_example_wakes_it() -> None:
     assert float(reducer.result()) == pytest.approx(2 / 3)
     zero = torch.tensor([[[0.0, 0.0], [0.0, 2.0]]])
     reducer = metrics.reducers(["dead"])["dead"]
-    reducer.add(METRICS["dead"].measure(tanh_level(zero), RELU), torch.ones(2))
+    reducer.add(METRICS["dead"].measure(relu_level(zero), RELU), torch.ones(2))
     assert float(reducer.result()) == 1 / 2
 
 
@@ -223,8 +244,12 @@ def test_a_single_entry_has_no_std() -> None:
 
 
 def counted(bins: Bins, values: list[float], weights: list[float] | None = None) -> list[float]:
-    histogram = Histogram(bins)
-    histogram.add(torch.tensor(values).view(-1, 1), torch.tensor(weights or [1.0] * len(values)).double())
+    """Counts of values of h, preact or logits."""
+    histogram, x = Histogram(bins), torch.tensor(values, dtype=torch.float64).view(-1, 1)
+    if bins.through:
+        assert bool((x.isnan() | (x.abs() <= 1)).all()), "tanh gives nothing else"
+        x = torch.atanh(x)
+    histogram.add(x, torch.tensor(weights or [1.0] * len(values)).double())
     return histogram.counts.tolist()
 
 
@@ -235,7 +260,7 @@ def test_both_ends_of_tanh_are_inside() -> None:
     assert counts[-2] == 2
 
 
-@pytest.mark.parametrize("name", BINS)
+@pytest.mark.parametrize("name", [name for name, bins in BINS.items() if not bins.through])
 def test_what_lies_outside_is_counted_at_the_ends(name: str) -> None:
     bins = BINS[name]
     counts = counted(
@@ -249,6 +274,34 @@ def test_what_lies_outside_is_counted_at_the_ends(name: str) -> None:
     assert counts[-2] == 6
     assert counts[1 + bins.count // 2] == 7
     assert sum(counts) == 28
+
+
+@pytest.mark.parametrize("name", BINS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_edge_opens_its_own_bin(name: str, dtype: torch.dtype) -> None:
+    """The edge itself, the number before it and the number after it, in the space in which values are compared."""
+    bins = BINS[name]
+    bounds = bins.bounds(dtype)
+    finite = bounds[bounds.isfinite()]
+    below, above = (torch.nextafter(finite, torch.full_like(finite, end)) for end in (-math.inf, math.inf))
+    first = int((bounds == finite[0]).nonzero()[0])  # through tanh the first bound is −inf
+    for i, (a, b, c) in enumerate(zip(below, finite, above, strict=True), start=first):
+        for value, place in ((a, i), (b, i + 1), (c, i + 1)):
+            histogram = Histogram(bins)
+            histogram.add(value.view(1, 1), torch.ones(1).double())
+            closed = place == bins.count + 1 and bool(value == bounds[-1])
+            assert histogram.counts.tolist().index(1.0) == place - closed
+
+
+@pytest.mark.parametrize("name", ["preact", "h unbounded", "logits"])
+def test_edges_are_rounded_once(name: str) -> None:
+    """knee · sinh(u · asinh(reach / knee)) by mpmath to 50 digits, then as float64."""
+    bins = BINS[name]
+    with mpmath.workdps(50):
+        end = mpmath.asinh(mpmath.mpf(bins.reach) / mpmath.mpf(bins.knee))
+        places = [end * (2 * i - bins.count) / bins.count for i in range(bins.count + 1)]
+        assert bins.edges()[1:-1] == [float(mpmath.mpf(bins.knee) * mpmath.sinh(place)) for place in places]
+    assert (bins.edges()[1], bins.edges()[-2]) == (-bins.reach, bins.reach)
 
 
 def test_nan_is_left_out() -> None:
@@ -290,6 +343,64 @@ def test_chunks_of_a_histogram_add_up(values: list[float], cut: int) -> None:
     parts.add(x[cut:], w[cut:])
     assert torch.equal(whole.counts, parts.counts)
     assert float(whole.counts.sum()) == float(w.sum())
+
+
+def moved(function: Callable[..., Tensor], towards: float) -> Callable[..., Tensor]:
+    """The function with every result one unit in the last place nearer to `towards`, as another make of CPU may have it."""
+
+    def of(*arguments: Any, **named: Any) -> Tensor:
+        found = function(*arguments, **named)
+        return torch.nextafter(found, torch.full_like(found, towards))
+
+    return of
+
+
+@pytest.mark.parametrize("towards", [-math.inf, math.inf])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_last_bit_of_a_function_decides_no_bin_and_no_flag(
+    towards: float, norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grid of what tanh may see, on and beside every edge, so that each jump has numbers next to it."""
+    setup, data = network((12,), norm), split(examples=600)
+    p = params(setup, 9)
+    p.levels[0].W.mul_(6)
+    given_statistics = statistics(setup, 9) if norm == "batch" else None
+    edges = BINS["h"].bounds(torch.float32)[1:-1]
+    z = torch.cat([edges, torch.nextafter(edges, torch.full_like(edges, -9)), torch.linspace(2.6466, 2.6467, 999)])
+
+    def figures() -> tuple[list[Any], list[Any]]:
+        """(jumps, all that may follow the last bit)"""
+        rows = activation_rows(p, setup, data, given_statistics, {})
+        h = ACTIVATIONS["tanh"](z)
+        grid = LevelActivations(z[None, None], None, None, z[None, None], h[None, None])
+        histogram = Histogram(BINS["h"])
+        histogram.add(grid.normed[0], torch.ones(1).double())
+        flags = [
+            *histogram_rows(p, setup, data, given_statistics, {}),
+            *picture_rows(p, setup, data.X[None, :32], {}),
+            *(row for row in rows if row["metric"].startswith(("saturation", "dead"))),
+            saturated(grid, "0.97").tolist(),
+            saturated(grid, "0.99").tolist(),
+            histogram.counts.tolist(),
+        ]
+        return [flag for flag in flags if not isinstance(flag, dict) or flag.get("quantity") != "logits"], [
+            rows,
+            h.tolist(),
+        ]
+
+    before, follows = figures()
+    monkeypatch.setitem(ACTIVATIONS, "tanh", moved(torch.tanh, towards))
+    for owner, name in (
+        (torch, "log"),
+        (torch.Tensor, "log"),
+        (torch.Tensor, "log_"),
+        (torch, "asinh"),
+        (torch, "exp"),
+    ):
+        monkeypatch.setattr(owner, name, moved(getattr(owner, name), towards))
+    jumps, other = figures()
+    assert jumps == before
+    assert other != follows  # the functions were moved
 
 
 def test_only_tanh_has_bounded_bins() -> None:

@@ -194,6 +194,17 @@ def test_embedding_norm_of_distinct_characters_is_chi_squared() -> None:
     assert np.array_equal(together, apart)
 
 
+@pytest.mark.parametrize("towards", [-np.inf, np.inf])
+def test_the_last_bit_of_log_decides_no_node(towards: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes of the mixture are merged by their place in log value, which a floor finds."""
+    patterns = {(1, 1, 1): 0.7, (2, 1): 0.2, (3,): 0.1}
+    plain, before = np.log, embedding_norm(10, patterns)
+    monkeypatch.setattr(np, "log", lambda x: np.nextafter(plain(x), towards))
+    for a, b in zip(embedding_norm(10, patterns), before, strict=True):
+        assert a.shape == b.shape
+        assert a == pytest.approx(b, rel=1e-12)  # the ends of the rule move by the last bit as well
+
+
 def test_repeated_characters_widen_the_embedding_norm_as_drawn() -> None:
     rng = np.random.default_rng(0)
     C = rng.normal(size=(20_000, 2, 4))  # two characters each

@@ -87,7 +87,8 @@ def thin(frame: pd.DataFrame, keys: Sequence[str], x: str, points: int = POINTS,
         if len(group) > points:
             values = group[x].to_numpy(float)
             scale = np.log(np.maximum(values, values[values > 0].min())) if log else values
-            near = np.searchsorted(scale, np.linspace(scale[0], scale[-1], points))
+            # a point of the grid that meets a row is moved off it, or the last bit of log would pick the row or the next
+            near = np.searchsorted(scale, np.linspace(scale[0], scale[-1], points) - 1e-9 * np.ptp(scale))
             group = group.iloc[np.unique(np.clip([0, *near[1:-1], len(group) - 1], 0, len(group) - 1))]
         kept.append(group)
     return pd.concat(kept) if kept else frame
