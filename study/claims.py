@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study import manifest, tables
+from study import manifest, parquet
 from study.assertions import check_measure, select, value
 from study.errors import SpecError
 from study.estimate import Difference, Equivalence, Estimate, can_reach, estimate, holm, iqm, paired, tost
@@ -262,7 +262,7 @@ def load(spec: Spec, folder: Path) -> Results:
         raise SpecError(
             f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
         )
-    return Results(spec, tables.read(folder / "data"), facts)
+    return Results(spec, parquet.read(folder / "data"), facts)
 
 
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from study import manifest, tables
+from study import manifest, parquet
 from study.errors import SpecError
 from study.estimate import Difference, paired
 from study.labels import LABELS, Label
@@ -115,7 +115,7 @@ class Diff:
 def compare(a: Path, b: Path) -> Diff:
     """What differs between two report folders; SpecError for a folder that holds no report."""
     facts = [manifest.read(folder) for folder in (a, b)]
-    found = [tables.read(folder / "data") for folder in (a, b)]
+    found = [parquet.read(folder / "data") for folder in (a, b)]
     ours, theirs = found
     study, environment = _facts(*facts)
     measured, same, unpaired = _measured(a, b, ours, theirs)

@@ -11,17 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from study import manifest, tables
+from study import manifest, parquet
 from study.errors import SpecError
 from study.executors import Local
+from study.identity import cell_id
 from study.keys import PACKAGES, cpu_level, installed
-from study.plan import cell_id, plan, twin
+from study.plan import plan, twin
 from study.pool import Failure
 from study.pool import run as run_shards
 from study.progress import progress
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.spec import Spec
+from study.tables import Tables
 from study.words import load
 from study.worker import Job
 
@@ -51,7 +53,7 @@ def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int)
     the same kind of CPU, mostly; the final losses must agree within SAME there, within OTHER where CPU or versions differ.
     Other bits there of a cell of which the report holds no final loss say nothing, and fail nothing.
     """
-    facts, found = manifest.read(folder), tables.read(folder / "data")
+    facts, found = manifest.read(folder), parquet.read(folder / "data")
     if facts["spec_sha256"] != spec.digest():
         raise SpecError(
             f"{folder}: made from another study than {spec.name}; verify it with the study file it came from"
@@ -108,7 +110,7 @@ def _shards(chosen: Sequence[Cell], known: pd.DataFrame) -> list[Stack]:
     return shards
 
 
-def _losses(found: tables.Tables, condition: str, cell: Cell) -> dict[tuple[str, str], float]:
+def _losses(found: Tables, condition: str, cell: Cell) -> dict[tuple[str, str], float]:
     """The final losses that the report holds of a cell: (split, statistics) -> nats."""
     if cell.protocol == "lecture":
         t = found["published"]

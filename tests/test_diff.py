@@ -17,7 +17,7 @@ import pytest
 from scipy import stats
 from tiny import HERE, one_line
 
-from study import cli, manifest, tables
+from study import cli, manifest, parquet, tables
 from study.diff import Change, Measured, Unpaired, compare
 from study.diffpage import LISTED, page, text
 from study.errors import SpecError
@@ -78,7 +78,7 @@ def report(folder: Path, edit: Edit | None = None, seeds: Iterable[int] = SEEDS,
         edit(made)
     (folder / "data").mkdir(parents=True)
     for name, found in made.items():
-        tables.write(name, tables.frame(name, found), folder / "data")
+        parquet.write(name, tables.frame(name, found), folder / "data")
     plain = {key: {} for key in manifest.NEEDED}
     manifest.write({"format": manifest.FORMAT, **plain, "seeds": list(seeds), **facts}, folder)
     return folder

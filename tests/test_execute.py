@@ -12,7 +12,7 @@ import pytest
 from finished import finished
 from tiny import GONE, HERE, load
 
-from study import claims, execute, manifest, tables, view
+from study import claims, execute, manifest, parquet, view
 from study.errors import SpecError
 from study.report import stamp
 from study.spec import Spec
@@ -63,11 +63,11 @@ def render(spec: Spec, folder: Path) -> list[str]:
 
 def changed(folder: Path, table: str, condition: str, column: str) -> None:
     """One value of one condition, changed in the table and in the manifest."""
-    frame = tables.read(folder / "data")[table]
+    frame = parquet.read(folder / "data")[table]
     row = frame.index[frame["condition"] == condition][0]
     frame.loc[row, column] = "0" * 64 if column == "sha256" else float(frame.loc[row, column]) + 1
     facts = manifest.read(folder)
-    facts["tables"][table] = tables.write(table, frame, folder / "data")
+    facts["tables"][table] = parquet.write(table, frame, folder / "data")
     manifest.write(facts, folder)
 
 

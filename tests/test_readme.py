@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.parquet import read as read_tables
 from study.resolve import read
 from study.results import Results
-from study.tables import read as read_tables
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text("utf-8")

@@ -16,11 +16,11 @@ import pytest
 from finished import quick_run
 
 from study import export
+from study.parquet import read as read_tables
+from study.parquet import write as write_table
 from study.resolve import read
 from study.run import How
 from study.spec import Spec, only
-from study.tables import read as read_tables
-from study.tables import write as write_table
 
 HERE = Path(__file__).parent
 

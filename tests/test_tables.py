@@ -13,7 +13,8 @@ import pytest
 
 from study import tables
 from study.errors import SpecError
-from study.tables import TABLES, frame, read, schema, write
+from study.parquet import SHARED, WHAT, described, read, write
+from study.tables import TABLES, frame
 
 VALUES: dict[pa.DataType, list[Any]] = {
     tables.TEXT: ["ä–'\"\n", "", None],
@@ -26,7 +27,7 @@ VALUES: dict[pa.DataType, list[Any]] = {
 
 def rows(name: str) -> list[dict[str, Any]]:
     """Three rows, an empty value in every column of the last."""
-    return [{column: VALUES[c.type][i] for column, c in TABLES[name].items()} for i in range(3)]
+    return [{column: VALUES[type_][i] for column, type_ in TABLES[name].items()} for i in range(3)]
 
 
 def folder(path: Path) -> Path:
@@ -93,10 +94,13 @@ def test_a_frame_with_other_columns_is_not_written(tmp_path: Path) -> None:
 
 
 def test_every_column_says_what_it_holds() -> None:
+    assert set(WHAT) == set(TABLES)
     for name, columns in TABLES.items():
-        for field in schema(name):
-            assert field.metadata[b"what"].decode() == columns[field.name].what
-            assert len(columns[field.name].what) > 3
+        assert set(WHAT[name]) <= set(columns) <= {*WHAT[name], *SHARED}
+        for field in described(name):
+            told = field.metadata[b"what"].decode()
+            assert told == {**SHARED, **WHAT[name]}[field.name]
+            assert len(told) > 3
 
 
 # -- what is not a table of ours ----------------------------------------------------------------------------------

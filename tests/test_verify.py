@@ -16,7 +16,7 @@ from finished import quick_run as run
 from nets import cell, network
 from tiny import load, one_line, write
 
-from study import tables
+from study import parquet
 from study.errors import SpecError
 from study.resolve import read
 from study.rows import Rows
@@ -44,10 +44,10 @@ def altered(report: Path, folder: Path, table: str, change: Callable[[pd.DataFra
     import shutil
 
     shutil.copytree(report / "out", folder / "out")
-    frame = tables.read(folder / "out" / "data")[table].copy()
+    frame = parquet.read(folder / "out" / "data")[table].copy()
     change(frame)
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
-    manifest["tables"][table] = tables.write(table, frame, folder / "out" / "data")
+    manifest["tables"][table] = parquet.write(table, frame, folder / "out" / "data")
     (folder / "out" / "manifest.json").write_text(json.dumps(manifest))
     return folder / "out"
 
@@ -171,7 +171,7 @@ def test_another_study_is_refused(report: Path, tmp_path: Path) -> None:
 
 def test_the_manifest_names_every_cells_parameters(report: Path) -> None:
     facts: dict[str, Any] = json.loads((report / "out" / "manifest.json").read_text())
-    cells = tables.read(report / "out" / "data")["cells"]
+    cells = parquet.read(report / "out" / "data")["cells"]
     assert facts["parameters"] == dict(zip(cells["cell"], cells["sha256"], strict=True))
     assert all(len(digest) == len(hashlib.sha256().hexdigest()) for digest in facts["parameters"].values())
 
