@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.work import Minibatches, Work, examples, training_split
-from study.engines.fused import supported, train_block
+from study.engine import supported
+from study.engines import ready
+from study.engines.fused import train_block
 from study.engines.layout import Layout
 from study.model import fresh_statistics, initialise
 from study.plan import SHARD, split
@@ -48,7 +50,7 @@ class Fused:
         self.model_steps, self.lr = float(work.models), work.training.rate(0)
         self.minibatches, self.layout = Minibatches(work), Layout(work.setup, examples().vocabulary)
         self.X, self.Y = (t.numpy().astype(np.int32) for t in (training_split().X, training_split().Y))
-        self.buffers = self._initial(work)
+        self.buffers, self.train = self._initial(work), ready.train()
         self.pool = None
         if len(cores) > 1:
             places: SimpleQueue[int] = SimpleQueue()
@@ -82,7 +84,9 @@ class Fused:
             for start in range(0, steps, self.block):
                 end = start + self.block
                 indices = rows[start:end, m].astype(np.int32)
-                train_block(self.layout, self.buffers[m], self.X, self.Y, indices, rates, losses[m, start:end])
+                train_block(
+                    self.layout, self.buffers[m], self.X, self.Y, indices, rates, losses[m, start:end], self.train
+                )
 
         for _ in map(train, range(len(losses))) if self.pool is None else self.pool.map(train, range(len(losses))):
             pass

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.errors import SpecError
+from study.identity import sha256
 from study.keys import FORMAT, Facts, Keys
 from study.rows import Rows, packed, unpacked
 from study.setup import Cell, Engine
-from study.spec import sha256
 
 if TYPE_CHECKING:
     from study.trajectory import Trajectory

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.setup import Setup
+from study.setup import GAINS, Init, Setup, Training
+
+
+def init_words(init: Init) -> str:
+    """`std 0.01`, `gain tanh / √fan_in`"""
+    if init.std is not None:
+        return f"std {init.std:g}"
+    name = next((n for n, g in GAINS.items() if n != "linear" and g == init.gain), None)
+    return f"gain {name or f'{init.gain:g}'} / √fan_in"
+
+
+def schedule_words(schedule: Training) -> str:
+    """`200,000 steps of SGD, batch 32, learning rate 0.1, 0.01 from step 100,000`"""
+    parts = [f"{rate:g} from step {start:,}" if start else f"{rate:g}" for start, rate in schedule.lr]
+    return f"{schedule.steps:,} steps of SGD, batch {schedule.batch_size}, learning rate {', '.join(parts)}"
 
 
 def _facts(setup: Setup) -> dict[str, str]:
@@ -14,11 +28,11 @@ def _facts(setup: Setup) -> dict[str, str]:
         "context": str(setup.context),
         "embedding": str(setup.embedding_size),
         "widths": "-".join(map(str, setup.widths)),
-        "C": str(setup.embedding),
+        "C": init_words(setup.embedding),
     }
     for number, layer in enumerate(setup.layers, start=1):
-        facts[f"W{number}"] = str(layer.weight)
-        facts[f"b{number}"] = "none" if layer.bias is None else str(layer.bias)
+        facts[f"W{number}"] = init_words(layer.weight)
+        facts[f"b{number}"] = "none" if layer.bias is None else init_words(layer.bias)
         facts[f"norm {number}"] = "BatchNorm" if layer.norm == "batch" else "none"
         facts[f"activation {number}"] = layer.activation
     return facts

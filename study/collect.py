@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
 from study import tables
-from study.plan import Plan, cell_id, twins
+from study.identity import cell_id
+from study.plan import Plan, twins
 from study.rows import LONG, Row, Rows
 from study.setup import Cell
-from study.spec import Condition, Spec
+
+if TYPE_CHECKING:
+    from study.spec import Condition, Spec
 
 FAILED: Row = {"status": "failed", "step": None, "sha256": None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from itertools import accumulate
+from typing import Literal
 
 LISTED, LENGTH = 20, 300  # names that a message lists at most, and their characters
 
@@ -31,3 +32,21 @@ def suggest(got: str, known: Iterable[str]) -> str:
     fit = max(1, sum(length <= LENGTH for length in room))
     more = ", …" if len(names) > fit else ""
     return f"; known: {', '.join(names[:fit])}{more}" if names else ""
+
+
+# -- sentences of modules that make numbers: here, since a change of words costs no training ---------------------------
+
+
+def on_autograd(why: Literal["asked", "lecture"]) -> str:
+    """Why a cell that the fused engine could train is trained by autograd."""
+    return {"asked": "as asked", "lecture": "the lecture's protocol, bit for bit"}[why]
+
+
+def on_device(device: str) -> str:
+    """Why a cell on another device than the CPU is trained by autograd."""
+    return f"device {device}"
+
+
+def unsupported(layer: int, what: str, got: str, known: Iterable[str]) -> str:
+    """Why the fused engine does not train a network."""
+    return f"layer {layer} has the {what} {got}; fused knows {', '.join(known)}"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from study import source
+from study.identity import cell_values, gained, sha256
 from study.rows import Reading
 from study.setup import Cell, Engine
-from study.spec import sha256
 from study.words import Words
 
 FORMAT = 1  # of the keys and of what they lead to: raised when either means something else
@@ -36,23 +36,16 @@ class Keys:
     device: str  # kind of device: cpu, cuda
     cpu: str  # its architecture and the widest vectors that it has
 
-    @cached_property
-    def _source(self) -> dict[str, dict[str, str]]:
-        return {
-            part: source.hashes(names) for part, names in (("train", source.TRAINING), ("measure", source.MEASURING))
-        }
-
     def training(self, cell: Cell, engine: Engine) -> Facts:
         """All that a cell's trajectory depends on."""
-        modules = {name: digest for name, digest in self._source["train"].items() if _matters(name, engine)}
         facts = {
             "format": FORMAT,
-            **asdict(cell),
+            **cell_values(cell),
             "data": self.data,
             "engine": engine,
             "dtype": "float32",
             "device": self.device,
-            "source": modules,
+            "code that trains": source.digest(engine),
             "versions": {package: installed(package) for package in PACKAGES[engine]},
         }
         # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
@@ -62,8 +55,8 @@ class Keys:
         """All that a cell's rows depend on: its training and, for a twin, the one that it is compared with."""
         return {
             "training": sha256(self.training(cell, engine)),
-            "source": self._source["measure"],
-            "reading": asdict(self.reading),
+            "code that measures": source.digest("measuring"),
+            "reading": _values(self.reading),
             "cpu": self.cpu,
             "versions": {package: installed(package) for package in PACKAGES["autograd"]},
         }
@@ -80,20 +73,20 @@ def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys
     return Keys(data, reading, device.partition(":")[0], cpu_level())
 
 
+def _values(reading: Reading) -> Facts:
+    own: Facts = {"measure": reading.measure, "batch_sizes": reading.batch_sizes}
+    return own | gained(reading, *own)
+
+
 def environment() -> dict[str, str]:
     """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
-    modules = source.hashes(tuple(sorted({*source.TRAINING, *source.MEASURING})))
+    roles: tuple[source.Role, ...] = ("autograd", "fused", "measuring")
     packages = sorted({package for engine in PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},
         "CPU": cpu_level(),
-        **{f"study/{name}.py": digest for name, digest in modules.items()},
+        **{f"code ({role})": source.digest(role) for role in roles},
     }
-
-
-def _matters(module: str, engine: Engine) -> bool:
-    """Whether a training by this engine depends on the module."""
-    return engine == "fused" or "engines/" not in module
 
 
 @cache
@@ -127,8 +120,8 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     old, new = (_leaves(json.loads(json.dumps(facts))) for facts in (before, now))
     changed = []
     for place in (place for place in sorted({*old, *new}) if old.get(place) != new.get(place)):
-        if place.startswith("source."):
-            changed.append(f"source of study/{place.removeprefix('source.')}.py changed")
+        if place.startswith("code "):
+            changed.append(f"the {place} changed")
         else:
             changed.append(f"{place} {shown(old.get(place))} → {shown(new.get(place))}")
     more = len(changed) - 3

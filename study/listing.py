@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from study import words
-from study.cache import Cache, Store
-from study.keys import keys
-from study.plan import cell_id, check_batch_sizes, makespan, plan
-from study.rows import Reading
+from study.changes import schedule_words
+from study.identity import cell_id
+from study.plan import makespan
+from study.prepare import prepare
 from study.setup import Cell, Setup, Stack
 from study.spec import Spec
 from study.status import statuses
@@ -20,11 +19,8 @@ from study.status import statuses
 
 def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
     """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
-    found = words.load(spec.data, spec.folder)
-    check_batch_sizes(spec, found)
-    work = plan(spec, engine, device)
-    keys_ = keys(found, spec.data.shuffle_seed, Reading(spec.measure, spec.batch_sizes), device)
-    store = Store(Cache(cache), keys_)
+    made = prepare(spec, engine, device, cache)
+    found, work, store = made.words, made.plan, made.store
     states = statuses(spec, work, store)
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
     lines = [
@@ -44,7 +40,7 @@ def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> 
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
         shape = graph(stack.setup, len(found.vocabulary))
-        lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {stack.training}")
+        lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.training)}")
     if not shards:
         return "\n".join([*lines, "", "nothing to train: every cell is done"])
     sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())

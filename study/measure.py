@@ -12,11 +12,10 @@ from study import metrics
 from study.data import Dataset, Split
 from study.evaluate import batch_statistics, calibrate, chunks, small_batch_loss, split_loss
 from study.metrics import METRICS, Histogram
-from study.model import Params, Statistics, forward, stacked
+from study.model import Params, Statistics, cross_entropy, forward, stacked
 from study.rng import generator
 from study.rows import Reading, Row, Rows
 from study.setup import Cell, Setup
-from study.train import cross_entropy
 from study.trajectory import State, Trajectory, boundaries
 from study.words import fillable
 

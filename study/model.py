@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -166,6 +167,17 @@ def forward(
         x = ACTIVATIONS[layer.activation](normed)  # (M, N, H)
         levels.append(LevelActivations(preact, mean, std, normed, x))
     return Activations(tuple(levels))
+
+
+def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
+    """Loss of every example, in nats. (M, N), from logits (M, N, V) and Y (M, N)."""
+    M, N, V = logits.shape
+    return F.cross_entropy(logits.reshape(M * N, V), Y.reshape(M * N), reduction="none").view(M, N)
+
+
+def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
+    """Mean loss of each model over its minibatch, in nats. (M,), from logits (M, N, V) and Y (M, N)."""
+    return example_loss(logits, Y).mean(1)
 
 
 def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

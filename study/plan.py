@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from study.engine import choose
-from study.errors import SpecError
-from study.schema import BATCH_SIZES
 from study.setup import Cell, Engine, Stack, Training
-from study.spec import Condition, Spec, sha256
-from study.words import Words, fillable
+
+if TYPE_CHECKING:
+    from study.spec import Condition, Spec
 
 # Models to a shard. Autograd trains them at once: beyond about 8 the working set leaves a core's cache. Fused trains
 # one after the other, so small shards cost nothing and fill the cores evenly.
@@ -63,25 +62,6 @@ class Plan:
     def model_steps(self) -> int:
         """SGD steps of single models, all in all."""
         return sum(cell.training.steps for cell in self.uses)
-
-
-def check_batch_sizes(spec: Spec, words: Words) -> None:
-    """SpecError where BatchNorm would be read in batches of a size that dev has too few examples for.
-
-    Of the sizes that hold for want of others those are read that can be: a short word list needs no entry.
-    """
-    sizes, examples = spec.batch_sizes, words.examples("dev")
-    left = [str(size) for size in sizes if size not in fillable(sizes, examples)]
-    runs = () if spec.published is None else spec.published.runs
-    normed = any(condition.setup.normed for condition in (*spec.conditions, *(run.condition for run in runs)))
-    if left and normed and sizes != BATCH_SIZES:
-        problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples:,}"
-        raise SpecError(f"{spec.name}: evaluation.batch_sizes: {problem}; leave out {', '.join(left)}")
-
-
-def cell_id(cell: Cell) -> str:
-    """Identity of a cell by content: 16 hex digits of the sha256 of all that it is."""
-    return sha256(asdict(cell))[:16]
 
 
 def plan(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:

@@ -8,6 +8,7 @@ from pathlib import Path
 from study import claims, execute, export, manifest
 from study.cache import replace as write
 from study.cache import writing
+from study.changes import schedule_words
 from study.page import Highlight, Section, literal, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS
@@ -109,7 +110,7 @@ def _network(results: Results) -> str:
     ]
     return (
         f"{literal(c.title)} turns each of {setup.context} characters into {setup.embedding_size} numbers (the embedding C), and these through "
-        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {c.training}. Outputs of the hidden units are called h, their inputs pre-activations."
+        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {schedule_words(c.training)}. Outputs of the hidden units are called h, their inputs pre-activations."
     )
 
 

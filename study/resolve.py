@@ -11,12 +11,13 @@ from typing import Any
 
 from study import schema
 from study.assertions import COMPARISONS, check_at, check_measure, check_section, probed, select, value
-from study.changes import changes, describe
+from study.changes import changes, describe, schedule_words
 from study.document import Document, load
 from study.errors import SpecError, suggest
+from study.identity import sha256
 from study.schema import SPLITS, Claim
 from study.setup import Init, Layer, Setup, Statistics, Training
-from study.spec import FULL, Condition, Published, Run, Spec, Sweep, Twins, sha256
+from study.spec import FULL, Condition, Published, Run, Spec, Sweep, Twins
 
 OVERLAY = (
     "seeds", "measure", "model", "training", "evaluation", "probe", "groups", "conditions", "published", "sweeps",
@@ -267,7 +268,7 @@ class _Resolver:
         if statistics not in ("none", before if before != "none" else "running"):
             words.append(f"read with {statistics} statistics" + (f" (were {before})" if before != "none" else ""))
         if not usual:
-            words.append(f"training: {training}")
+            words.append(f"training: {schedule_words(training)}")
         return words
 
     def _setup(self, draft: _Draft, place: tuple[str, ...]) -> Setup:
@@ -380,7 +381,7 @@ class _Resolver:
             title=f"{condition.title}, lr {rate:.12g}",
             parent=condition.name,
             training=training,
-            changes=(f"training: {training}",),
+            changes=(f"training: {schedule_words(training)}",),
             seeds=raw.seeds,
             sweep=place[-1],
         )

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import manifest, source, status, tables
-from study.cache import Cache, Store, sync, writable, writing
+from study import manifest, parquet, source, status, tables
+from study.cache import sync, writable, writing
 from study.collect import collect
 from study.errors import SpecError
 from study.executors import apart, place
-from study.keys import keys
-from study.plan import Plan, check_batch_sizes, plan
+from study.plan import Plan
 from study.pool import Failure
 from study.pool import run as run_shards
+from study.prepare import prepare
 from study.progress import progress
-from study.rows import LONG, Reading, Rows
+from study.rows import LONG, Rows
 from study.setup import Cell
 from study.spec import Spec
-from study.words import Words, load
+from study.words import Words
 from study.worker import Job
 
 if TYPE_CHECKING:
@@ -65,14 +65,11 @@ class Done:
 def run(spec: Spec, out: Path, how: How) -> Done:
     """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
     writable(out, "--out")
-    words = load(spec.data, spec.folder)
-    check_batch_sizes(spec, words)
-    work = plan(spec, how.engine, how.device)
+    made = prepare(spec, how.engine, how.device, how.cache)
+    words, work = made.words, made.plan
     known = apart("facts", spec, words, how.device)
-    reading = Reading(spec.measure, spec.batch_sizes)
-    store = Store(Cache(how.cache.absolute()), keys(words, spec.data.shuffle_seed, reading, how.device))
     with _locked(out):
-        rows, done = _train(spec, work, Job(words, reading, how.device, store), how)
+        rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
         frames = collect(spec, work, rows, known.probe)
         facts = _facts(spec, words, work, known, how)
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
@@ -152,7 +149,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: Facts, how: How) -> dict
         "seeds": list(spec.seeds),
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": source.digest(),
+        "source_sha256": source.whole(),
         "data": {
             "file": Path(spec.data.path).name,
             "sha256": words.sha256,
@@ -192,7 +189,7 @@ def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) 
     """Everything written beside its place first, then moved there, the manifest last: readers believe what it names."""
     with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
         new = Path(name)
-        facts["tables"] = {table: tables.write(table, frame, new) for table, frame in frames.items()}
+        facts["tables"] = {table: parquet.write(table, frame, new) for table, frame in frames.items()}
         manifest.write(facts, new)
         (out / "data").mkdir(exist_ok=True)
         # a cut between two of these leaves tables that the manifest does not name: readers notice, and a run mends it

@@ -38,12 +38,6 @@ class Init:
         """Standard deviation of the drawn parameter."""
         return self.apply(1.0, fan_in)
 
-    def __str__(self) -> str:
-        if self.std is not None:
-            return f"std {self.std:g}"
-        name = next((n for n, g in GAINS.items() if n != "linear" and g == self.gain), None)
-        return f"gain {name or f'{self.gain:g}'} / √fan_in"
-
 
 # what the probe does to a Gaussian w before x @ w, and what follows
 PROBES: dict[str, tuple[Init, Activation]] = {
@@ -113,10 +107,6 @@ class Training:
         """The same schedule, ended after `steps` steps."""
         steps = min(steps, self.steps)
         return Training(self.batch_size, steps, tuple((start, rate) for start, rate in self.lr if start < steps))
-
-    def __str__(self) -> str:
-        parts = [f"{rate:g} from step {start:,}" if start else f"{rate:g}" for start, rate in self.lr]
-        return f"{self.steps:,} steps of SGD, batch {self.batch_size}, learning rate {', '.join(parts)}"
 
 
 @dataclass(frozen=True)

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from study.data import Dataset
+from study.loop import Training, train
 from study.measure import measure
-from study.model import arrays
-from study.rng import blocks
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
 from study.train import Trainer, stackable
-from study.trajectory import NEW, Gap, State, Trajectory, boundaries
+from study.trajectory import NEW, Gap, Trajectory, boundaries
 
 if TYPE_CHECKING:
     from study.cache import Store
-    from study.engines.compiled import FusedTrainer
 
 Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
-
-BLOCK = 1000  # steps between two reports of progress, fewer of large minibatches
-CHECKPOINT = 20.0  # seconds of training between two checkpoints
 
 
 def train_shard(
@@ -44,8 +36,15 @@ def train_shard(
         found[cell] = stored or NEW
     wanted = list(parts(shard, found, pauses, data.vocabulary, device))
     done = shard.training.steps * len(shard.cells) - sum(gap.steps * len(part.cells) for part, gap in wanted)
+
+    def keep(cell: Cell, trajectory: Trajectory) -> None:
+        found[cell] = trajectory
+        if store is not None:
+            store.keep(cell, shard.engine, trajectory)
+
     for part, gap in wanted:
-        for steps, loss in train(part, gap, found, data, device, store):
+        before = [found[cell] for cell in part.cells]
+        for steps, loss in train(part, trainer(part, data, device), gap, before, keep):
             done += steps * len(part.cells)
             if report is not None:
                 report(done, loss)
@@ -73,49 +72,12 @@ def parts(
             yield from ((replace(part, cells=(cell,)), gap) for cell in part.cells)
 
 
-def trainer(part: Stack, data: Dataset, device: str) -> Trainer | FusedTrainer:
+def trainer(part: Stack, data: Dataset, device: str) -> Training:
     """The stack in training, by the engine that it is planned for."""
+    train, vocabulary = data.splits["train"], data.vocabulary
     if part.engine == "fused":
+        from study.engines import ready
         from study.engines.compiled import FusedTrainer
 
-        return FusedTrainer(part, data.splits["train"], data.vocabulary, device)
-    return Trainer(part, data.splits["train"], data.vocabulary, device)
-
-
-def train(
-    part: Stack, gap: Gap, found: dict[Cell, Trajectory], data: Dataset, device: str, store: Store | None = None
-) -> Iterator[tuple[int, float]]:
-    """Fill a gap in the trajectories in `found`; yields (steps, mean loss) after every block. A checkpoint every
-    CHECKPOINT seconds, and one at the end."""
-    training = trainer(part, data, device)
-    before = [found[cell] for cell in part.cells]
-    if gap.start:
-        training.restore(gap.start, [known.at(gap.start).arrays for known in before])
-    states: list[list[State]] = [[] for _ in part.cells]
-    losses = [[known.losses[: gap.start]] for known in before]
-
-    def here() -> list[State]:
-        upcoming = training.upcoming().cpu().numpy()  # (M, batch)
-        params, running = training.params, training.running
-        return [State(training.step, arrays(params, running, m), upcoming[m]) for m in range(len(part.cells))]
-
-    def keep(extra: Sequence[Sequence[State]]) -> None:
-        for m, cell in enumerate(part.cells):
-            losses[m] = [np.concatenate(losses[m])]
-            found[cell] = before[m].joined((*states[m], *extra[m]), losses[m][0])
-            if store is not None:
-                store.keep(cell, part.engine, found[cell])
-
-    kept = time.monotonic()
-    for pause in gap.pauses:
-        for steps in blocks(pause - training.step, len(part.cells) * part.training.batch_size, BLOCK):
-            loss = training.advance(training.step + steps).cpu()  # (M, steps)
-            for m, one in enumerate(loss.numpy()):
-                losses[m].append(one)
-            yield steps, float(loss.nanmean())
-            if store is not None and training.step < pause and time.monotonic() - kept > CHECKPOINT:
-                keep([[state] for state in here()])
-                kept = time.monotonic()
-        for m, state in enumerate(here()):
-            states[m].append(state)
-    keep([()] * len(part.cells))
+        return FusedTrainer(part, train, vocabulary, ready.train(), device)
+    return Trainer(part, train, vocabulary, device)

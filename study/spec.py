@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from study.assertions import select
 from study.errors import SpecError, suggest
+from study.identity import gained, network_values, schedule_values, sha256
 from study.schema import Claim, Data, Probe
 from study.setup import Protocol, Setup, Statistics, Training
 
@@ -131,18 +130,23 @@ class Spec:
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
         probe = None if self.probe is None else self.probe.model_dump()
         data = {k: v for k, v in self.data.model_dump().items() if k not in ("path", "about")}
-        twins = None if self.twins is None else asdict(self.twins)
+        twins = None if self.twins is None else _twins(self.twins)
         return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
+
+
+def _twins(twins: Twins) -> dict[str, Any]:
+    own = {
+        "conditions": twins.conditions,
+        "seeds": twins.seeds,
+        "short_seeds": twins.short_seeds,
+        "short_steps": twins.short_steps,
+    }
+    return own | gained(twins, *own)
 
 
 def _numbers(condition: Condition) -> tuple[Any, ...]:
     """All of a condition that its numbers depend on."""
-    return asdict(condition.setup), condition.statistics, asdict(condition.training), condition.seeds
-
-
-def sha256(value: Any) -> str:
-    """sha256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return network_values(condition.setup), condition.statistics, schedule_values(condition.training), condition.seeds
 
 
 def only(spec: Spec, names: Sequence[str]) -> Spec:

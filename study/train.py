@@ -10,29 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from study.data import Split
-from study.model import Activations, Params, Statistics, forward, fresh_statistics, initialise, stacked
+from study.model import Activations, Params, Statistics, example_loss, forward, fresh_statistics, initialise, stacked
 from study.rng import Minibatches, blocks, streams
 from study.setup import Stack
 
 MOMENTUM = 0.001  # of the lecture's running statistics
 ENTRIES = 5000  # of a product that stackable compares at least: another kernel may change 1 in 200 of them, no more
 AT_ONCE = 200  # steps whose minibatches are gathered together, fewer of large ones; any number gives the same bits
-
-
-def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
-    """Loss of every example, in nats. (M, N), from logits (M, N, V) and Y (M, N)."""
-    M, N, V = logits.shape
-    return F.cross_entropy(logits.reshape(M * N, V), Y.reshape(M * N), reduction="none").view(M, N)
-
-
-def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
-    """Mean loss of each model over its minibatch, in nats. (M,), from logits (M, N, V) and Y (M, N)."""
-    return example_loss(logits, Y).mean(1)
 
 
 class Trainer:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Drawn
 
 from study import claims, manifest, plots
 from study.assertions import PER_PARAMETER
+from study.changes import schedule_words
 from study.errors import SpecError, suggest
 from study.labels import LABELS
 from study.page import Column, Table, figure_style, table_html
@@ -48,7 +49,7 @@ class View:
             {"what": "title", "value": c.title},
             {"what": "from", "value": self.results.titles.get(c.parent, c.parent) if c.parent else "nothing"},
             {"what": "changes", "value": "; ".join(c.changes)},
-            {"what": "training", "value": str(c.training)},
+            {"what": "training", "value": schedule_words(c.training)},
             {"what": "read with", "value": f"{c.statistics} statistics" if c.setup.normed else "no BatchNorm"},
             {"what": "seeds", "value": ", ".join(map(str, self.results.spec.seeds))},
         ]

@@ -88,14 +88,14 @@ def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
 
 def _compile(report: Callable[[], None]) -> None:
     """Have the fused engine compiled: by one process of this machine, while the others wait for it."""
-    from study.engines import kernels
+    from study.engines import ready
 
-    if not kernels.cached():
+    if not ready.cached():
         report()
         with FileLock(
             Path(tempfile.gettempdir()) / f"study-compile-{os.getuid() if hasattr(os, 'getuid') else 0}.lock"
         ):
-            kernels.warm()
+            ready.warm()
 
 
 @functools.lru_cache(maxsize=1)

@@ -20,6 +20,7 @@ from tiny import one_line
 
 from study import cache as module
 from study import keys as keys_module
+from study import loop
 from study import shard as shard_module
 from study.cache import Cache, Store, remember, writable
 from study.errors import SpecError
@@ -126,8 +127,8 @@ def test_going_on_gives_the_bits_of_never_having_stopped(
 def test_a_checkpoint_lies_between_pauses_and_training_goes_on_from_it(
     store: Store, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_module, "BLOCK", 7)
-    monkeypatch.setattr(shard_module, "CHECKPOINT", -1.0)  # after every block
+    monkeypatch.setattr(loop, "BLOCK", 7)
+    monkeypatch.setattr(loop, "CHECKPOINT", -1.0)  # after every block
     seen: list[int] = []
 
     def stop(done: int, loss: float) -> None:
@@ -166,7 +167,7 @@ def reading(store: Store, *measure: int) -> tuple[Reading, Store]:
 def test_a_new_step_to_measure_is_trained_from_the_state_before_it_and_no_further(
     store: Store, engine: Engine, norm: str, measure: tuple[int, ...], trained: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_module, "BLOCK", 1)  # a report after every step
+    monkeypatch.setattr(loop, "BLOCK", 1)  # a report after every step
     stack, done = Stack(cells(norm), engine), list[int]()
     train_shard(stack, DATA, READING, store=store)
     new, other = reading(store, *measure)
@@ -197,8 +198,8 @@ def test_filling_a_gap_never_makes_a_finished_training_an_unfinished_one(
     stack, reports = Stack(cells()), list[int]()
     train_shard(stack, DATA, READING, store=store)
     new, other = reading(store, 33)
-    monkeypatch.setattr(shard_module, "BLOCK", 3)
-    monkeypatch.setattr(shard_module, "CHECKPOINT", -1.0)  # after every block
+    monkeypatch.setattr(loop, "BLOCK", 3)
+    monkeypatch.setattr(loop, "CHECKPOINT", -1.0)  # after every block
 
     def stop(done: int, loss: float) -> None:
         reports.append(done)
@@ -410,8 +411,8 @@ def test_a_difference_is_said_in_words() -> None:
     before = KEYS.training(one, "fused")
     after = KEYS.training(replace(one, training=replace(one.training, steps=200_000)), "fused")
     assert difference(before, after) == "training.steps 10000 → 200000"
-    edited = {**before, "source": {**before["source"], "train": "0"}}
-    assert difference(before, edited) == "source of study/train.py changed"
+    edited = {**before, "code that trains": "0"}
+    assert difference(before, edited) == "the code that trains changed"
     scaled = KEYS.training(cell(network((8,), gain=1.0), 0, steps=10_000), "fused")
     assert difference(before, scaled) == f"setup.hidden.1.weight.gain {5 / 3} → 1.0"
     assert difference(before, before) == ""

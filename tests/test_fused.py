@@ -19,13 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
 
-from study.engines.fused import supported, train_block
+from study import source
+from study.engine import supported
+from study.engines import ready
+from study.engines.fused import train_block
 from study.engines.kernels import kernel
 from study.engines.layout import Layout
 from study.setup import Init, Layer, Setup
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = kernel(math.tanh, math.exp, math.log)  # for float64
+LIBRARY = kernel(math.tanh, math.exp, math.log, source.compiled())  # for float64
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
@@ -80,7 +83,7 @@ def train(
     """(named arrays, losses (steps,)) by the fused engine, in one block, or `by` a kernel with other functions."""
     layout, loss = Layout(setup, vocabulary), np.zeros(len(indices), dtype)
     buffer = layout.pack(arrays, dtype)
-    train_block(layout, buffer, X, Y, indices, np.full(len(indices), lr, dtype), loss, by)
+    train_block(layout, buffer, X, Y, indices, np.full(len(indices), lr, dtype), loss, by or ready.train())
     return layout.unpack(buffer), loss
 
 
@@ -205,7 +208,7 @@ def test_block_length_does_not_change_a_bit() -> None:
     for buffer, loss, block in zip(buffers, losses, (90, 7), strict=True):
         for start in range(0, 90, block):
             now = slice(start, start + block)
-            train_block(layout, buffer, X, Y, indices[now], lr[now], loss[now])
+            train_block(layout, buffer, X, Y, indices[now], lr[now], loss[now], ready.train())
     assert np.array_equal(buffers[0], buffers[1])
     assert np.array_equal(losses[0], losses[1])
 
@@ -246,9 +249,9 @@ def test_indices_and_characters_out_of_range_are_refused() -> None:
 def test_every_setup_of_the_study_is_supported_and_anything_else_named() -> None:
     assert supported(network((100,) * 5, "batch")) is None
     assert (
-        supported(network((5,), activation="gelu")) == "level 1 has the activation gelu; fused knows linear, tanh, relu"
+        supported(network((5,), activation="gelu")) == "layer 1 has the activation gelu; fused knows linear, tanh, relu"
     )
-    assert supported(network((5,), norm="layer")) == "level 1 has the norm layer; fused knows none, batch"
+    assert supported(network((5,), norm="layer")) == "layer 1 has the norm layer; fused knows none, batch"
 
 
 def test_importing_the_engine_imports_neither_torch_nor_numba() -> None:
@@ -297,8 +300,10 @@ def test_a_second_process_compiles_nothing() -> None:
     fingerprint()
     code = """
 from tests.test_fused import fingerprint
-from study.engines.kernels import train
+from study import source
+from study.engines import ready
 fingerprint()
+train = ready.train()
 print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values()))
 """
     counts = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
@@ -308,13 +313,14 @@ print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values(
 @pytest.mark.slow
 def test_what_is_compiled_ahead_is_what_training_calls(tmp_path: Path) -> None:
     code = """
-from study.engines import kernels
-print(kernels.cached())
-kernels.warm()
-print(kernels.cached(), len(kernels.train.signatures))
+from study import source
+from study.engines import ready
+print(ready.cached())
+ready.warm()
+print(ready.cached(), len(ready.train().signatures))
 from tests.test_fused import fingerprint
 fingerprint()
-print(len(kernels.train.signatures))
+print(len(ready.train().signatures))
 """
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True)

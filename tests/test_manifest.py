@@ -21,7 +21,7 @@ def facts(spec: Spec) -> dict[str, Any]:
     now = {
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": source.digest(),
+        "source_sha256": source.whole(),
     }
     return {"format": FORMAT, **dict.fromkeys(NEEDED), **now}
 

@@ -20,11 +20,10 @@ from study.data import Dataset
 from study.labels import LABELS
 from study.measure import activation_rows, gap_rows, gradient_rows, histogram_rows, picture_rows
 from study.metrics import BINS, METRICS, Bins, Extreme, Histogram, bins_of, saturated
-from study.model import ACTIVATIONS, Activations, LevelActivations, forward, initialise
+from study.model import ACTIVATIONS, Activations, LevelActivations, cross_entropy, forward, initialise
 from study.rng import streams
 from study.setup import Activation, Init, Layer, Norm, Stack
 from study.spec import Spec
-from study.train import cross_entropy
 
 # shares and means of float32 activations: the weighted sum over distinct contexts rounds otherwise than the plain one
 CLOSE = 1e-6

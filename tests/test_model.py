@@ -12,11 +12,20 @@ from nets import LECTURE, cell, network, params, split, statistics
 from torch import Tensor, nn
 
 from study.data import Dataset
-from study.model import ACTIVATIONS, Level, Params, Statistics, embed, forward, fresh_statistics, initialise
+from study.model import (
+    ACTIVATIONS,
+    Level,
+    Params,
+    Statistics,
+    cross_entropy,
+    embed,
+    forward,
+    fresh_statistics,
+    initialise,
+)
 from study.rng import streams
 from study.setup import Activation, Cell, Init, Norm, Setup, Stack
 from study.spec import Spec
-from study.train import cross_entropy
 
 KINDS: list[tuple[Norm, Activation, bool, tuple[int, ...]]] = [
     ("none", "tanh", True, (12,)),

@@ -14,8 +14,10 @@ from tiny import GONE, load, refusal
 
 from study import words
 from study.errors import SpecError
+from study.identity import cell_id
 from study.listing import graph, listing
-from study.plan import SHARD, cell_id, check_batch_sizes, makespan, plan, seconds, split
+from study.plan import SHARD, makespan, plan, seconds, split
+from study.prepare import check_batch_sizes
 from study.resolve import read
 from study.run import How, run
 from study.setup import Cell, Init, Layer, Setup, Stack, Training

@@ -16,9 +16,9 @@ from nets import cell, dataset, flat, network, params, split, trained
 from study import measure, shard
 from study.data import Dataset, Split
 from study.evaluate import calibrate
+from study.identity import cell_id
 from study.measure import batch_size_rows, curve
 from study.model import forward
-from study.plan import cell_id
 from study.rows import KEPT, Reading, Rows
 from study.setup import Cell, Init, Setup, Stack, Training
 from study.trajectory import boundaries

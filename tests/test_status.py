@@ -17,7 +17,7 @@ from finished import called
 from finished import quick_run as run
 from tiny import load, one_line, write
 
-from study import tables, words
+from study import parquet, source, words
 from study.cache import Cache, Store
 from study.errors import SpecError
 from study.keys import keys
@@ -78,24 +78,26 @@ def test_a_changed_seed_is_a_new_cell_and_leaves_the_others(done: Path) -> None:
     assert found["new"] == 4
 
 
-def test_changed_source_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from study import source
+DIGEST = source.digest
 
-    before = source._hash
-    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "metrics" else before(name))
-    assert said(load(done), done) == {"trained; to be measured again: source of study/metrics.py changed": 10}
-    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "train" else before(name))
-    assert said(load(done), done) == {"stale: source of study/train.py changed": 10}
-    monkeypatch.setattr(source, "_hash", lambda name: "changed" if name == "engines/tiles" else before(name))
-    assert said(load(done), done) == {"done": 2, "stale: source of study/engines/tiles.py changed": 8}
+
+def changed(patch: pytest.MonkeyPatch, *roles: source.Role) -> None:
+    """The code of these roles is another than it is."""
+    patch.setattr(source, "digest", lambda role: "changed" if role in roles else DIGEST(role))
+
+
+def test_changed_source_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed(monkeypatch, "measuring")
+    assert said(load(done), done) == {"trained; to be measured again: the code that measures changed": 10}
+    changed(monkeypatch, "autograd", "fused")
+    assert said(load(done), done) == {"stale: the code that trains changed": 10}
+    changed(monkeypatch, "fused")
+    assert said(load(done), done) == {"done": 2, "stale: the code that trains changed": 8}
 
 
 def test_a_new_measurement_trains_nothing(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from study import source
-
-    before = source._hash
     with monkeypatch.context() as patch:
-        patch.setattr(source, "_hash", lambda name: "changed" if name == "metrics" else before(name))
+        changed(patch, "measuring")
         one = store(load(done), done)
         cell, engine = next(iter(plan(load(done)).engines.items()))
         assert not one.measured(cell, engine)
@@ -188,7 +190,7 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     before = {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()}
-    monkeypatch.setattr(tables, "write", full)
+    monkeypatch.setattr(parquet, "write", full)
     with pytest.raises(SpecError, match="cannot be written \\(No space left on device\\)") as refused:
         run(load(done), done / "out", How(workers=1, cache=done / "cache"))
     one_line(str(refused.value))

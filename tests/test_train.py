@@ -15,12 +15,12 @@ from torch import Tensor
 
 from study import rng, train
 from study.data import Dataset, Split
-from study.model import forward
+from study.model import cross_entropy, forward
 from study.rows import Reading
 from study.setup import Cell, Engine, Init, Protocol, Setup, Stack
 from study.shard import train_shard
 from study.spec import Spec
-from study.train import Trainer, cross_entropy, stackable
+from study.train import Trainer, stackable
 
 # The reported loss of a model is a mean that a stack may sum in another order: 32 float32 terms, each rounded by 6e-8.
 LOSS = 1e-5

@@ -13,7 +13,8 @@ import yaml
 
 from study import words
 from study.errors import SpecError
-from study.plan import check_batch_sizes, plan
+from study.plan import plan
+from study.prepare import check_batch_sizes
 from study.resolve import read
 from study.spec import Spec
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from study.setup import Stack
 class FusedTrainer:
     """One stack in training, with the doors of `train.Trainer`: advance, upcoming, restore, params, running."""
 
-    def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
+    def __init__(self, stack: Stack, split: Split, vocabulary: int, train: Any, device: str = "cpu") -> None:
+        """`train` is the compiled loop, see `ready.train`."""
         assert device == "cpu", f"the fused engine runs on the CPU, got {device}"
-        self.stack, self.step = stack, 0
+        self.stack, self.step, self._train = stack, 0, train
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
         params = initialise(stack, vocabulary, draws)
         self._layout = Layout(stack.setup, vocabulary)  # sizes and places only, so it serves the whole stack
@@ -51,7 +53,7 @@ class FusedTrainer:
             loss = np.zeros((len(self._buffers), steps), np.float32)
             for m, buffer in enumerate(self._buffers):
                 rows = np.ascontiguousarray(drawn[:, m])  # (steps, batch)
-                train_block(self._layout, buffer, self._X, self._Y, rows, rates, loss[m])
+                train_block(self._layout, buffer, self._X, self._Y, rows, rates, loss[m], self._train)
             self.step += steps
             losses.append(torch.from_numpy(loss))
         return torch.cat(losses, dim=1) if losses else torch.empty((len(self._buffers), 0))

@@ -2,7 +2,7 @@
 
     layout = Layout(setup, vocabulary)
     buffer = layout.pack(arrays)                                    # (size,) float32
-    train_block(layout, buffer, X, Y, indices, lr, loss)            # in place, without the GIL
+    train_block(layout, buffer, X, Y, indices, lr, loss, train)     # in place, without the GIL
     arrays = layout.unpack(buffer)
 
 A model's bits depend on its parameters, data, indices and rates alone: not on neighbours, threads or block length.
@@ -16,18 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.engines.layout import Layout
-from study.engines.workspace import ACTIVATIONS, NORMS, Workspace
-from study.setup import Setup
-
-
-def supported(setup: Setup) -> str | None:
-    """None if this engine trains the Setup, else the reason in words: a new kind of layer is autograd's at first."""
-    for level, layer in enumerate(setup.layers, 1):
-        if layer.activation not in ACTIVATIONS:
-            return f"level {level} has the activation {layer.activation}; fused knows {', '.join(ACTIVATIONS)}"
-        if layer.norm not in NORMS:
-            return f"level {level} has the norm {layer.norm}; fused knows {', '.join(NORMS)}"
-    return None
+from study.engines.workspace import Workspace
 
 
 def train_block(
@@ -38,20 +27,15 @@ def train_block(
     indices: NDArray[Any],
     lr: NDArray[Any],
     loss: NDArray[Any],
-    train: Any = None,
+    train: Any,
 ) -> None:
     """Advances one model by len(indices) SGD steps: writes `buffer` and `loss` (steps,), nats, in place.
 
     X (N, T) and Y (N,) are the training split, indices (steps, batch) rows of it, lr (steps,) the learning rates. With
-    X, Y and indices in int32 nothing is copied. `train` is a kernel with other functions than our own tanh, exp and log,
-    which are float32's: with the library's, a float64 buffer runs the same code, to check the algebra. Errors: an index
+    X, Y and indices in int32 nothing is copied. `train` is the compiled loop: `ready.train()`, or a kernel with other
+    functions than our own tanh, exp and log, which are float32's: with the library's, a float64 buffer runs the same code, to check the algebra. Errors: an index
     outside the split or a character outside the vocabulary is an assertion, since the compiled code does not look.
     """
-    if train is None:
-        from study.engines.kernels import train  # compiled code: loaded when there is something to train
-
-    reason = supported(layout.setup)
-    assert reason is None, reason
     steps, examples = indices.shape
     dtype = buffer.dtype
     assert buffer.shape == (layout.size,), f"{buffer.shape=} {layout.size=}"

@@ -5,17 +5,14 @@ Backpropagation is written out by hand. Every number is a sum in one fixed order
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import float32, int32, int64, njit, types
+from numba import njit
 
 from study.engines.embedding import distinct, embed, embed_back
 from study.engines.levels import activate, cross_entropy, normalise, normalise_back, pass_back, view
 from study.engines.products import multiply, multiply_transposed, update
-from study.engines.scalar import exp32, log32, tanh32
 from study.engines.tiles import address
 from study.engines.workspace import (
     ACTIVATION,
@@ -89,16 +86,15 @@ def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp
     return stamp
 
 
-def kernel(tanh: Any, exp: Any, log: Any) -> Any:
+def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
     """The training loop with these functions of one number, compiled on first use and kept on disk.
 
     What the loop closes over is part of what Numba looks up on disk. So the functions are closed over rather than
     handed to the loop, and are plain ones (of `math`, or marked `register_jitable`): those are known by name, where a
-    compiled function is known by an identity that every process draws anew, and would be compiled in each. The hash of
-    all the modules that the loop is made of is closed over, too: Numba itself watches the outermost function's file
-    only, and would run stale code after a change in another module.
+    compiled function is known by an identity that every process draws anew, and would be compiled in each. A number for
+    the `sources` that the loop is made of is closed over as well: Numba itself watches the file of the outermost
+    function only, and would run stale code after a change in another module.
     """
-    sources = SOURCES
 
     @njit(error_model="numpy", nogil=True, cache=True)
     def train(
@@ -132,30 +128,3 @@ def kernel(tanh: Any, exp: Any, log: Any) -> Any:
         return sources
 
     return train
-
-
-MODULES = ("workspace", "scalar", "tiles", "products", "levels", "embedding", "kernels")
-TEXT = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in MODULES)
-SOURCES = int(hashlib.sha256(TEXT).hexdigest()[:15], 16)
-train = kernel(tanh32, exp32, log32)  # the same bits on every CPU
-
-TABLES = (int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1])  # of a Workspace
-# Types of what `train_block` hands over: the one version of `train` that a study compiles.
-ARGUMENTS = (
-    *(float32[::1], float32[::1], int64[:, ::1], int64[::1], types.Tuple(TABLES)),
-    *(int32[:, ::1], int32[::1], int32[:, ::1], float32[::1], float32[::1]),
-)
-
-
-def cached() -> bool:
-    """Whether `train` lies on disk, compiled for this CPU from these sources: then the first training starts at once.
-
-    Looks at Numba's index without loading any code: a millisecond, where loading takes a tenth of a second.
-    """
-    cache = train._cache
-    return cache._index_key(ARGUMENTS, train.targetctx.codegen()) in cache._cache_file._load_index()
-
-
-def warm() -> None:
-    """Have `train` ready to be called, compiled in some ten seconds where it is not on disk yet."""
-    train.compile(ARGUMENTS)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from study import claims
 from study.assertions import check_measure
+from study.changes import schedule_words
 from study.labels import LABELS
 from study.page import Cell, Column, Listing, Section, Table, Term, Value
 from study.results import Results
@@ -268,7 +269,8 @@ def provenance(results: Results) -> Section | None:
         *((f"table {name} sha256", digest) for name, digest in facts["tables"].items()),
     ]  # fmt: skip
     conditions = "\n".join(
-        f"{c.name} ({c.title}): {c.training}; read with {c.statistics} statistics\n    " + "\n    ".join(c.changes)
+        f"{c.name} ({c.title}): {schedule_words(c.training)}; read with {c.statistics} statistics\n    "
+        + "\n    ".join(c.changes)
         for c in results.spec.conditions
     )
     t = results.tables["cells"]
