@@ -19,7 +19,6 @@ import secrets
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.errors import SpecError
 from study.identity import sha256
 from study.keys import FORMAT, Facts, Keys
-from study.rows import Rows, packed, unpacked
+from study.rows import Rows
+from study.rows import decode as decode_rows
 from study.setup import Cell, Engine
 
 if TYPE_CHECKING:
@@ -186,12 +186,11 @@ class Store:
 
     def rows(self, cell: Cell, engine: Engine) -> Rows | None:
         """What was measured of a cell."""
-        return self._decoded("rows", sha256(self.keys.measuring(cell, engine)), _rows)
+        return self._decoded("rows", sha256(self.keys.measuring(cell, engine)), decode_rows)
 
     def keep_rows(self, cell: Cell, engine: Engine, rows: Rows) -> None:
         """Keep what was measured of a cell."""
-        content = zlib.compress(json.dumps(packed(rows)).encode(), 1)
-        self.cache.write("rows", sha256(self.keys.measuring(cell, engine)), content)
+        self.cache.write("rows", sha256(self.keys.measuring(cell, engine)), rows.encode())
 
     def left(self, cell: Cell, engine: Engine) -> int:
         """SGD steps that a cell has still to be trained for, those before a new step to be measured among them."""
@@ -215,13 +214,9 @@ class Store:
             return None
         try:
             return decode(content)
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError) as error:
             self.cache.set_aside(kind, key, f"{type(error).__name__}: {error!s:.80}")
             return None
-
-
-def _rows(content: bytes) -> Rows:
-    return unpacked(json.loads(zlib.decompress(content)))
 
 
 # -- the last run, for the reasons that `plan` gives ------------------------------------------------------------------

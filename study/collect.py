@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,21 +12,21 @@ import pyarrow as pa
 from study import tables
 from study.identity import cell_id
 from study.plan import Plan, twins
-from study.rows import LONG, Row, Rows
-from study.setup import Cell
+from study.rows import Row, Rows, as_rows
+from study.setup import Cell, reading_at
 
 if TYPE_CHECKING:
     from study.spec import Condition, Spec
 
 FAILED: Row = {"status": "failed", "step": None, "sha256": None}
+PLAIN = ("losses", "curves", "metrics")  # the tables of a condition that are those of its cells, one after the other
 
 
 def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
     """Every table, its rows in the order of the study: no trace of which shard came first. A cell without rows failed."""
 
     def of(cell: Cell) -> Rows:
-        lost = Rows(cells=[{"seed": cell.seed, **FAILED}], arrow={name: tables.arrow(name, []) for name in LONG})
-        return rows.get(cell, lost)
+        return rows.get(cell) or as_rows({"cells": [{"seed": cell.seed, **FAILED}]})
 
     by_condition: dict[str, list[tuple[Cell, Rows]]] = {condition.name: [] for condition in spec.conditions}
     published: dict[str, tuple[Cell, Rows]] = {}
@@ -46,13 +46,13 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
             "twin": cell.twin,
             "steps": cell.training.steps,
         }
-        return [{**row, **keys} for row in of(cell).cells]
+        return [{**row, **keys} for row in of(cell).listed("cells")]
 
-    result: dict[str, list[Row]] = {name: [] for name in tables.TABLES if name not in LONG}
-    long: dict[str, list[pa.Table]] = {name: [tables.arrow(name, [])] for name in LONG}
+    short: dict[str, list[Row]] = {name: [] for name in tables.TABLES}
+    parts: dict[str, list[pa.Table]] = {name: [] for name in tables.TABLES}
     for condition in spec.conditions:
         cells = by_condition[condition.name]
-        result["conditions"].append(
+        short["conditions"].append(
             {
                 "condition": condition.name,
                 "title": condition.title,
@@ -65,37 +65,31 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
             }
         )
         for _, found in cells:
-            result["losses"] += _renamed(found.losses, condition.name)
-            for name in LONG:
-                long[name].append(tables.named(found.arrow[name], condition.name))
+            for name in PLAIN:
+                parts[name].append(tables.named(found[name], condition.name))
         for _, found in cells[:1]:  # a picture shows one model: that of the first seed
-            result["pictures"] += _renamed(found.pictures, condition.name)
-        result["histograms"] += _pooled([row for _, found in cells for row in found.histograms], condition.name)
+            parts["pictures"].append(tables.named(found["pictures"], condition.name))
+        parts["histograms"].append(_pooled([found["histograms"] for _, found in cells], condition.name))
         for cell, _ in cells:
-            result["cells"] += outcome(cell, condition.name)
+            short["cells"] += outcome(cell, condition.name)
     if spec.published is not None:
         for run_ in spec.published.runs:
             cell, found = published[run_.condition.name]
-            result["cells"] += outcome(cell, run_.condition.name)
-            result["published"] += _published(spec, run_.condition.name, found)
+            short["cells"] += outcome(cell, run_.condition.name)
+            short["published"] += _published(spec, run_.condition.name, found)
     for condition, cell in twins(spec):
         if cell.twin:
-            result["cells"] += outcome(cell, condition.name)
-            result["twins"] += _twins(condition, cell, of(cell), of(cell.original))
-    result["probe"] += probe
-    frames = {name: tables.frame(name, found) for name, found in result.items()}
-    frames |= {name: tables.pandas(pa.concat_tables(parts)) for name, parts in long.items()}
-    return {name: frames[name] for name in tables.TABLES}
+            short["cells"] += outcome(cell, condition.name)
+            short["twins"] += _twins(condition, cell, of(cell), of(cell.original))
+    short["probe"] += probe
+    whole = {name: pa.concat_tables([tables.arrow(name, short[name]), *parts[name]]) for name in tables.TABLES}
+    return {name: tables.pandas(table) for name, table in whole.items()}
 
 
-def _renamed(rows: Iterable[Row], condition: str) -> list[Row]:
-    return [{"condition": condition, **row} for row in rows]
-
-
-def _pooled(rows: list[Row], condition: str) -> list[Row]:
-    """Histograms of all seeds as one, bin by bin."""
+def _pooled(found: list[pa.Table], condition: str) -> pa.Table:
+    """Histograms of all seeds as one, bin by bin: rows of the table `histograms`."""
     pooled: dict[tuple[int, int, str], tuple[list[float], list[float]]] = {}
-    for row in rows:
+    for row in (row for table in found for row in table.to_pylist()):
         key = (row["step"], row["layer"], row["quantity"])
         edges, counts = pooled.get(key, (row["edges"], [0.0] * len(row["counts"])))
         pooled[key] = edges, [a + b for a, b in zip(counts, row["counts"], strict=True)]
@@ -107,7 +101,7 @@ def _pooled(rows: list[Row], condition: str) -> list[Row]:
             density = share / (right - left) if math.isfinite(right - left) else None
             keys = {"condition": condition, "step": step, "layer": layer, "quantity": quantity}
             result.append({**keys, "left": left, "right": right, "share": share, "density": density})
-    return result
+    return tables.arrow("histograms", result)
 
 
 def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
@@ -115,12 +109,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
     run_ = next(r for r in spec.published.runs if r.condition.name == name)
     condition, rows = run_.condition, []
     for split, loss in (("train", run_.train), ("dev", run_.dev)):
-        reproduced = [
-            row["loss"]
-            for row in found.losses
-            if row["step"] == condition.training.steps
-            and (row["split"], row["statistics"], row.get("batch_size")) == (split, condition.statistics, None)
-        ]
+        reproduced = _read(found, condition.training.steps, split, condition.statistics)
         rows.append(
             {
                 "condition": name,
@@ -131,7 +120,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
                 "split": split,
                 "statistics": condition.statistics,
                 "published": loss,
-                "reproduced": reproduced[0] if reproduced else None,
+                "reproduced": reproduced,
                 "tolerance": run_.tolerance,
                 "steps": condition.training.steps,
                 "comparable": run_.comparable,
@@ -140,22 +129,22 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
     return rows
 
 
+def _read(found: Rows, step: int, split: str, statistics: str) -> float | None:
+    """A cell's loss of a full split at a step; None where it was not read."""
+    wanted = (step, split, statistics, None)
+    for row in found.listed("losses"):
+        if (row["step"], row["split"], row["statistics"], row["batch_size"]) == wanted:
+            loss: float = row["loss"]
+            return loss
+    return None
+
+
 def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list[Row]:
     """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
-
-    def dev(rows: Rows, step: int) -> float | None:
-        kinds = ("calibrated",) if condition.statistics == "running" and step == 0 else (condition.statistics,)
-        return next(
-            (
-                row["loss"] for row in rows.losses
-                if row["step"] == step and row["split"] == "dev" and row["statistics"] in kinds and row.get("batch_size") is None
-            ),
-            None,
-        )  # fmt: skip
-
     found = []
-    for row in twin.twins:
-        theirs, ours = dev(twin, row["step"]), dev(original, row["step"])
+    for row in twin.listed("twins"):
+        statistics = reading_at(condition.statistics, row["step"])
+        theirs, ours = (_read(one, row["step"], "dev", statistics) for one in (twin, original))
         gap = None if theirs is None or ours is None else theirs - ours
         keys = {"condition": condition.name, "seed": cell.seed, "steps": cell.training.steps, "step": row["step"]}
         found.append({**keys, "distance": row["distance"], "loss_gap": gap})

@@ -21,7 +21,7 @@ from study.rows import Reading
 from study.setup import Cell, Engine
 from study.words import Words
 
-FORMAT = 1  # of the keys and of what they lead to: raised when either means something else
+FORMAT = 2  # of the keys and of what they lead to: raised when either means something else
 PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
 
 Facts = dict[str, Any]

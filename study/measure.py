@@ -14,7 +14,7 @@ from study.evaluate import batch_statistics, calibrate, chunks, small_batch_loss
 from study.metrics import METRICS, Histogram
 from study.model import Params, Statistics, cross_entropy, forward, stacked
 from study.rng import generator
-from study.rows import Reading, Row, Rows
+from study.rows import Reading, Row, Rows, as_rows
 from study.setup import Cell, Setup
 from study.trajectory import State, Trajectory, boundaries
 from study.words import fillable
@@ -30,7 +30,12 @@ def measure(
 
     One model at a time, in memory of its own: no figure depends on what it was trained with.
     """
-    train, rows = data.splits["train"], Rows()
+    train, found = data.splits["train"], dict[str, list[Row]]()
+
+    def add(**more: list[Row]) -> None:
+        for table, entries in more.items():
+            found.setdefault(table, []).extend(entries)
+
     for step, everything in boundaries(cell.training, reading.measure).items():
         state = trajectory.at(step)
         params, running = stacked([state.arrays], len(cell.setup.layers))
@@ -38,24 +43,24 @@ def measure(
         if cell.twin:
             if everything:
                 statistics = readings(params, running, cell.setup, data, step)
-                rows.losses += loss_rows(params, cell.setup, data, statistics, keys)
+                add(losses=loss_rows(params, cell.setup, data, statistics, keys))
             continue
         upcoming = torch.from_numpy(state.upcoming)[None]  # (1, batch)
         lr = cell.training.rate(min(step, cell.training.steps - 1))
-        rows.metrics += gradient_rows(params, cell.setup, train.X[upcoming], train.Y[upcoming], lr, keys)
+        add(metrics=gradient_rows(params, cell.setup, train.X[upcoming], train.Y[upcoming], lr, keys))
         if everything:
             end = step == cell.training.steps
-            _measure(params, running, cell.setup, data, reading, train.X[upcoming], keys, end, rows)
+            add(**_everything(params, running, cell.setup, data, reading, train.X[upcoming], keys, end))
     keys = {"seed": cell.seed}
     losses = torch.from_numpy(trajectory.losses)  # (steps,)
-    rows.curves = [{**keys, **bin_} for bin_ in curve(losses.double())]
-    rows.cells = [{**keys, **outcome(trajectory.at(cell.training.steps), losses)}]
+    add(curves=[{**keys, **bin_} for bin_ in curve(losses.double())])
+    add(cells=[{**keys, **outcome(trajectory.at(cell.training.steps), losses)}])
     if original is not None:
         for state in trajectory.states:
             if state.step in boundaries(cell.training, reading.measure):
                 gap = distance(state, original.at(state.step))
-                rows.twins.append({**keys, "step": state.step, "distance": gap})
-    return rows
+                add(twins=[{"step": state.step, "distance": gap}])
+    return as_rows(found)
 
 
 def distance(state: State, original: State) -> float | None:
@@ -135,7 +140,7 @@ def readings(
     return calibrated if step == 0 else {"running": running, **calibrated}
 
 
-def _measure(
+def _everything(
     params: Params,
     running: Statistics,
     setup: Setup,
@@ -144,27 +149,27 @@ def _measure(
     X: Tensor,
     keys: Row,
     end: bool,
-    rows: Rows,
-) -> None:
-    """Everything about one model at one step, except its gradients."""
+) -> dict[str, list[Row]]:
+    """Rows of the tables about one model at one step, those of its gradients aside."""
     statistics = readings(params, running, setup, data, keys["step"])
-    rows.losses += loss_rows(params, setup, data, statistics, keys)
+    losses, metrics_ = loss_rows(params, setup, data, statistics, keys), list[Row]()
     for kind, values in statistics.items():
-        rows.metrics += activation_rows(params, setup, data.splits["train"], values, {**keys, "statistics": kind})
+        metrics_ += activation_rows(params, setup, data.splits["train"], values, {**keys, "statistics": kind})
     last = list(statistics)[-1]  # histograms: calibrated, or without a norm
-    rows.histograms += histogram_rows(params, setup, data.splits["train"], statistics[last], keys)
-    rows.pictures += picture_rows(params, setup, X, keys)
+    histograms = histogram_rows(params, setup, data.splits["train"], statistics[last], {"step": keys["step"]})
     if setup.normed:
-        rows.metrics += gap_rows(params, setup, statistics, X[0], keys)
+        metrics_ += gap_rows(params, setup, statistics, X[0], keys)
         if end:
-            rows.losses += batch_size_rows(params, setup, data.splits["dev"], reading.batch_sizes, keys)
+            losses += batch_size_rows(params, setup, data.splits["dev"], reading.batch_sizes, keys)
+    pictures = picture_rows(params, setup, X, keys)
+    return {"losses": losses, "metrics": metrics_, "histograms": histograms, "pictures": pictures}
 
 
 def loss_rows(
     params: Params, setup: Setup, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
 ) -> list[Row]:
     """Losses of every full split under all statistics; batch: the split as one batch."""
-    rows = []
+    found = list[Row]()
     for name, split in data.splits.items():
         losses = {kind: float(split_loss(params, setup, split, values)) for kind, values in statistics.items()}
         if setup.normed:  # calibrated is the training split as one batch
@@ -172,8 +177,8 @@ def loss_rows(
             own = None if train else calibrate(params, setup, split)
             losses["batch"] = losses["calibrated"] if train else float(split_loss(params, setup, split, own))
         for kind, loss in losses.items():
-            rows.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
-    return rows
+            found.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
+    return found
 
 
 def activation_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
@@ -190,12 +195,14 @@ def activation_rows(params: Params, setup: Setup, split: Split, statistics: Stat
                     reducer.add(METRICS[name].measure(level, layer), weights)
             for name, reducer in of_output.items():
                 reducer.add(METRICS[name].measure(activations), weights)
-    rows = [
+    of_layers = [
         {**keys, "layer": number, "metric": name, "value": _finite(reducer.result())}
         for number, chosen in by_layer.items()
         for name, reducer in chosen.items()
     ]
-    return rows + [{**keys, "metric": name, "value": _finite(reducer.result())} for name, reducer in of_output.items()]
+    return of_layers + [
+        {**keys, "metric": name, "value": _finite(reducer.result())} for name, reducer in of_output.items()
+    ]
 
 
 def histogram_rows(params: Params, setup: Setup, split: Split, statistics: Statistics | None, keys: Row) -> list[Row]:
@@ -233,7 +240,7 @@ def gap_rows(params: Params, setup: Setup, statistics: dict[str, Statistics | No
     calibrated = statistics["calibrated"]
     assert calibrated is not None
     minibatch = batch_statistics(params, setup, X, len(X))
-    rows = []
+    found = list[Row]()
     for kind, values in {**statistics, "batch": minibatch}.items():
         if kind == "calibrated" or values is None:
             continue
@@ -243,7 +250,7 @@ def gap_rows(params: Params, setup: Setup, statistics: dict[str, Statistics | No
                 ("gap_std", values.std[i], calibrated.std[i]),
             ):
                 assert a is not None and b is not None
-                rows.append(
+                found.append(
                     {
                         **keys,
                         "layer": i + 1,
@@ -252,7 +259,7 @@ def gap_rows(params: Params, setup: Setup, statistics: dict[str, Statistics | No
                         "value": _finite((a - b).abs().max()),
                     }
                 )
-    return rows
+    return found
 
 
 def batch_size_rows(params: Params, setup: Setup, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
@@ -268,9 +275,9 @@ def batch_size_rows(params: Params, setup: Setup, dev: Split, sizes: tuple[int, 
     order = torch.from_numpy(generator(0, "evaluation order").permutation(len(dev.Y))[:n])
     X, Y = dev.X[order], dev.Y[order]
     whole = Split(X, Y, dev.vocabulary)
-    rows = {size: float(small_batch_loss(params, setup, X, Y, size)) for size in fitting}
-    rows[n] = float(split_loss(params, setup, whole, calibrate(params, setup, whole)))
+    losses = {size: float(small_batch_loss(params, setup, X, Y, size)) for size in fitting}
+    losses[n] = float(split_loss(params, setup, whole, calibrate(params, setup, whole)))
     return [
         {**keys, "split": "dev", "statistics": "batch", "batch_size": size, "examples": n, "loss": loss}
-        for size, loss in rows.items()
+        for size, loss in losses.items()
     ]

@@ -15,6 +15,7 @@ import pandas as pd
 from study.assertions import check_measure
 from study.estimate import Estimate, estimate
 from study.plots import Look, palette
+from study.setup import reading_at
 from study.spec import Condition, Spec, Sweep
 from study.tables import Tables
 
@@ -118,7 +119,7 @@ class Results:
 
     def reading(self, condition: Condition, step: int) -> str:
         """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
-        return "calibrated" if condition.statistics == "running" and step == 0 else condition.statistics
+        return reading_at(condition.statistics, step)
 
     def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
         """Loss on the full split by seed, nats; NaN for a seed that has diverged."""

@@ -1,15 +1,16 @@
-"""What a cell gives: rows of the tables. No torch, so that the parent process does without it."""
+"""What a cell gives, as Arrow tables: from the worker, through the cache, to the tables of the study. No torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
+
+from study.tables import REAL, TABLES, TEXT, WHOLE
 
 Row = dict[str, Any]
-LONG = ("curves", "metrics")  # tables of so many rows that the parent keeps them in Arrow
 
 
 @dataclass(frozen=True)
@@ -20,38 +21,79 @@ class Reading:
     batch_sizes: tuple[int, ...]
 
 
-@dataclass
+def _without_condition(name: str) -> pa.Schema:
+    return pa.schema([(column, type_) for column, type_ in TABLES[name].items() if column != "condition"])
+
+
+# the tables of a cell: a cell is trained for all conditions that read it, so no row names one
+SCHEMAS: dict[str, pa.Schema] = {
+    **{name: _without_condition(name) for name in ("losses", "curves", "metrics", "pictures")},
+    # of one seed: its counts, before those of all seeds are added up
+    "histograms": pa.schema(
+        [
+            ("step", WHOLE),
+            ("layer", WHOLE),
+            ("quantity", TEXT),
+            ("edges", pa.list_(REAL)),
+            ("counts", pa.list_(REAL)),
+        ]
+    ),
+    "twins": pa.schema([("step", WHOLE), ("distance", REAL)]),
+    "cells": pa.schema([("seed", WHOLE), ("status", TEXT), ("step", WHOLE), ("sha256", TEXT)]),
+}
+
+
+@dataclass(frozen=True)
 class Rows:
-    """Rows of the tables of one cell, for all conditions that read it."""
+    """The tables of one cell, by name, with the columns of SCHEMAS."""
 
-    losses: list[Row] = field(default_factory=list)
-    curves: list[Row] = field(default_factory=list)
-    metrics: list[Row] = field(default_factory=list)
-    histograms: list[Row] = field(default_factory=list)
-    pictures: list[Row] = field(default_factory=list)
-    twins: list[Row] = field(default_factory=list)
-    cells: list[Row] = field(default_factory=list)
-    arrow: dict[str, pa.Table] = field(default_factory=dict)  # the LONG tables, in the parent
+    tables: Mapping[str, pa.Table]
+
+    def __getitem__(self, name: str) -> pa.Table:
+        return self.tables[name]
+
+    def listed(self, name: str) -> list[Row]:
+        """The rows of a table as dictionaries, for a table of few rows."""
+        found: list[Row] = self.tables[name].to_pylist()
+        return found
+
+    def encode(self) -> bytes:
+        """As one Arrow stream of one row, with a list for every table."""
+        lists = {}
+        for name, table in self.tables.items():
+            columns = [column.combine_chunks() for column in table.columns]
+            struct = pa.StructArray.from_arrays(columns, fields=list(SCHEMAS[name]))
+            lists[name] = pa.ListArray.from_arrays(pa.array([0, len(struct)], pa.int32()), struct)
+        sink = pa.BufferOutputStream()
+        whole = pa.table(lists)
+        with pa.ipc.new_stream(sink, whole.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_table(whole)
+        content: bytes = sink.getvalue().to_pybytes()
+        return content
 
 
-KEPT = tuple(f.name for f in fields(Rows) if f.name != "arrow")
+def as_rows(found: Mapping[str, list[Row]]) -> Rows:
+    """Rows of the tables as Arrow; a table that is left out has none, a value that a row leaves out is empty."""
+    assert set(found) <= set(SCHEMAS), f"unknown tables {set(found) - set(SCHEMAS)}"
+    made = {}
+    for name, schema in SCHEMAS.items():
+        entries = found.get(name, [])
+        unknown = {column for row in entries for column in row} - set(schema.names)
+        assert not unknown, f"{name}: unknown columns {unknown}"
+        arrays = [pa.array([row.get(field.name) for row in entries], type=field.type) for field in schema]
+        made[name] = pa.Table.from_arrays(arrays, schema=schema)
+    return Rows(made)
 
 
-def packed(rows: Rows) -> dict[str, dict[str, list[Any]]]:
-    """The rows column by column, as JSON takes them: a value that a row does not have is null, and stays away."""
-    found = {}
-    for table in KEPT:
-        entries: list[Row] = getattr(rows, table)
-        columns = dict.fromkeys(name for row in entries for name in row)
-        found[table] = {name: [row.get(name) for row in entries] for name in columns}
-    return found
-
-
-def unpacked(found: dict[str, dict[str, list[Any]]]) -> Rows:
-    """The rows that were packed."""
-    rows = Rows()
-    for table in KEPT:
-        columns = found[table]
-        values = zip(*columns.values(), strict=True)
-        setattr(rows, table, [dict(zip(columns, row, strict=True)) for row in values])
-    return rows
+def decode(content: bytes) -> Rows:
+    """The rows in `content`; ValueError where it holds none."""
+    try:
+        with pa.ipc.open_stream(content) as reader:
+            whole = reader.read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from None
+    made = {}
+    for name, schema in SCHEMAS.items():
+        struct = whole[name].combine_chunks().flatten()  # KeyError where a table is missing
+        made[name] = pa.Table.from_arrays(struct.flatten(), names=struct.type.names).cast(schema)
+    return Rows(made)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import manifest, parquet, source, status, tables
+from study import manifest, parquet, source, status
 from study.cache import sync, writable, writing
 from study.collect import collect
 from study.errors import SpecError
@@ -23,7 +23,7 @@ from study.pool import Failure
 from study.pool import run as run_shards
 from study.prepare import prepare
 from study.progress import progress
-from study.rows import LONG, Rows
+from study.rows import Rows
 from study.setup import Cell
 from study.spec import Spec
 from study.words import Words
@@ -101,7 +101,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
     for cell, engine in work.engines.items():
         rows = store.rows(cell, engine)
         if rows is not None:
-            found[cell] = _shrunk(rows)
+            found[cell] = rows
     shards = work.shards(found)
     left = [cell for shard in shards for cell in shard.cells]
     steps = [n for cell in left if (n := store.left(cell, work.engines[cell]))]
@@ -118,21 +118,13 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
                     for cell, rows in result.items():
                         if not store.measured(cell, work.engines[cell]):  # a worker elsewhere has a cache of its own
                             store.keep_rows(cell, work.engines[cell], rows)
-                        found[cell] = _shrunk(rows)
+                        found[cell] = rows
     finally:
         status.note(spec, work, store, found)
     uses = [use for cell in found for use in work.uses[cell]]
     shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
     done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures))
     return found, done
-
-
-def _shrunk(rows: Rows) -> Rows:
-    """The rows of a cell, the long tables in Arrow."""
-    for name in LONG:
-        rows.arrow[name] = tables.arrow(name, getattr(rows, name))
-        getattr(rows, name).clear()
-    return rows
 
 
 # -- provenance ---------------------------------------------------------------------------------------------------

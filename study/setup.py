@@ -91,6 +91,12 @@ class Setup:
         return (self.context, self.embedding_size, self.widths, kinds)
 
 
+def reading_at(statistics: Statistics, step: int) -> Statistics:
+    """The statistics that a model is read with at a step: before the first one there are no running ones yet, so that
+    it is calibrated."""
+    return "calibrated" if statistics == "running" and step == 0 else statistics
+
+
 @dataclass(frozen=True)
 class Training:
     """A schedule of plain SGD: `lr` is ((first step, rate), …), the first of them at step 0."""

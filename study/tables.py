@@ -133,9 +133,8 @@ def arrow(name: str, rows: list[dict[str, object]]) -> pa.Table:
 
 
 def named(table: pa.Table, condition: str) -> pa.Table:
-    """The table with every row of this condition."""
-    names = pa.repeat(pa.scalar(condition, pa.string()), table.num_rows)
-    return table.set_column(0, table.schema.field("condition"), names)
+    """The rows of a cell as rows of this condition, which stands in the first column."""
+    return table.add_column(0, pa.field("condition", TEXT), pa.repeat(pa.scalar(condition, TEXT), table.num_rows))
 
 
 def pandas(table: pa.Table) -> pd.DataFrame:

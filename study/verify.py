@@ -125,11 +125,11 @@ def _losses(found: Tables, condition: str, cell: Cell) -> dict[tuple[str, str], 
 
 
 def _check(cell: Cell, row: pd.Series, rows: Rows, there: dict[tuple[str, str], float], differing: set[str]) -> Check:
-    same_bits = rows.cells[0]["sha256"] == row["sha256"]
+    same_bits = rows.listed("cells")[0]["sha256"] == row["sha256"]
     here = {
         (r["split"], r["statistics"]): r["loss"]
-        for r in rows.losses
-        if r["step"] == cell.training.steps and r.get("batch_size") is None
+        for r in rows.listed("losses")
+        if r["step"] == cell.training.steps and r["batch_size"] is None
     }
     gaps = [_gap(here.get(key, math.nan), loss) for key, loss in there.items() if math.isfinite(loss)]
     largest, exact = max(gaps, default=None), row["engine"] == "fused" and differing <= {"cpu"}

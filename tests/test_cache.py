@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import random
 import tempfile
@@ -26,7 +27,8 @@ from study.cache import Cache, Store, remember, writable
 from study.errors import SpecError
 from study.housekeeping import clean
 from study.keys import Keys, difference
-from study.rows import Reading, Rows, packed, unpacked
+from study.rows import SCHEMAS, Reading, Rows, as_rows
+from study.rows import decode as decode_rows
 from study.setup import Cell, Engine, Stack
 from study.shard import train_shard
 from study.trajectory import Trajectory, boundaries, decode
@@ -50,7 +52,7 @@ def cells(norm: str = "batch", steps: int = 40) -> tuple[Cell, ...]:
 
 def text(found: dict[Cell, Rows]) -> dict[Cell, str]:
     """Rows as text: a NaN equals a NaN."""
-    return {one: repr(packed(rows)) for one, rows in found.items()}
+    return {one: repr({name: rows.listed(name) for name in SCHEMAS}) for one, rows in found.items()}
 
 
 def files(folder: Path, kind: str) -> list[Path]:
@@ -63,21 +65,41 @@ def files(folder: Path, kind: str) -> list[Path]:
 def test_rows_come_back_as_they_were(store: Store) -> None:
     one = cells()[0]
     rows = train_shard(Stack((one,)), DATA, READING)[one]
-    rows.losses[0]["loss"] = float("inf")
-    rows.losses[1]["loss"] = float("nan")
+    odd = [{**row, "loss": loss} for row, loss in zip(rows.listed("losses"), (math.inf, math.nan, None), strict=False)]
+    rows = Rows({**rows.tables, "losses": as_rows({"losses": odd})["losses"]})
     store.keep_rows(one, "autograd", rows)
-    assert text({one: store.rows(one, "autograd") or Rows()}) == text({one: rows})
+    again = store.rows(one, "autograd")
+    assert again is not None
+    assert text({one: again}) == text({one: rows})
+    assert [repr(row["loss"]) for row in again.listed("losses")] == ["inf", "nan", "None"]
 
 
-def test_packing_keeps_the_order_and_the_type_of_every_value() -> None:
-    rows = Rows(
-        losses=[{"step": 1, "loss": 0.1}, {"step": 2, "loss": None, "batch_size": 3}], pictures=[{"units": "01"}]
-    )
-    again = unpacked(json.loads(json.dumps(packed(rows))))
-    assert again.losses == [{"step": 1, "loss": 0.1, "batch_size": None}, {"step": 2, "loss": None, "batch_size": 3}]
-    assert type(again.losses[0]["step"]) is int
-    assert again.pictures == rows.pictures
-    assert again.curves == []
+def test_encoding_keeps_the_order_and_the_type_of_every_value() -> None:
+    losses = [{"step": 1, "loss": 0.1}, {"step": 2, "loss": None, "batch_size": 3}]
+    histogram = {"step": 0, "layer": 1, "quantity": "h", "edges": [-math.inf, 0.0, math.inf], "counts": [1.0, 2.0]}
+    rows = as_rows({"losses": losses, "pictures": [{"units": "01"}], "histograms": [histogram]})
+    again = decode_rows(rows.encode())
+    assert {name: table.schema for name, table in again.tables.items()} == SCHEMAS
+    found = again.listed("losses")
+    assert [(row["step"], row["loss"], row["batch_size"]) for row in found] == [(1, 0.1, None), (2, None, 3)]
+    assert type(found[0]["step"]) is int
+    assert again.listed("pictures")[0]["units"] == "01"
+    assert again.listed("histograms") == [histogram]
+    assert again.listed("curves") == []
+    assert rows.encode() == again.encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"ARROW1", bytes(100)])
+def test_what_holds_no_rows_is_told(content: bytes) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        decode_rows(content)
+
+
+def test_a_row_with_an_unknown_column_is_refused() -> None:
+    with pytest.raises(AssertionError, match="losses: unknown columns"):
+        as_rows({"losses": [{"step": 1}, {"los": 1.0}]})
+    with pytest.raises(AssertionError, match="unknown tables"):
+        as_rows({"loss": []})
 
 
 @pytest.mark.parametrize("engine", ["autograd", "fused"])

@@ -24,7 +24,7 @@ from study.data import dataset
 from study.errors import ShardError, SpecError
 from study.executors import Local
 from study.keys import keys
-from study.rows import Reading, Rows, packed
+from study.rows import SCHEMAS, Reading, Rows
 from study.schema import Data
 from study.setup import Cell, Stack
 from study.shard import train_shard
@@ -74,7 +74,12 @@ def results(
 
 def plain(found: Iterable[Result]) -> dict[Cell, str]:
     """The rows of every cell as text: a NaN equals a NaN."""
-    return {cell: repr(packed(rows)) for result in found if isinstance(result, dict) for cell, rows in result.items()}
+    return {
+        cell: repr({name: rows.listed(name) for name in SCHEMAS})
+        for result in found
+        if isinstance(result, dict)
+        for cell, rows in result.items()
+    }
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

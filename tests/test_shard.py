@@ -19,7 +19,7 @@ from study.evaluate import calibrate
 from study.identity import cell_id
 from study.measure import batch_size_rows, curve
 from study.model import forward
-from study.rows import KEPT, Reading, Rows
+from study.rows import SCHEMAS, Reading
 from study.setup import Cell, Init, Setup, Stack, Training
 from study.trajectory import boundaries
 
@@ -35,19 +35,20 @@ def cells(norm: Any = "none", steps: int = 40, seeds: int = 3) -> tuple[Cell, ..
     return tuple(cell(setup, seed, steps) for setup in setups for seed in range(seeds))
 
 
-def train_shard(stack: Stack, data: Dataset = DATA, reading: Reading = READING, **more: Any) -> Rows:
-    """The rows of all cells of a shard, one after the other."""
-    found = Rows()
-    for one, rows in shard.train_shard(stack, data, reading, **more).items():
-        for name in KEPT:
-            getattr(found, name).extend({"cell": cell_id(one), **row} for row in getattr(rows, name))
-    return found
+def train_shard(
+    stack: Stack, data: Dataset = DATA, reading: Reading = READING, **more: Any
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all cells of a shard, table by table, one cell after the other."""
+    found = shard.train_shard(stack, data, reading, **more)
+    return {
+        name: [{"cell": cell_id(one), **row} for one, rows in found.items() for row in rows.listed(name)]
+        for name in SCHEMAS
+    }
 
 
-def of(rows: Rows, one: Cell) -> dict[str, list[Any]]:
+def of(rows: dict[str, list[dict[str, Any]]], one: Cell) -> dict[str, list[Any]]:
     """The rows of a cell, table by table; repr, so that a NaN equals a NaN."""
-    cell = cell_id(one)
-    return {name: [repr(row) for row in getattr(rows, name) if row["cell"] == cell] for name in KEPT}
+    return {name: [repr(row) for row in found if row["cell"] == cell_id(one)] for name, found in rows.items()}
 
 
 # -- sharding -----------------------------------------------------------------------------------------------------
@@ -70,7 +71,8 @@ def test_rows_do_not_depend_on_the_sharding(norm: str) -> None:
 def test_pausing_to_measure_changes_no_training() -> None:
     one = cells()[0]
     hashes = {
-        train_shard(Stack((one,)), DATA, Reading(measure, ())).cells[0]["sha256"] for measure in ((), (7,), (3, 20, 39))
+        train_shard(Stack((one,)), DATA, Reading(measure, ()))["cells"][0]["sha256"]
+        for measure in ((), (7,), (3, 20, 39))
     }
     assert len(hashes) == 1
 
@@ -83,7 +85,7 @@ def test_the_hash_is_of_the_final_parameters() -> None:
     digest = hashlib.sha256()
     for tensor in flat(trainer, 0).values():
         digest.update(tensor.numpy().tobytes())
-    assert train_shard(Stack((one,)), DATA, READING).cells[0]["sha256"] == digest.hexdigest()
+    assert train_shard(Stack((one,)), DATA, READING)["cells"][0]["sha256"] == digest.hexdigest()
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -100,7 +102,7 @@ def test_progress_counts_every_model_step_once(together: bool, monkeypatch: pyte
 
 def test_losses_are_read_on_every_split_at_every_measured_step() -> None:
     one = cells()[0]
-    rows = train_shard(Stack((one,)), DATA, READING).losses
+    rows = train_shard(Stack((one,)), DATA, READING)["losses"]
     assert [(r["step"], r["split"]) for r in rows] == [
         (step, name) for step in (0, 20, 40) for name in ("train", "dev", "test")
     ]
@@ -116,9 +118,9 @@ def test_losses_are_read_on_every_split_at_every_measured_step() -> None:
 
 def test_batchnorm_is_read_under_all_its_statistics() -> None:
     one = cells("batch")[0]
-    rows = train_shard(Stack((one,)), DATA, READING).losses
+    rows = train_shard(Stack((one,)), DATA, READING)["losses"]
     kinds = {
-        step: {r["statistics"] for r in rows if r["step"] == step and "batch_size" not in r} for step in (0, 20, 40)
+        step: {r["statistics"] for r in rows if r["step"] == step and r["batch_size"] is None} for step in (0, 20, 40)
     }
     assert kinds == {
         0: {"calibrated", "batch"},
@@ -136,13 +138,13 @@ def test_batchnorm_is_read_under_all_its_statistics() -> None:
         row = next(
             r
             for r in rows
-            if (r["step"], r["split"], r["statistics"]) == (40, "dev", statistics) and "batch_size" not in r
+            if (r["step"], r["split"], r["statistics"]) == (40, "dev", statistics) and r["batch_size"] is None
         )
         assert row["loss"] == pytest.approx(float(loss), rel=1e-5)  # float32
 
 
 def test_batch_sizes_are_read_at_the_end_on_the_same_examples() -> None:
-    rows = [r for r in train_shard(Stack((cells("batch")[0],)), DATA, READING).losses if "batch_size" in r]
+    rows = [r for r in train_shard(Stack((cells("batch")[0],)), DATA, READING)["losses"] if r["batch_size"] is not None]
     assert [(r["step"], r["split"], r["batch_size"], r["examples"]) for r in rows] == [
         (40, "dev", n, 120) for n in (2, 8, 120)
     ]
@@ -218,9 +220,9 @@ def test_a_diverged_cell_is_reported_and_its_neighbours_are_as_alone() -> None:
     bad = cell(exploding(setup), 1, 20)
     good = (cell(setup, 0, 20), cell(setup, 2, 20))
     rows = train_shard(Stack((good[0], bad, good[1])), DATA, READING)
-    status = {row["cell"]: row for row in rows.cells}
+    status = {row["cell"]: row for row in rows["cells"]}
     assert (status[cell_id(bad)]["status"], status[cell_id(bad)]["step"]) == ("diverged", 0)
-    losses = [r["loss"] for r in rows.losses if r["cell"] == cell_id(bad)]
+    losses = [r["loss"] for r in rows["losses"] if r["cell"] == cell_id(bad)]
     assert len(losses) == 2 * 3  # at the start and at the end, three splits
     assert not any(math.isfinite(loss) for loss in losses)
     for one in good:
@@ -234,7 +236,7 @@ def test_the_step_of_a_divergence_is_that_of_the_first_loss_that_is_not_finite()
     _, losses = trained([one], DATA.splits["train"])
     first = next(i for i, loss in enumerate(losses[0].tolist()) if not math.isfinite(loss))
     assert 0 < first < 59
-    row = train_shard(Stack((one,)), DATA, READING).cells[0]
+    row = train_shard(Stack((one,)), DATA, READING)["cells"][0]
     assert (row["status"], row["step"]) == ("diverged", first)
 
 
@@ -243,15 +245,15 @@ def test_parameters_lost_in_the_last_step_are_a_divergence_at_its_end() -> None:
     trainer, losses = trained([one], DATA.splits["train"])
     assert bool(torch.isfinite(losses).all())
     assert not all(bool(torch.isfinite(t).all()) for t in flat(trainer, 0).values())
-    row = train_shard(Stack((one,)), DATA, READING).cells[0]
+    row = train_shard(Stack((one,)), DATA, READING)["cells"][0]
     assert (row["status"], row["step"]) == ("diverged", 1)
 
 
 def test_a_batchnorm_without_variance_is_diverged() -> None:
     one = cell(network((32,), "batch", gain=0.0, bias=False), 0, 20)
     rows = train_shard(Stack((one,)), DATA, READING)
-    assert (rows.cells[0]["status"], rows.cells[0]["step"]) == ("diverged", 0)
-    ends = [r["loss"] for r in rows.losses if r["step"] == 20]
+    assert (rows["cells"][0]["status"], rows["cells"][0]["step"]) == ("diverged", 0)
+    ends = [r["loss"] for r in rows["losses"] if r["step"] == 20]
     assert ends
     assert all(math.isnan(loss) for loss in ends)
 
@@ -259,4 +261,4 @@ def test_a_batchnorm_without_variance_is_diverged() -> None:
 def test_one_training_example_is_enough_without_batchnorm() -> None:
     tiny = replace(DATA, splits={name: Split(s.X[:1], s.Y[:1], 9) for name, s in DATA.splits.items()})
     rows = train_shard(Stack((cell(network((4,)), 0, 5),)), tiny, READING)
-    assert rows.cells[0]["status"] == "done"
+    assert rows["cells"][0]["status"] == "done"

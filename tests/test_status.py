@@ -23,7 +23,7 @@ from study.errors import SpecError
 from study.keys import keys
 from study.listing import listing
 from study.plan import plan
-from study.rows import Reading, Rows
+from study.rows import Reading, as_rows
 from study.run import How
 from study.run import run as train
 from study.spec import Spec, only
@@ -150,7 +150,7 @@ def test_a_plan_for_another_device_looks_for_what_was_done_on_it(tmp_path: Path)
     spec = load(tmp_path)
     cell = next(iter(plan(spec, "auto", "cuda").engines))
     there = store(spec, tmp_path)
-    replace(there, keys=replace(there.keys, device="cuda")).keep_rows(cell, "autograd", Rows())
+    replace(there, keys=replace(there.keys, device="cuda")).keep_rows(cell, "autograd", as_rows({}))
     for device, found in (("cuda:0", "1 done, 9 new"), ("cpu", "10 new")):
         assert f"10 cells ({found}):" in listing(spec, 2, "auto", device, tmp_path / "cache")
 

@@ -184,9 +184,9 @@ def test_a_shard_gives_the_bits_of_each_alone_whatever_stackable_says(seed: int)
     data = dataset(r.randint(2, 12), setup.context, 60)
     cells = tuple(cell(setup, s, 12, 5) for s in range(3))
     reading = Reading((), (2,))
-    together = {one: rows.cells[0] for one, rows in train_shard(Stack(cells), data, reading).items()}
+    together = {one: rows.listed("cells") for one, rows in train_shard(Stack(cells), data, reading).items()}
     for one in cells:
-        assert train_shard(Stack((one,)), data, reading)[one].cells == [together[one]]
+        assert train_shard(Stack((one,)), data, reading)[one].listed("cells") == together[one]
 
 
 def test_stackable_is_true_of_one_model_and_of_the_lectures_network() -> None:

@@ -19,7 +19,7 @@ from tiny import load, one_line, write
 from study import parquet
 from study.errors import SpecError
 from study.resolve import read
-from study.rows import Rows
+from study.rows import as_rows
 from study.run import How
 from study.verify import _check, verify
 
@@ -126,11 +126,11 @@ def test_a_number_must_come_out_as_a_number(
     there: tuple[float, ...], here: tuple[float, ...], passed: bool | None, same_bits: bool
 ) -> None:
     one = cell(network((8,)), 0, steps=30)
-    found = Rows(cells=[{"sha256": "a" if same_bits else "b"}])
-    found.losses = [
+    read = [
         {"step": 30, "split": s, "statistics": "none", "loss": loss}
         for s, loss in zip(("train", "dev"), here, strict=True)
     ]
+    found = as_rows({"cells": [{"sha256": "a" if same_bits else "b"}], "losses": read})
     losses = {(s, "none"): loss for s, loss in zip(("train", "dev"), there, strict=True)}
     row = pd.Series({"sha256": "a", "engine": "autograd", "condition": "c"})
     check = _check(one, row, found, losses, {"cpu"})
