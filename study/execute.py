@@ -14,8 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cache import replace as write
-from study.cache import writing
+from study.files import replace as write
+from study.files import writing
 from study.page import render_notebook
 
 if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from study import __version__
-from study.cache import replace
 from study.errors import SpecError
+from study.files import replace
 from study.keys import cpu_level, cpuinfo, installed
 from study.spec import Spec
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from study import claims, execute, export, manifest
-from study.cache import replace as write
-from study.cache import writing
+from study.files import replace as write
+from study.files import writing
 from study.page import Highlight, Section, literal, render
 from study.results import Results
 from study.sections import ORDER, SECTIONS

@@ -14,10 +14,11 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from study import manifest, source, status, tables
-from study.cache import Cache, Store, sync, writable, writing
+from study.cache import Cache, Store
 from study.collect import collect
 from study.errors import SpecError
 from study.executors import apart, place
+from study.files import sync, writable, writing
 from study.keys import keys
 from study.plan import Plan, check_batch_sizes, plan
 from study.pool import Failure
