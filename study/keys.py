@@ -7,15 +7,13 @@ workers, the length of blocks, the steps at which a training pauses. They change
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from study import source
+from study.environment import cpu_level, installed
 from study.rows import Reading
 from study.setup import Cell, Engine
 from study.spec import sha256
@@ -94,31 +92,6 @@ def environment() -> dict[str, str]:
 def _matters(module: str, engine: Engine) -> bool:
     """Whether a training by this engine depends on the module."""
     return engine == "fused" or "engines/" not in module
-
-
-@cache
-def installed(package: str) -> str:
-    """Version of a package, which is not imported for it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def cpuinfo() -> dict[str, str]:
-    """What Linux says of the first CPU; nothing elsewhere."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text("utf-8", "replace") if info.exists() else ""
-    fields = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
-    return {name.strip(): value.strip() for name, _, value in fields}
-
-
-def cpu_level() -> str:
-    """Architecture, maker and widest vectors of the CPU: what torch and BLAS choose their kernels by."""
-    fields = cpuinfo()
-    flags = fields.get("flags", fields.get("Features", "")).split()
-    widest = next((level for level in ("avx512f", "avx2", "avx", "sve", "asimd") if level in flags), "")
-    return " ".join(filter(None, (platform.machine(), fields.get("vendor_id", ""), widest)))
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from study import __version__
+from study.environment import cpu_level, cpuinfo, installed
 from study.errors import SpecError
 from study.files import replace
-from study.keys import cpu_level, cpuinfo, installed
 from study.spec import Spec
 
 FORMAT = 2

@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from study import manifest, tables
+from study.environment import cpu_level, installed
 from study.errors import SpecError
 from study.executors import Local
-from study.keys import PACKAGES, cpu_level, installed
+from study.keys import PACKAGES
 from study.plan import cell_id, plan, twin
 from study.pool import Failure
 from study.pool import run as run_shards

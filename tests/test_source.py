@@ -90,7 +90,10 @@ def test_every_module_counts_and_its_name_with_it() -> None:
     [
         (["train", "engines.compiled", "trajectory"], source.TRAINING),
         (["measure"], source.MEASURING),
-        (["shard", "probe", "collect", "apart"], (*source.MODULES, "manifest", "cache", "files", "keys", "source")),
+        (
+            ["shard", "probe", "collect", "apart"],
+            (*source.MODULES, "manifest", "cache", "environment", "files", "keys", "source"),
+        ),
     ],
 )
 def test_what_determines_the_numbers_is_hashed(roots: list[str], hashed: tuple[str, ...]) -> None:
