@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from study.errors import SpecError, suggest
 from study.labels import LABELS, ORDER
-from study.schema import SPLITS, show
-from study.setup import PROBES
+from study.probe import PROBES
+from study.schema import show
+from study.words import SPLITS
 
 if TYPE_CHECKING:
     from study.spec import Condition

@@ -11,8 +11,10 @@ from typing import Any
 
 from study.assertions import select
 from study.errors import SpecError, suggest
-from study.schema import Claim, Data, Probe
+from study.probe import ProbeSizes
+from study.schema import Claim
 from study.setup import Protocol, Setup, Statistics, Training
+from study.words import WordList
 
 FULL = "full"  # the study as written; every other profile lays something over it
 
@@ -102,11 +104,11 @@ class Spec:
     name: str  # of the file, as the user wrote it
     path: Path  # of the file; data.path is relative to its folder
     profile: str
-    data: Data
+    data: WordList
     seeds: tuple[int, ...]
     measure: tuple[int, ...]  # steps besides the first and the last
     batch_sizes: tuple[int, ...]
-    probe: Probe | None
+    probe: ProbeSizes | None
     groups: dict[str, str]  # name -> title
     conditions: tuple[Condition, ...]
     published: Published | None
@@ -129,8 +131,8 @@ class Spec:
         conditions = [(c.name, *_numbers(c)) for c in self.conditions]
         runs = [] if self.published is None else [_numbers(run.condition) for run in self.published.runs]
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
-        probe = None if self.probe is None else self.probe.model_dump()
-        data = {k: v for k, v in self.data.model_dump().items() if k not in ("path", "about")}
+        probe = None if self.probe is None else asdict(self.probe)
+        data = {k: v for k, v in asdict(self.data).items() if k not in ("path", "about")}
         twins = None if self.twins is None else asdict(self.twins)
         return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
 

@@ -322,6 +322,12 @@ def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:
 # -- identity -----------------------------------------------------------------------------------------------------
 
 
+def test_the_digest_of_the_projects_own_study_is_that_of_its_reports() -> None:
+    """Tables are of this study as long as it stands: the digest is spec_sha256 of reports/manifest.json."""
+    found = read(HERE.parent / "experiments.yaml").digest()
+    assert found == "b78f6d31729fe329e900c76804d5dabdce9365eea4b15f7323ff43933c4fe8c5"
+
+
 @pytest.mark.parametrize(
     ("changes", "same"),
     [

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure as Drawn
 
 from study import plots, theory
 from study.page import Column, Figure, Section, Table, Value
+from study.probe import PROBES
 from study.results import Results
 from study.sections.common import interval, made, span
 from study.sections.registry import section
-from study.setup import PROBES
 
 
 @section("growth", "Growth of x @ w", "a probe in the study file")
