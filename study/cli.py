@@ -222,7 +222,7 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
 
 def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
     from study.resolve import read
-    from study.spec import only as cut
+    from study.subset import only as cut
 
     spec = read(file, profile, _seeds(seeds), str(file), anywhere)
     return cut(spec, [name.strip() for name in only.split(",")]) if only else spec

@@ -17,7 +17,8 @@ from study.page import Column, Table, figure_style, table_html
 from study.resolve import read
 from study.results import Results
 from study.sections.common import interval
-from study.spec import Condition, only
+from study.spec import Condition
+from study.subset import only
 
 
 @dataclass(frozen=True)

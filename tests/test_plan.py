@@ -19,7 +19,8 @@ from study.plan import SHARD, cell_id, check_batch_sizes, makespan, plan, second
 from study.resolve import read
 from study.run import How, run
 from study.setup import Cell, Init, Layer, Setup, Stack, Training
-from study.spec import Spec, only
+from study.spec import Spec
+from study.subset import only
 from study.words import fillable
 
 HOME = Path(__file__).parent.parent

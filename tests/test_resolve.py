@@ -19,7 +19,7 @@ from study.assertions import PROBES
 from study.errors import SpecError
 from study.resolve import read
 from study.setup import Init, Layer, Training
-from study.spec import only
+from study.subset import only
 
 ALONE = {"conditions": {"only": tiny()["conditions"]["baseline"]}, "published": GONE, "claims": GONE, "groups": GONE}
 

@@ -26,8 +26,9 @@ from study.plan import plan
 from study.rows import Reading, Rows
 from study.run import How
 from study.run import run as train
-from study.spec import Spec, only
+from study.spec import Spec
 from study.status import statuses
+from study.subset import only
 from study.trajectory import Trajectory
 from study.usage import Usage
 from study.worker import Job

@@ -18,7 +18,8 @@ from finished import quick_run
 from study import export
 from study.resolve import read
 from study.run import How
-from study.spec import Spec, only
+from study.spec import Spec
+from study.subset import only
 from study.tables import read as read_tables
 from study.tables import write as write_table
 
