@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from study.anchors import ORDER
 from study.errors import SpecError, suggest
-from study.labels import LABELS, ORDER
+from study.labels import LABELS
 from study.probe import PROBES
 from study.schema import show
 from study.spec import Condition

@@ -13,9 +13,9 @@ import pytest
 from tiny import refusal
 
 from study import claims
+from study.anchors import ORDER
 from study.assertions import COMPARISONS, OF_TRAINING
 from study.claims import Entry, ledger, load, reproductions, verdicts
-from study.labels import ORDER
 from study.quantities import QUANTITIES
 from study.resolve import read
 from study.results import Results

@@ -1,6 +1,6 @@
-"""The sections of the report; their order is labels.ORDER, where claims are checked against it, too."""
+"""The sections of the report; their order is anchors.ORDER, where claims are checked against it, too."""
 
-from study.labels import ORDER
+from study.anchors import ORDER
 from study.sections import (  # noqa: F401  (importing registers)
     distributions,
     evidence,
