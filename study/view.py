@@ -13,6 +13,7 @@ from study import claims, manifest, plots
 from study.assertions import PER_PARAMETER
 from study.errors import SpecError, suggest
 from study.labels import LABELS
+from study.looks import looks_of
 from study.page import Column, Table, figure_style, table_html
 from study.resolve import read
 from study.results import Results
@@ -167,7 +168,7 @@ class View:
 
         def drawing(width: int) -> Drawn:
             fig, (ax,) = plots.new(1, 1, 280, width)
-            plots.lines(ax, {c.name: r.looks[c.name]}, frame, logx=True, logy=True)
+            plots.lines(ax, {c.name: looks_of(r)[c.name]}, frame, logx=True, logy=True)
             plots.reference(ax, r.uniform, f"ln {r.vocabulary}")
             ax.set(xlabel="step (log axis)", ylabel="minibatch loss, nats (log axis)")
             return fig

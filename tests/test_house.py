@@ -1,12 +1,15 @@
-"""What a part of the package may load: seen in a fresh interpreter."""
+"""What a part of the package may load, and a command with it: seen in a fresh interpreter."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from finished import finished
+from tiny import load
 
 HOME = Path(__file__).parent.parent
 
@@ -24,7 +27,35 @@ def loaded(*modules: str) -> set[str]:
     [
         (["study.words", "study.probe"], {"torch", "pydantic"}),
         (["study.resolve"], {"torch", "pandas", "matplotlib"}),
+        (["study.claims", "study.diff", "study.export", "study.theory"], {"torch", "matplotlib", "seaborn"}),
+        (["study.diffpage"], {"torch", "matplotlib", "seaborn"}),
+        (["study.looks"], {"torch", "matplotlib", "seaborn"}),
+        (["study.report"], {"torch"}),
     ],
 )
 def test_a_part_loads_no_more_than_it_needs(modules: list[str], without: set[str]) -> None:
     assert not loaded(*modules) & without
+
+
+def test_a_report_is_judged_and_compared_without_torch_and_without_a_figure(tmp_path: Path) -> None:
+    finished(load(tmp_path), tmp_path / "out")
+    script = (
+        "import sys; from study import cli; sys.argv = ['study', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: print('exit', end.code)\n"
+        "print('loaded', *sorted({'torch', 'matplotlib', 'seaborn'} & set(sys.modules)))"
+    )
+    for arguments in (["check", "tiny.yaml", "--out", "out"], ["diff", "out", "out"]):
+        command = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(HOME)},
+        )
+        *said, status, loaded = done.stdout.splitlines()
+        assert said
+        assert (status, loaded) == ("exit 0", "loaded"), done.stderr
