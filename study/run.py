@@ -8,30 +8,28 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import manifest, source, status, tables
+from study import apart, manifest, source, status, tables
 from study.cache import Cache, Store
 from study.collect import collect
 from study.errors import SpecError
-from study.executors import apart, place
+from study.executors import place
 from study.files import sync, writable, writing
 from study.keys import keys
 from study.plan import Plan, check_batch_sizes, plan
 from study.pool import Failure
 from study.pool import run as run_shards
+from study.processes import call_apart
 from study.progress import progress
 from study.rows import LONG, Reading, Rows
 from study.setup import Cell
 from study.spec import Spec
 from study.words import Words, load
 from study.worker import Job
-
-if TYPE_CHECKING:
-    from study.apart import Facts
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def run(spec: Spec, out: Path, how: How) -> Done:
     words = load(spec.data, spec.folder)
     check_batch_sizes(spec, words)
     work = plan(spec, how.engine, how.device)
-    known = apart("facts", spec, words, how.device)
+    known = call_apart(apart.facts, spec, words, how.device)
     reading = Reading(spec.measure, spec.batch_sizes)
     store = Store(Cache(how.cache.absolute()), keys(words, spec.data.shuffle_seed, reading, how.device))
     with _locked(out):
@@ -142,7 +140,7 @@ def _shrunk(rows: Rows) -> Rows:
 # -- provenance ---------------------------------------------------------------------------------------------------
 
 
-def _facts(spec: Spec, words: Words, work: Plan, known: Facts, how: How) -> dict[str, Any]:
+def _facts(spec: Spec, words: Words, work: Plan, known: apart.Facts, how: How) -> dict[str, Any]:
     """The manifest, the hashes of the tables aside."""
     return {
         "format": manifest.FORMAT,

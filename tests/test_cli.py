@@ -168,7 +168,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.call_apart", called)
     monkeypatch.setattr("study.run.run_shards", None)
     options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
@@ -188,7 +188,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]
                     else next(in_process([part], job))
                 )
 
-        monkeypatch.setattr("study.run.apart", called)
+        monkeypatch.setattr("study.run.call_apart", called)
         monkeypatch.setattr("study.run.run_shards", some)
 
     return install

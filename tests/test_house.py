@@ -31,6 +31,7 @@ def loaded(*modules: str) -> set[str]:
         (["study.diffpage"], {"torch", "matplotlib", "seaborn"}),
         (["study.looks"], {"torch", "matplotlib", "seaborn"}),
         (["study.report"], {"torch"}),
+        (["study.run", "study.verify", "study.listing"], {"torch", "numba", "matplotlib"}),
     ],
 )
 def test_a_part_loads_no_more_than_it_needs(modules: list[str], without: set[str]) -> None:

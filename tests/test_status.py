@@ -167,7 +167,7 @@ def test_workers_are_told_where_the_cache_is_and_not_where_it_is_from_here(
 ) -> None:
     jobs: list[Job] = []
     monkeypatch.chdir(done)
-    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.call_apart", called)
     monkeypatch.setattr("study.run.run_shards", lambda shards, job, *_: jobs.append(job) or [])
     train(load(done, {"training.batch_size": 5}), done / "elsewhere", How(workers=1, cache=Path("cache")))
     assert jobs[0].store is not None
