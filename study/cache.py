@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from study.console import warn
 from study.files import replace, writing
 from study.keys import FORMAT, Facts, Keys
 from study.rows import Rows, packed, unpacked
@@ -94,7 +94,7 @@ class Cache:
         return self.folder / kind / key[:2] / f"{key}.bin"
 
     def _say(self, path: Path, what: str) -> None:
-        print(f"warning: {path}: {what}", file=sys.stderr, flush=True)
+        warn(f"{path}: {what}")
 
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
