@@ -10,7 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from study import __version__, console
+from study import console
+from study.environment import installed
 from study.errors import SpecError
 
 app = typer.Typer(
@@ -199,7 +200,7 @@ def version(
 ) -> None:
     """A study of how a network starts: conditions × seeds, trained, measured, judged, reported."""
     if show or context.invoked_subcommand is None:
-        print(__version__ if show else context.get_help())
+        print(installed("study") if show else context.get_help())
         raise typer.Exit
 
 

@@ -1,7 +1,8 @@
-"""What a part of the package may load, and a command with it: seen in a fresh interpreter."""
+"""What the package imports, and what a part of it loads in a fresh interpreter."""
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,6 +13,23 @@ from finished import finished
 from tiny import load
 
 HOME = Path(__file__).parent.parent
+PACKAGE = HOME / "study"
+
+
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a module, wherever they stand."""
+    tree = ast.parse(path.read_text("utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def test_no_module_imports_the_package_itself() -> None:
+    """`from study import x` imports study/x.py, or the package x."""
+    known = {path.stem for path in PACKAGE.iterdir()}
+    for path in PACKAGE.rglob("*.py"):
+        for node in imports(path):
+            names = {alias.name for alias in node.names}
+            assert "study" not in names, path
+            assert not isinstance(node, ast.ImportFrom) or node.module != "study" or names <= known, path
 
 
 def loaded(*modules: str) -> set[str]:
