@@ -20,8 +20,8 @@ from study.quantities import QUANTITIES
 from study.resolve import read
 from study.results import Results
 from study.schema import Claim
-from study.sections import SECTIONS
 from study.sections.common import signed
+from study.sections.contents import SECTIONS
 from study.sections.evidence import verdict
 from study.setup import Init
 from study.theory import growth, predict

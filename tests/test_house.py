@@ -22,6 +22,17 @@ def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
     return [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
+def test_a_package_imports_nothing_of_ours_when_a_module_of_it_is_wanted() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        for node in imports(path):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else ["." * node.level + (node.module or "")]
+            )
+            assert not [name for name in names if name.startswith((".", "study"))], path
+
+
 def test_no_module_imports_the_package_itself() -> None:
     """`from study import x` imports study/x.py, or the package x."""
     known = {path.stem for path in PACKAGE.iterdir()}

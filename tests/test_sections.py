@@ -15,11 +15,13 @@ from synthetic import results, tiny
 from tiny import GONE, write
 
 from study import plots, report
+from study.anchors import ORDER
 from study.looks import looks_of
 from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
-from study.sections import ORDER, SECTIONS, common, distributions, training
+from study.sections import common, distributions, training
+from study.sections.contents import SECTIONS
 from study.sections.origin import extent
 from study.setup import Training
 from study.spec import Spec
