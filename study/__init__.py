@@ -1,3 +1,1 @@
 """A reproducible study of how a network starts: conditions × seeds, trained, measured, judged, reported."""
-
-__version__ = "0.1.0"

@@ -1,4 +1,7 @@
-"""What a run needs torch for besides training, in a process of its own: the device, the kind of CPU, draws, the probe."""
+"""What a run needs torch for besides training: the device, the kind of CPU, draws, the probe.
+
+Torch is loaded by whoever calls a function: a run does so in a process that ends with it.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from study import manifest
 from study.errors import SpecError
 from study.probe import probe
-from study.rng import blocks, streams
 from study.spec import Spec
 from study.words import Words
 
@@ -27,6 +27,8 @@ class Facts:
 
 def facts(spec: Spec, words: Words, device: str) -> Facts:
     """All of it; SpecError unless torch sees the device."""
+    import torch
+
     torch.set_num_threads(1)
     check_device(device)
     return Facts(manifest.cpu(), draws(spec, words), [] if spec.probe is None else probe(spec.probe, spec.seeds))
@@ -34,6 +36,8 @@ def facts(spec: Spec, words: Words, device: str) -> Facts:
 
 def check_device(device: str) -> None:
     """SpecError unless torch sees the device."""
+    import torch
+
     try:
         torch.zeros(1, device=device).item()  # a meta tensor has no value
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -44,6 +48,8 @@ def check_device(device: str) -> None:
 
 def draws(spec: Spec, words: Words) -> dict[str, str]:
     """sha256 of every seed's unscaled draws and first 1,000 minibatches, by seed: equal numbers, equal draws."""
+    from study.rng import blocks, streams
+
     V = len(words.vocabulary)
     wanted: dict[tuple[str, tuple[int, ...]], None] = {}
     sizes: dict[int, None] = {}

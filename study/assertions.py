@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from study.anchors import ORDER
 from study.errors import SpecError, suggest
-from study.labels import LABELS, ORDER
-from study.schema import SPLITS, show
-from study.setup import PROBES
-
-if TYPE_CHECKING:
-    from study.spec import Condition
+from study.labels import LABELS
+from study.probe import PROBES
+from study.schema import show
+from study.spec import Condition
+from study.words import SPLITS
 
 COMPARISONS = ("near", "above", "below", "less_than", "equivalent_to")
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")

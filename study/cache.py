@@ -15,16 +15,14 @@ import hashlib
 import json
 import os
 import re
-import secrets
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.errors import SpecError
+from study.console import warn
+from study.files import replace, writing
 from study.identity import sha256
 from study.keys import FORMAT, Facts, Keys
 from study.rows import Rows
@@ -96,7 +94,7 @@ class Cache:
         return self.folder / kind / key[:2] / f"{key}.bin"
 
     def _say(self, path: Path, what: str) -> None:
-        print(f"warning: {path}: {what}", file=sys.stderr, flush=True)
+        warn(f"{path}: {what}")
 
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
@@ -120,51 +118,6 @@ class Cache:
 
 def _head(key: str, content: bytes) -> bytes:
     return f"{MAGIC} {hashlib.sha256(key.encode() + content).hexdigest()}".encode()
-
-
-def replace(path: Path, content: bytes) -> None:
-    """The file with this content, or as it was: written beside its place, synced, renamed, the folder synced."""
-    # not by tempfile, whose files nobody else may read: a cache may be shared, and pages are published
-    beside = path.with_name(f".tmp-{secrets.token_hex(8)}")
-    try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
-    sync(path.parent)
-
-
-@contextlib.contextmanager
-def writing(folder: Path, option: str) -> Iterator[None]:
-    """SpecError where a file cannot be written in the block; `option` is what names another folder."""
-    try:
-        yield
-    except OSError as error:
-        problem = f"cannot be written ({error.strerror or error}); make room, or choose another folder with {option}"
-        raise SpecError(f"{folder}: {problem}") from None
-
-
-def writable(folder: Path, option: str) -> None:
-    """SpecError unless files can be made in the folder, before hours are spent."""
-    with writing(folder, option):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @dataclass(frozen=True)

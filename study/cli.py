@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from study import __version__
-from study.errors import ShardError, SpecError
+from study import console
+from study.environment import installed
+from study.errors import SpecError
 
 app = typer.Typer(
     add_completion=False,
@@ -200,7 +200,7 @@ def version(
 ) -> None:
     """A study of how a network starts: conditions × seeds, trained, measured, judged, reported."""
     if show or context.invoked_subcommand is None:
-        print(__version__ if show else context.get_help())
+        print(installed("study") if show else context.get_help())
         raise typer.Exit
 
 
@@ -214,7 +214,7 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
     chosen = facts["chosen"]
     spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
     for warning in manifest.stale(facts, spec, page):
-        print(f"warning: {folder} is out of date: {warning}", file=sys.stderr)
+        console.warn(f"{folder} is out of date: {warning}")
     manifest.same_words(facts, spec, folder)
     manifest.intact(facts, folder)
     return spec, folder
@@ -222,7 +222,7 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
 
 def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
     from study.resolve import read
-    from study.spec import only as cut
+    from study.subset import only as cut
 
     spec = read(file, profile, _seeds(seeds), str(file), anywhere)
     return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
@@ -274,28 +274,15 @@ def _free(folder: Path, file: Path) -> None:
 
 
 def main() -> None:
-    """The command; the user's mistake is one line and exit 2, an interrupt 130, a broken pipe silence."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """The command, in a process that ends with its exit status."""
+    console.run(_command)
+
+
+def _command() -> int:
+    """The exit status of the subcommand that the arguments name."""
     try:
-        status = app(standalone_mode=False) or 0
-        sys.stdout.flush()
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        status = 2
-    except ShardError as error:
-        print(f"{error}stopped at the first failure, as --fail-fast asks", file=sys.stderr)
-        status = 1
+        return app(standalone_mode=False) or 0
     except UsageError as error:
-        print(SpecError(f"{error.format_message()} (see `study --help`)"), file=sys.stderr)
-        status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    except BrokenPipeError:
-        os._exit(0)
-    if status == 130:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-    sys.exit(status)
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+        raise SpecError(f"{error.format_message()} (see `study --help`)") from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None

@@ -14,8 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.cache import replace as write
-from study.cache import writing
+from study.files import replace as write
+from study.files import writing
+from study.notebook_names import page_name
 from study.page import render_notebook
 
 if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
@@ -24,7 +25,7 @@ if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and sta
 
 NOTEBOOK = Path(__file__).parent / "notebooks" / "condition.ipynb"
 MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
-CODE = ("view", "execute", "page", "plots", "estimate", "results", "labels", "assertions", "sections/common")
+CODE = ("view", "execute", "page", "plots", "estimate", "results", "looks", "labels", "assertions", "sections/common")
 
 
 def render(results: Results, folder: Path, stamp: str) -> list[str]:
@@ -35,7 +36,7 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     target = folder / "notebooks"
     with writing(folder, "--out"):
         target.mkdir(exist_ok=True)
-    wanted = {results.notebook_name(c): c for c in results.conditions}
+    wanted = {page_name(c.name): c for c in results.conditions}
     for old in target.glob("*.html"):
         if old.name not in wanted:
             old.unlink()
@@ -132,6 +133,7 @@ def _key(results: Results, condition: Condition, stamp: str) -> str:
     """What a condition's page depends on: its rows of the tables, the condition, the notebook, the modules that show it."""
     from pandas.util import hash_pandas_object
 
+    from study.looks import looks_of
     from study.view import own
 
     digest = hashlib.sha256()
@@ -139,7 +141,7 @@ def _key(results: Results, condition: Condition, stamp: str) -> str:
         stamp,
         repr(condition),
         results.titles.get(condition.parent or "", ""),
-        repr(results.looks[condition.name]),
+        repr(looks_of(results)[condition.name]),
         repr((results.spec.seeds, results.spec.measure, results.vocabulary)),
         sys.version.split()[0],
     ):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from typing import Any, Protocol
 
-from study import worker
+from study import processes, worker
 from study.errors import SpecError
 
 
@@ -45,13 +41,10 @@ class Local:
 
     def start(self, slots: int) -> Executor:
         """A pool of processes; they start with the first shards."""
-        context = multiprocessing.get_context("spawn")
         if self._progress is None:
             # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
-            self._progress = context.RawArray(ctypes.c_double, 2 * slots)
-        self._executor = ProcessPoolExecutor(
-            self._workers, context, initializer=worker.start, initargs=(os.getpid(), self._progress)
-        )
+            self._progress = processes.CONTEXT.RawArray(ctypes.c_double, 2 * slots)
+        self._executor = processes.pool(self._workers, worker.start, self._progress)
         return self._executor
 
     def progress(self) -> list[float] | None:
@@ -61,10 +54,7 @@ class Local:
     def stop(self) -> None:
         """Kill them."""
         if self._executor is not None:
-            for process in list((self._executor._processes or {}).values()):
-                with contextlib.suppress(OSError):
-                    process.kill()
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            processes.kill(self._executor)
 
     def close(self) -> None:
         """Let them end."""
@@ -130,33 +120,3 @@ def place(executor: str, workers: int) -> Place:
     if executor.startswith(("tcp://", "tls://")):
         return Dask(workers, executor)
     raise SpecError(f"--executor: expected local, dask or a scheduler's tcp://host:port, got '{executor}'")
-
-
-def apart(function: str, *arguments: Any) -> Any:
-    """What a function of study.apart returns, run in a process that ends with it: torch's memory goes, too."""
-    context = multiprocessing.get_context("spawn")
-    local = Local(1)
-    local._executor = executor = ProcessPoolExecutor(1, context, initializer=worker.start, initargs=(os.getpid(),))
-    try:
-        with interrupts_held():
-            future = executor.submit(worker.call, function, arguments)
-        result = future.result()
-    except BaseException:
-        local.stop()
-        raise
-    executor.shutdown()
-    return result
-
-
-@contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; a process started in it inherits the mask and never hears one, not even while
-    it still imports."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

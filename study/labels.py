@@ -1,4 +1,4 @@
-"""How the report calls each measurement, once: label, unit, format; and its sections, in order. No torch."""
+"""How the report calls each measurement, once: label, unit, format. No torch."""
 
 from __future__ import annotations
 
@@ -42,9 +42,3 @@ LABELS: dict[str, Label] = {
     "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "bca", "never there"),
     "probe": Label("std after x @ w", "", ".3f"),
 }
-
-# the sections of the report
-ORDER = (
-    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "final-losses", "variants",
-    "learning-rate", "twins", "published", "threats", "method", "provenance",
-)  # fmt: skip

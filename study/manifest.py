@@ -9,10 +9,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from study import __version__
-from study.cache import replace
+from study.environment import cpu_level, cpuinfo, installed
 from study.errors import SpecError
-from study.keys import cpu_level, cpuinfo, installed
+from study.files import replace
 from study.spec import Spec
 
 FORMAT = 2
@@ -26,8 +25,8 @@ PACKAGES = (
 def versions() -> dict[str, str]:
     """Versions of everything that a number or a page may depend on."""
     # a run without the report's packages is still a run
-    own = {"python": platform.python_version(), "study": __version__}
-    return own | {package: installed(package) for package in PACKAGES}
+    found = {package: installed(package) for package in ("study", *PACKAGES)}
+    return {"python": platform.python_version(), **found}
 
 
 def cpu() -> dict[str, str]:

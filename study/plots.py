@@ -16,8 +16,9 @@ from matplotlib.path import Path as MarkPath
 from matplotlib.ticker import FuncFormatter
 
 from study.drawing.lines import curve, lines, loglog, thin
-from study.drawing.look import INK, MUTED, NARROW, REFERENCE, WIDE, Look, palette, style
+from study.drawing.look import INK, MUTED, NARROW, REFERENCE, WIDE, Look, palette
 from study.drawing.strip import strip, strip_height
+from study.drawing.style import style
 from study.drawing.svg import Drawing, draw, svg
 from study.drawing.text import cells, shorten
 from study.drawing.ticks import locate, size, tick

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from study import worker
 from study.errors import ShardError, SpecError
-from study.executors import Place, interrupts_held
+from study.executors import Place
 from study.plan import split
+from study.processes import interrupts_held
 from study.rows import Rows
 from study.setup import Cell, Stack
 

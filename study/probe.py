@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from dataclasses import dataclass
 
-from study.rng import generator
-from study.schema import Probe
-from study.setup import PROBES
+from study.setup import GAINS, Activation, Init
+
+# what the probe does to a Gaussian w before x @ w, and what follows
+PROBES: dict[str, tuple[Init, Activation]] = {
+    "std 1": (Init(std=1.0), "linear"),
+    "1 / √fan_in": (Init(gain=1.0), "linear"),
+    "tanh after 1 / √fan_in": (Init(gain=1.0), "tanh"),
+    "tanh after (5/3) / √fan_in": (Init(gain=GAINS["tanh"]), "tanh"),
+}
 
 
-def probe(spec: Probe, seeds: tuple[int, ...]) -> list[dict[str, object]]:
+@dataclass(frozen=True)
+class ProbeSizes:
+    """How large x (examples, fan_in) and w (fan_in, units) are; every fan_in is probed by itself."""
+
+    examples: int
+    units: int
+    fan_in: tuple[int, ...]
+
+
+def probe(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
     """Rows of the table `probe`: std of x (examples, fan_in) and of y = x @ w, w (fan_in, units), per init and seed."""
+    import numpy as np
+    import torch
+
+    from study.rng import generator
+
     rows: list[dict[str, object]] = []
-    for fan_in in spec.fan_in:
+    for fan_in in sizes.fan_in:
         for seed in seeds:
             draw = generator(seed, f"probe.{fan_in}")
-            x = torch.from_numpy(draw.standard_normal((spec.examples, fan_in)).astype(np.float32))
-            w = torch.from_numpy(draw.standard_normal((fan_in, spec.units)).astype(np.float32))
+            x = torch.from_numpy(draw.standard_normal((sizes.examples, fan_in)).astype(np.float32))
+            w = torch.from_numpy(draw.standard_normal((fan_in, sizes.units)).astype(np.float32))
             # the draws pass through the same Init.apply as the models' weights
             for name, (init, activation) in PROBES.items():
                 y = x @ init.apply(w, fan_in)  # (examples, units)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from study import claims, execute, export, manifest
-from study.cache import replace as write
-from study.cache import writing
+from study.anchors import ORDER
 from study.changes import schedule_words
+from study.files import replace as write
+from study.files import writing
 from study.page import Highlight, Section, literal, render
 from study.results import Results
-from study.sections import ORDER, SECTIONS
+from study.sections.contents import SECTIONS
 from study.shield import Shield
 from study.spec import FULL, Spec
 

@@ -15,9 +15,10 @@ from study.changes import changes, describe, schedule_words
 from study.document import Document, load
 from study.errors import SpecError, suggest
 from study.identity import sha256
-from study.schema import SPLITS, Claim
+from study.schema import Claim
 from study.setup import Init, Layer, Setup, Statistics, Training
 from study.spec import FULL, Condition, Published, Run, Spec, Sweep, Twins
+from study.words import SPLITS
 
 OVERLAY = (
     "seeds", "measure", "model", "training", "evaluation", "probe", "groups", "conditions", "published", "sweeps",
@@ -128,11 +129,11 @@ class _Resolver:
             name=self.document.name,
             path=path,
             profile=profile,
-            data=study.data,
+            data=study.data.record(),
             seeds=tuple(study.seeds if seeds is None else seeds),
             measure=tuple(sorted(set(study.measure))),
             batch_sizes=tuple(sorted(set(study.evaluation.batch_sizes))),
-            probe=study.probe,
+            probe=None if study.probe is None else study.probe.record(),
             groups={g: t for g, t in self.groups.items() if any(c.group == g for c in conditions)},
             twins=self._twins(conditions),
             sweeps=sweeps,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,6 @@ import pandas as pd
 
 from study.assertions import check_measure
 from study.estimate import Estimate, estimate
-from study.plots import Look, palette
 from study.setup import reading_at
 from study.spec import Condition, Spec, Sweep
 from study.tables import Tables
@@ -55,11 +52,6 @@ class Results:
         """Name -> title."""
         return {c.name: c.title for c in self.conditions}
 
-    @cached_property
-    def looks(self) -> dict[str, Look]:
-        """Name -> how the condition looks in every figure."""
-        return palette([c.name for c in self.conditions])
-
     @property
     def main(self) -> list[Condition]:
         """The first group: the conditions that the long trainings are about."""
@@ -81,14 +73,6 @@ class Results:
     def file(self) -> Path:
         """The study file."""
         return self.spec.path
-
-    def notebook_name(self, condition: Condition) -> str:
-        """File name of a condition's notebook page."""
-        return f"{slug(condition.name)}.html"
-
-    def notebook(self, condition: Condition) -> str:
-        """Link from the report to a condition's notebook page."""
-        return f"notebooks/{self.notebook_name(condition)}"
 
     def step(self, condition: Condition, at: str | int) -> int | None:
         """The step that `init`, `common`, `end` or a number means for a condition; None where nothing was measured."""
@@ -215,11 +199,3 @@ class Results:
     def estimate(self, values: pd.Series | None) -> Estimate | None:
         """The estimate over seeds, or None where there is no value."""
         return None if values is None or not len(values) else estimate(values.to_numpy(float))
-
-
-def slug(name: str) -> str:
-    """A file name for any condition name: itself when it is plain, else what is plain of it and a hash."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,60}", name):
-        return name
-    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
-    return f"{plain or 'condition'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

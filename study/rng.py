@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from study.setup import Protocol
-
 NUMBERS = 10**6  # that are drawn, or gathered, together: memory is not to grow with the batch any faster than it must
 
 
@@ -101,6 +99,10 @@ def blocks(steps: int, size: int, most: int = 1000) -> Iterator[int]:
         yield min(longest, steps - start)
 
 
-def streams(seed: int, protocol: Protocol) -> Streams:
-    """Fresh streams of `seed` under `protocol`."""
-    return Paired(seed) if protocol == "paired" else Lecture(seed)
+def streams(seed: int, protocol: str) -> Streams:
+    """Fresh streams of `seed` under the protocol of this name, paired or lecture. ValueError: another name."""
+    if protocol == "paired":
+        return Paired(seed)
+    if protocol == "lecture":
+        return Lecture(seed)
+    raise ValueError(f"expected the protocol paired or lecture, got {protocol!r}")

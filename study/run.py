@@ -8,29 +8,27 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import manifest, parquet, source, status
-from study.cache import sync, writable, writing
+from study import apart, manifest, parquet, source, status
 from study.collect import collect
 from study.errors import SpecError
-from study.executors import apart, place
+from study.executors import place
+from study.files import sync, writable, writing
 from study.plan import Plan
 from study.pool import Failure
 from study.pool import run as run_shards
 from study.prepare import prepare
+from study.processes import call_apart
 from study.progress import progress
 from study.rows import Rows
 from study.setup import Cell
 from study.spec import Spec
 from study.words import Words
 from study.worker import Job
-
-if TYPE_CHECKING:
-    from study.apart import Facts
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def run(spec: Spec, out: Path, how: How) -> Done:
     writable(out, "--out")
     made = prepare(spec, how.engine, how.device, how.cache)
     words, work = made.words, made.plan
-    known = apart("facts", spec, words, how.device)
+    known = call_apart(apart.facts, spec, words, how.device)
     with _locked(out):
         rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
         frames = collect(spec, work, rows, known.probe)
@@ -130,7 +128,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
 # -- provenance ---------------------------------------------------------------------------------------------------
 
 
-def _facts(spec: Spec, words: Words, work: Plan, known: Facts, how: How) -> dict[str, Any]:
+def _facts(spec: Spec, words: Words, work: Plan, known: apart.Facts, how: How) -> dict[str, Any]:
     """The manifest, the hashes of the tables aside."""
     return {
         "format": manifest.FORMAT,

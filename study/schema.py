@@ -20,10 +20,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from study.document import Document
 from study.errors import suggest
+from study.probe import ProbeSizes
 from study.setup import GAINS, Activation, Statistics
+from study.words import SplitName, WordList
 
-Split = Literal["train", "dev", "test"]
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 MAX_SEEDS = 100_000
 BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
 
@@ -112,8 +112,12 @@ class Data(Entry):
     about: Annotated[Text | None, OrNone] = None
     vocabulary: Annotated[Text | None, OrNone] = None
     boundary: Annotated[str, Field(min_length=1, max_length=1)] = "."
-    splits: dict[Split, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}
+    splits: dict[SplitName, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}
     shuffle_seed: int = 42
+
+    def record(self) -> WordList:
+        """The same for those who read the word list."""
+        return WordList(**self.model_dump())
 
 
 class Model(Entry):
@@ -231,6 +235,10 @@ class Probe(Entry):
     examples: Annotated[int, Field(ge=2, le=10**6)] = 1000
     units: Annotated[int, Field(ge=2, le=10**6)] = 200
     fan_in: Annotated[list[Count], Field(min_length=1)] = [10, 30, 100, 300, 1000]
+
+    def record(self) -> ProbeSizes:
+        """The same for those who draw it."""
+        return ProbeSizes(self.examples, self.units, tuple(self.fan_in))
 
 
 class Evaluation(Entry):

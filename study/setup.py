@@ -39,15 +39,6 @@ class Init:
         return self.apply(1.0, fan_in)
 
 
-# what the probe does to a Gaussian w before x @ w, and what follows
-PROBES: dict[str, tuple[Init, Activation]] = {
-    "std 1": (Init(std=1.0), "linear"),
-    "1 / √fan_in": (Init(gain=1.0), "linear"),
-    "tanh after 1 / √fan_in": (Init(gain=1.0), "tanh"),
-    "tanh after (5/3) / √fan_in": (Init(gain=GAINS["tanh"]), "tanh"),
-}
-
-
 @dataclass(frozen=True)
 class Layer:
     """One level: x @ weight + bias, normalised or not, through an activation."""

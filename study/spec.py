@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.assertions import select
-from study.errors import SpecError, suggest
 from study.identity import gained, network_values, schedule_values, sha256
-from study.schema import Claim, Data, Probe
+from study.probe import ProbeSizes
+from study.schema import Claim
 from study.setup import Protocol, Setup, Statistics, Training
+from study.words import WordList
 
 FULL = "full"  # the study as written; every other profile lays something over it
 
@@ -101,11 +100,11 @@ class Spec:
     name: str  # of the file, as the user wrote it
     path: Path  # of the file; data.path is relative to its folder
     profile: str
-    data: Data
+    data: WordList
     seeds: tuple[int, ...]
     measure: tuple[int, ...]  # steps besides the first and the last
     batch_sizes: tuple[int, ...]
-    probe: Probe | None
+    probe: ProbeSizes | None
     groups: dict[str, str]  # name -> title
     conditions: tuple[Condition, ...]
     published: Published | None
@@ -128,10 +127,26 @@ class Spec:
         conditions = [(c.name, *_numbers(c)) for c in self.conditions]
         runs = [] if self.published is None else [_numbers(run.condition) for run in self.published.runs]
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
-        probe = None if self.probe is None else self.probe.model_dump()
-        data = {k: v for k, v in self.data.model_dump().items() if k not in ("path", "about")}
-        twins = None if self.twins is None else _twins(self.twins)
+        probe = None if self.probe is None else _probe(self.probe)
+        data, twins = _data(self.data), None if self.twins is None else _twins(self.twins)
         return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
+
+
+def _data(data: WordList) -> dict[str, Any]:
+    """What the words are and how they are cut; where they lie, and what is said of them, changes no number."""
+    own = {
+        "sha256": data.sha256,
+        "vocabulary": data.vocabulary,
+        "boundary": data.boundary,
+        "splits": data.splits,
+        "shuffle_seed": data.shuffle_seed,
+    }
+    return own | gained(data, "path", "about", *own)
+
+
+def _probe(probe: ProbeSizes) -> dict[str, Any]:
+    own = {"examples": probe.examples, "units": probe.units, "fan_in": probe.fan_in}
+    return own | gained(probe, *own)
 
 
 def _twins(twins: Twins) -> dict[str, Any]:
@@ -147,31 +162,3 @@ def _twins(twins: Twins) -> dict[str, Any]:
 def _numbers(condition: Condition) -> tuple[Any, ...]:
     """All of a condition that its numbers depend on."""
     return network_values(condition.setup), condition.statistics, schedule_values(condition.training), condition.seeds
-
-
-def only(spec: Spec, names: Sequence[str]) -> Spec:
-    """The study cut down to some conditions, without published runs, sweeps, twins, and claims about the others."""
-    written = [c for c in spec.conditions if not c.sweep]
-    known = [c.name for c in written]
-    for name in names:
-        if name not in known:
-            raise SpecError(f"--only: no condition '{name}'{suggest(name, known)}")
-    kept = tuple(c for c in written if c.name in names)
-    groups = {g: t for g, t in spec.groups.items() if any(c.group == g for c in kept)}
-    claims = [cut for claim in spec.claims if (cut := _cut(claim, written, names)) is not None]
-    whole = replace(spec, published=None, twins=None, sweeps=())
-    return replace(whole, conditions=kept, groups=groups, claims=tuple(claims))
-
-
-def _cut(claim: Claim, conditions: Sequence[Condition], names: Sequence[str]) -> Claim | None:
-    """What a claim says of the conditions that are kept; None where it needs one that is not, a sweep or a twin."""
-    if claim.measure.startswith("probe."):  # of no condition, not even by `minus`
-        return claim
-    if claim.at == "best" or claim.measure.startswith("twin_"):
-        return None
-    other = claim.minus or claim.less_than or claim.equivalent_to
-    chosen = select(conditions, claim.of)
-    left = [c.name for c in chosen if c.name in names]
-    if (chosen and not left) or (other is not None and other not in names):
-        return None
-    return claim if isinstance(claim.of, dict) or not left else claim.model_copy(update={"of": left})

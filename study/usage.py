@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from study.cache import replace, writing
+from study.files import replace, writing
 
 EVERY = 1.0  # seconds between two samples of the memory
 

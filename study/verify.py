@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from study import manifest, parquet
+from study.environment import cpu_level, installed
 from study.errors import SpecError
 from study.executors import Local
 from study.identity import cell_id
-from study.keys import PACKAGES, cpu_level, installed
+from study.keys import PACKAGES
 from study.plan import plan, twin
 from study.pool import Failure
 from study.pool import run as run_shards

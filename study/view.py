@@ -14,11 +14,13 @@ from study.assertions import PER_PARAMETER
 from study.changes import schedule_words
 from study.errors import SpecError, suggest
 from study.labels import LABELS
+from study.looks import looks_of
 from study.page import Column, Table, figure_style, table_html
 from study.resolve import read
 from study.results import Results
 from study.sections.common import interval
-from study.spec import Condition, only
+from study.spec import Condition
+from study.subset import only
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class View:
 
         def drawing(width: int) -> Drawn:
             fig, (ax,) = plots.new(1, 1, 280, width)
-            plots.lines(ax, {c.name: r.looks[c.name]}, frame, logx=True, logy=True)
+            plots.lines(ax, {c.name: looks_of(r)[c.name]}, frame, logx=True, logy=True)
             plots.reference(ax, r.uniform, f"ln {r.vocabulary}")
             ax.set(xlabel="step (log axis)", ylabel="minibatch loss, nats (log axis)")
             return fig

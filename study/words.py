@@ -10,9 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from study.errors import SpecError
-from study.schema import SPLITS, Data
+
+SplitName = Literal["train", "dev", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class WordList:
+    """A word list on disk, and how it is cut."""
+
+    path: str  # relative to the study file
+    sha256: str | None  # of the file's bytes, where the study expects one
+    about: str | None
+    vocabulary: str | None  # the characters; None: those of the words
+    boundary: str  # one character, which no word holds
+    splits: dict[SplitName, float]  # share of the words
+    shuffle_seed: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ def fillable(sizes: tuple[int, ...], examples: int) -> tuple[int, ...]:
     return ()
 
 
-def load(data: Data, folder: Path) -> Words:
+def load(data: WordList, folder: Path) -> Words:
     """The word list at data.path, relative to `folder`, shuffled and cut as the lecture does."""
     lines, sha256 = read(folder / data.path, data.path, data.sha256)
     vocabulary = make_vocabulary(lines, data)
@@ -121,7 +137,7 @@ def read(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
     return lines, found
 
 
-def make_vocabulary(lines: Sequence[str], data: Data) -> Vocabulary:
+def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
     """The boundary character, then the given characters or those of the words."""
     present = set("".join(lines))
     if data.boundary in present:
@@ -143,7 +159,7 @@ def make_vocabulary(lines: Sequence[str], data: Data) -> Vocabulary:
     return Vocabulary((data.boundary, *given))
 
 
-def _check_blanks(lines: Sequence[str], data: Data) -> None:
+def _check_blanks(lines: Sequence[str], data: WordList) -> None:
     """Refuse a word with a blank before or after it that data.vocabulary does not name: nobody saw it and meant it."""
     for i, word in enumerate(lines, start=1):
         blank = next((c for c in (word[:1], word[-1:]) if c.isspace() and c not in (data.vocabulary or "")), None)
@@ -153,6 +169,6 @@ def _check_blanks(lines: Sequence[str], data: Data) -> None:
             raise SpecError(f"{data.path}:{i}: {word!r:.80} {problem}; {remedy}")
 
 
-def _first(lines: Sequence[str], characters: set[str], data: Data) -> tuple[str, str]:
+def _first(lines: Sequence[str], characters: set[str], data: WordList) -> tuple[str, str]:
     """Place and word of the first line that has one of the characters."""
     return next((f"{data.path}:{i}", word) for i, word in enumerate(lines, start=1) if characters.intersection(word))

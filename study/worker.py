@@ -8,11 +8,7 @@ import functools
 import os
 import pickle
 import platform
-import signal
-import sys
 import tempfile
-import threading
-import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from study import processes
 from study.cache import Store
 from study.errors import SpecError
 from study.keys import environment, shown
@@ -31,9 +28,6 @@ from study.words import Words
 
 if TYPE_CHECKING:
     from study.data import Dataset
-
-WATCH = 1.0  # seconds between a worker's looks at its parent
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -54,20 +48,11 @@ class Job:
 _progress: Any = None  # shared memory: model-steps done and last loss of every slot
 
 
-def start(parent: int, progress: Any = None) -> None:
-    """In a fresh process of this machine: deaf to Ctrl-C (the parent decides), gone when the parent is."""
+def start(parent: int, progress: Any) -> None:
+    """In a fresh process of this machine, which reports to `progress` where memory is shared."""
     global _progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # the kernel ends it with its parent, even while a compiler holds the interpreter
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    processes.start(parent)
     _progress = progress
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH)
-    os._exit(1)
 
 
 def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
@@ -135,10 +120,3 @@ def _trim() -> None:
     """Give freed memory back: glibc keeps it, and a worker of many shards would grow."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def call(function: str, arguments: tuple[Any, ...]) -> Any:
-    """What a function of study.apart returns."""
-    from study import apart
-
-    return getattr(apart, function)(*arguments)

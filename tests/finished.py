@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from study import apart
 from study import run as module
 from study.data import dataset
 from study.plan import split
@@ -26,16 +25,16 @@ def in_process(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell
         yield train_shard(shard, dataset(job.words, shard.setup.context), job.reading, job.device, store=job.store)
 
 
-def called(function: str, *arguments: Any) -> Any:
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a process of its own would be asked."""
-    return getattr(apart, function)(*arguments)
+    return function(*arguments)
 
 
 def quick_run(spec: Spec, out: Path, how: module.How) -> module.Done:
     """study.run.run in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_shards", in_process)
-        patch.setattr(module, "apart", called)
+        patch.setattr(module, "call_apart", called)
         return module.run(spec, out, how)
 
 
@@ -51,6 +50,6 @@ def finished(spec: Spec, out: Path, failing: Callable[[Cell], bool] = lambda cel
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_shards", some)
-        patch.setattr(module, "apart", called)
+        patch.setattr(module, "call_apart", called)
         module.run(spec, out, module.How(workers=1, engine="autograd", cache=out / "cache"))
     return out

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study import tables
+from study.probe import PROBES
 from study.results import Results
-from study.setup import PROBES
 from study.spec import Spec
 
 V = 9

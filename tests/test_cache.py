@@ -23,8 +23,9 @@ from study import cache as module
 from study import keys as keys_module
 from study import loop
 from study import shard as shard_module
-from study.cache import Cache, Store, remember, writable
+from study.cache import Cache, Store, remember
 from study.errors import SpecError
+from study.files import writable
 from study.housekeeping import clean
 from study.keys import Keys, difference
 from study.rows import SCHEMAS, Reading, Rows, as_rows
@@ -329,7 +330,7 @@ def test_a_write_that_breaks_off_leaves_what_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if moment == "write":
-        monkeypatch.setattr(module, "open", full, raising=False)
+        monkeypatch.setattr("study.files.open", full, raising=False)
     else:
         monkeypatch.setattr(module.os, moment, full)
     with pytest.raises(SpecError, match="No space left on device") as refused:

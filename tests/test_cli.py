@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from finished import called, in_process, quick_run
 from tiny import GONE, HERE, one_line, tiny, write
 
-from study import __version__, cli, manifest
+from study import cli, manifest
 from study.errors import SpecError
 from study.plan import split
 from study.pool import Failure
@@ -168,7 +169,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.call_apart", called)
     monkeypatch.setattr("study.run.run_shards", None)
     options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
@@ -188,7 +189,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]
                     else next(in_process([part], job))
                 )
 
-        monkeypatch.setattr("study.run.apart", called)
+        monkeypatch.setattr("study.run.call_apart", called)
         monkeypatch.setattr("study.run.run_shards", some)
 
     return install
@@ -322,7 +323,8 @@ def test_the_command_alone_shows_its_help(study: Study) -> None:
 
 
 def test_the_version_is_that_of_the_package(study: Study) -> None:
-    assert study("--version") == Done(0, f"{__version__}\n", "")
+    version = tomllib.loads((HOME / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert study("--version") == Done(0, f"{version}\n", "")
 
 
 def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study, tmp_path: Path) -> None:

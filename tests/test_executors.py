@@ -37,7 +37,7 @@ READING = Reading((10,), (2,))
 @pytest.fixture(scope="module")
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(Data(path="tiny.txt", splits=splits), Path(__file__).parent)  # type: ignore[arg-type]
+    return load(Data(path="tiny.txt", splits=splits).record(), Path(__file__).parent)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -118,8 +118,6 @@ def test_streamed_histograms_count_all_examples(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_metric_has_a_label() -> None:
     assert set(METRICS) <= set(LABELS)
-    with pytest.raises(AssertionError, match=r"needs an entry in labels\.py"):
-        metrics.metric("level")(lambda a, layer: a.h)
 
 
 def test_metrics_apply_where_they_mean_something() -> None:

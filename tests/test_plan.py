@@ -21,7 +21,8 @@ from study.prepare import check_batch_sizes
 from study.resolve import read
 from study.run import How, run
 from study.setup import Cell, Init, Layer, Setup, Stack, Training
-from study.spec import Spec, only
+from study.spec import Spec
+from study.subset import only
 from study.words import fillable
 
 HOME = Path(__file__).parent.parent

@@ -20,6 +20,7 @@ from synthetic import results, tiny
 
 from study import export, report
 from study.drawing.look import POINTS
+from study.notebook_names import page_link
 from study.results import Results
 
 STORED = Path(__file__).parent / "snapshots"
@@ -139,7 +140,7 @@ def test_the_page_asks_for_nothing_from_anywhere(page):
 def test_what_the_page_links_to_is_written_beside_it(page):
     html, _, found = page
     links = {link for link in re.findall(r'href="([^"#:]+)"', html)}
-    notebooks = {found.notebook(c) for c in found.conditions}
+    notebooks = {page_link(c.name) for c in found.conditions}
     assert {"report.json", "manifest.json"} <= links
     assert links <= {"report.json", "manifest.json", *notebooks}
 

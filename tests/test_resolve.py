@@ -19,7 +19,7 @@ from study.assertions import PROBES
 from study.errors import SpecError
 from study.resolve import read
 from study.setup import Init, Layer, Training
-from study.spec import only
+from study.subset import only
 
 ALONE = {"conditions": {"only": tiny()["conditions"]["baseline"]}, "published": GONE, "claims": GONE, "groups": GONE}
 
@@ -320,6 +320,12 @@ def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:
 
 
 # -- identity -----------------------------------------------------------------------------------------------------
+
+
+def test_the_digest_of_the_projects_own_study_is_that_of_its_reports() -> None:
+    """Tables are of this study as long as it stands: the digest is spec_sha256 of reports/manifest.json."""
+    found = read(HERE.parent / "experiments.yaml").digest()
+    assert found == "b78f6d31729fe329e900c76804d5dabdce9365eea4b15f7323ff43933c4fe8c5"
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ from synthetic import results, tiny
 from tiny import GONE, write
 
 from study import plots, report
+from study.anchors import ORDER
+from study.looks import looks_of
 from study.metrics import BINS
 from study.page import Made, Section
 from study.results import Results
-from study.sections import ORDER, SECTIONS, common, distributions, training
+from study.sections import common, distributions, training
+from study.sections.contents import SECTIONS
 from study.sections.origin import extent
 from study.setup import Training
 from study.spec import Spec
@@ -136,7 +139,7 @@ def test_no_init_of_the_probe_looks_like_a_condition():
             lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>", "<svg/>"))[1],
         )
         SECTIONS["growth"].make(made)
-    of_conditions = {(look.slot, look.marker) for look in made.looks.values()}
+    of_conditions = {(look.slot, look.marker) for look in looks_of(made).values()}
     assert drawn and not of_conditions & {(look.slot, look.marker) for look in drawn[0].values()}
 
 

@@ -26,8 +26,9 @@ from study.plan import plan
 from study.rows import Reading, as_rows
 from study.run import How
 from study.run import run as train
-from study.spec import Spec, only
+from study.spec import Spec
 from study.status import statuses
+from study.subset import only
 from study.trajectory import Trajectory
 from study.usage import Usage
 from study.worker import Job
@@ -168,7 +169,7 @@ def test_workers_are_told_where_the_cache_is_and_not_where_it_is_from_here(
 ) -> None:
     jobs: list[Job] = []
     monkeypatch.chdir(done)
-    monkeypatch.setattr("study.run.apart", called)
+    monkeypatch.setattr("study.run.call_apart", called)
     monkeypatch.setattr("study.run.run_shards", lambda shards, job, *_: jobs.append(job) or [])
     train(load(done, {"training.batch_size": 5}), done / "elsewhere", How(workers=1, cache=Path("cache")))
     assert jobs[0].store is not None

@@ -20,7 +20,8 @@ from study.parquet import read as read_tables
 from study.parquet import write as write_table
 from study.resolve import read
 from study.run import How
-from study.spec import Spec, only
+from study.spec import Spec
+from study.subset import only
 
 HERE = Path(__file__).parent
 

@@ -12,9 +12,10 @@ from finished import finished
 from pages import sections, text
 from tiny import GONE, load
 
+from study.anchors import ORDER
 from study.drawing import svg
 from study.report import report
-from study.sections import ORDER, SECTIONS
+from study.sections.contents import SECTIONS
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ LETTERS = [a + b for a in "abcdefghij" for b in "aeiou"]  # 50 words
 
 def words_of(folder: Path, content: bytes | str, **data: Any) -> Words:
     (folder / "list.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return load(Data(path="list.txt", **data), folder)
+    return load(Data(path="list.txt", **data).record(), folder)
 
 
 def refusal(folder: Path, content: bytes | str, **data: Any) -> str:

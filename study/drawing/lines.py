@@ -10,7 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from study.drawing.look import INK, PAPER, POINTS, REFERENCE, Look, style
+from study.drawing.look import INK, PAPER, POINTS, REFERENCE, Look
+from study.drawing.style import style
 from study.drawing.ticks import locate, narrow
 
 

@@ -1,15 +1,10 @@
-"""Colours as roles, one look per condition, one style for all figures."""
+"""Colours as roles, and one look per condition. No matplotlib."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import matplotlib as mpl
-import seaborn as sns
 
 WIDE, NARROW = 680, 350  # logical pixels: a column of text, and a phone
 POINTS = 150  # a line on the page has no more
@@ -54,7 +49,7 @@ class Look:
         return (0, tuple(float(part) / 1.6 for part in self.dash.split())) if self.dash else "-"
 
 
-def palette(names: Sequence[str]) -> dict[str, Look]:
+def palette(names: Iterable[str]) -> dict[str, Look]:
     """One look per name, by position: the first eight differ in hue, 56 in (hue, marker), 224 in (hue, marker, dash).
 
     Appending a name changes no other look, so the order of the study file fixes the colours.
@@ -64,24 +59,3 @@ def palette(names: Sequence[str]) -> dict[str, Look]:
         marker, shape = MARKERS[i % len(MARKERS)]
         looks[name] = Look(i % SLOTS, marker, shape, DASHES[(i // SLOTS) % len(DASHES)])
     return looks
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Seaborn's "ticks" theme: one pixel per point, role colours, text as text, no mathtext in anybody's title."""
-    rc: dict[Any, Any] = {
-        "figure.dpi": 72, "savefig.dpi": 72, "svg.fonttype": "none", "text.parse_math": False, "font.size": 12,
-        "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "axes.labelsize": 12, "axes.titlesize": 12,
-        "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 7, "legend.fontsize": 12,
-        "xtick.labelsize": 11, "ytick.labelsize": 11, "legend.frameon": False, "axes.linewidth": 0.8,
-        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "axes.labelpad": 4,
-        "lines.linewidth": 1.6, "lines.markersize": 5, "xtick.major.width": 0.8, "ytick.major.width": 0.8,
-        "xtick.major.size": 3.5, "ytick.major.size": 3.5, "xtick.major.pad": 3, "ytick.major.pad": 3,
-        "figure.facecolor": "none", "savefig.facecolor": "none", "axes.facecolor": "none", "text.color": INK,
-        "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.edgecolor": MUTED, "xtick.color": MUTED,
-        "ytick.color": MUTED, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED, "grid.color": GRID,
-        "grid.linewidth": 0.8, "patch.edgecolor": PAPER,
-    }  # fmt: skip
-    with sns.axes_style("ticks"), mpl.rc_context(rc), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")  # the reader's fonts draw it, not ours
-        yield

@@ -11,7 +11,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from study.drawing.look import GRID, NARROW, PAPER, WIDE, Look, style
+from study.drawing.look import GRID, NARROW, PAPER, WIDE, Look
+from study.drawing.style import style
 from study.drawing.text import shorten, wrap
 from study.drawing.ticks import locate, narrow
 

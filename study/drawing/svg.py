@@ -12,7 +12,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from study.drawing.look import NARROW, ROLE_OF, WIDE, style
+from study.drawing.look import NARROW, ROLE_OF, WIDE
+from study.drawing.style import style
 from study.drawing.text import clean
 
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from study.drawing.look import Look
+
 if TYPE_CHECKING:  # matplotlib stays out of whoever only writes a page
-    from study.plots import Drawing, Look
+    from study.drawing.svg import Drawing
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 

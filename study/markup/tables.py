@@ -6,15 +6,12 @@ import math
 from collections.abc import Sequence
 from html import escape
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from study.drawing.look import Look
 from study.markup.parts import Cell, Column, Interval, Table, Value
 from study.markup.words import DASH, inline, isolate, link, number, plain
-
-if TYPE_CHECKING:
-    from study.plots import Look
 
 TEXT = 100  # characters of a table's row that fit into a column of text
 STACKED = 0.55  # of a mean and its interval, which stand above each other

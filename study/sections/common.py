@@ -15,7 +15,9 @@ from matplotlib.figure import Figure as Drawn
 
 from study import plots
 from study.estimate import Estimate
+from study.looks import looks_of
 from study.markup.words import power
+from study.notebook_names import page_link
 from study.page import Cell, Column, Interval, Made, Table, Value
 from study.results import Results
 from study.spec import Condition
@@ -45,12 +47,12 @@ def interval(e: Estimate | None) -> Value:
 
 def name_cell(results: Results, condition: Condition) -> Cell:
     """A condition's title with its look."""
-    return Cell(condition.title, sort=condition.name, look=results.looks[condition.name])
+    return Cell(condition.title, sort=condition.name, look=looks_of(results)[condition.name])
 
 
 def notebook_cell(results: Results, condition: Condition) -> Cell:
     """A condition's title with its look, linked to its notebook."""
-    return replace(name_cell(results, condition), href=results.notebook(condition))
+    return replace(name_cell(results, condition), href=page_link(condition.name))
 
 
 def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
@@ -73,7 +75,7 @@ def strips(
         for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             frame, intervals = tidy(results, panel.values)
             plots.strip(
-                ax, frame, results.looks, titles, intervals=intervals, label=panel.label, log=panel.log,
+                ax, frame, looks_of(results), titles, intervals=intervals, label=panel.label, log=panel.log,
                 named=i == 0 or not beside, names=names,
             )  # fmt: skip
             if panel.reference:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
 from study.sections.common import beyond, bins, central, distinct, first_of, made, name_cell
@@ -73,7 +74,7 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
                 inner = _seen(rows, reach[c.name])
                 inner = inner.assign(density=inner["density"] / inner["density"].max())
                 if when == "start":
-                    plots.histogram(ax, inner, results.looks[c.name])
+                    plots.histogram(ax, inner, looks_of(results)[c.name])
                 else:
                     edges = np.append(inner["left"].to_numpy(float), float(inner["right"].iloc[-1]))
                     ax.stairs(inner["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Drawn
 
 from study import plots
 from study.estimate import Estimate
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
 from study.sections.common import (
@@ -50,11 +51,11 @@ def gradients(results: Results) -> Section | None:
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
-        plots.lines(ax, results.looks, frame, band, y="value", logx=True)
+        plots.lines(ax, looks_of(results), frame, band, y="value", logx=True)
         plots.reference(ax, -3.0, "−3: rule of thumb", end="left")
         mark_cuts(ax, chosen, end="left")
         ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="log₁₀ of update : data, W1")
-        plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
     columns = [Column("condition", "condition"), Column("parameter", "parameter"), Column("norm", "gradient norm at the start", "", ".4g"),
@@ -127,7 +128,7 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
             inner = inner[(inner["right"] > -reach) & (inner["left"] < reach)]
             if len(inner):
                 scaled_ = inner.assign(density=inner["density"] / inner["density"].max())
-                plots.histogram(ax, scaled_, results.looks[c.name])
+                plots.histogram(ax, scaled_, looks_of(results)[c.name])
             plots.curve(ax, list(xs), list(np.tanh(xs)), "tanh" if i == 0 else "")
             ax.plot(xs, 1 - np.tanh(xs) ** 2, color=plots.INK, linewidth=1.4)
             ax.set(xlim=(-reach, reach), ylim=(-1.1, 1.2), xlabel="what tanh sees")

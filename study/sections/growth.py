@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots, theory
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value
+from study.probe import PROBES
 from study.results import Results
 from study.sections.common import interval, made, span
 from study.sections.registry import section
-from study.setup import PROBES
 
 
 @section("growth", "Growth of x @ w", "a probe in the study file")
@@ -23,7 +24,7 @@ def growth(results: Results) -> Section | None:
     if not len(t):
         return None
     inits = list(dict.fromkeys(t["init"]))
-    looks = plots.palette([*results.looks, *inits])  # after the conditions: no init looks like one of them
+    looks = plots.palette([*looks_of(results), *inits])  # after the conditions: no init looks like one of them
     looks = {init: replace(looks[init], dash="") for init in inits}  # dashes are for theory
     frame = pd.DataFrame(
         {

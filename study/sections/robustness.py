@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawn
 
 from study import plots
 from study.estimate import paired
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value, number
 from study.quantities import twin_gap
 from study.results import Results
@@ -132,9 +133,9 @@ def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
-        plots.lines(ax, results.looks, frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
+        plots.lines(ax, looks_of(results), frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
         ax.set(xlabel="learning rate (log axis)", ylabel="dev loss, nats (log axis)")
-        plots.key(fig, results.looks, results.titles, [c.name for c in _swept(results, sweep)])
+        plots.key(fig, looks_of(results), results.titles, [c.name for c in _swept(results, sweep)])
         return fig
 
     return plots.draw(
@@ -193,9 +194,9 @@ def twins(results: Results) -> Section | None:
             .reset_index(name="mean")
         )
         band = band.assign(low=band["mean"], high=band["mean"])
-        plots.lines(ax, results.looks, frame, band, y="distance", unit="line", logx=True, logy=True)
+        plots.lines(ax, looks_of(results), frame, band, y="distance", unit="line", logx=True, logy=True)
         ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="relative distance of the parameters")
-        plots.key(fig, results.looks, results.titles, names)
+        plots.key(fig, looks_of(results), results.titles, names)
         return fig
 
     steps = results.spec.twins.short_steps

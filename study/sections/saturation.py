@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value
 from study.results import Results
 from study.sections.common import Panel, by_condition, distinct, first_of, interval, made, name_cell, scaled, strips
@@ -128,7 +129,7 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
     def drawing(width: int) -> Drawn:
         fig, axes = plots.new(len(chosen), 2, 120, width)
         for ax, c in zip(axes, chosen, strict=True):
-            plots.mask(ax, bits[c.name], results.looks[c.name].color)
+            plots.mask(ax, bits[c.name], looks_of(results)[c.name].color)
             ax.set_title(plots.shorten(c.title, 34))
         return fig
 

@@ -13,6 +13,7 @@ from scipy import stats
 from study import plots
 from study.estimate import holm
 from study.labels import LABELS
+from study.looks import looks_of
 from study.page import Cell, Column, Figure, Section, Table, Value
 from study.results import Results
 from study.sections.common import distinct, interval, made, name_cell, tidy
@@ -206,7 +207,7 @@ def _drawing(results: Results, predicted: dict[str, dict[str, float]]) -> plots.
                 if metric == "saturation_99"
                 else "initial loss, nats" + (" (log axis)" if log else "")
             )
-            plots.strip(ax, frame, results.looks, results.titles, intervals=intervals, label=label, log=log,
+            plots.strip(ax, frame, looks_of(results), results.titles, intervals=intervals, label=label, log=log,
                         named=i == 0 or width <= plots.NARROW, names=names)  # fmt: skip
             for name, value in values.items():
                 ax.plot([value], [names.index(name)], "|", color=plots.INK, markersize=17, markeredgewidth=1.4)

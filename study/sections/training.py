@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study import plots
+from study.looks import looks_of
 from study.page import Column, Figure, Section, Table, Value, number
 from study.results import Results
 from study.sections.common import (
@@ -47,19 +48,19 @@ def curves(results: Results) -> Section | None:
 
     def hockey(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
-        plots.lines(ax, results.looks, early, _band(early), logy=True)
+        plots.lines(ax, looks_of(results), early, _band(early), logy=True)
         plots.reference(ax, results.uniform, f"ln {results.vocabulary}", end="left")
         ax.set(xlabel="step", ylabel="minibatch loss, nats (log axis)")
-        plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
     def whole(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
         late, seeds = (rows[rows["step"] >= longest * 0.01] for rows in (band, smooth))
-        plots.lines(ax, results.looks, seeds, late)
+        plots.lines(ax, looks_of(results), seeds, late)
         mark_cuts(ax, chosen)
         ax.set(xlabel="step", ylabel="smoothed minibatch loss, nats")
-        plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+        plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
     columns = [Column("condition", "condition"), Column("step", "middle of the bin", "steps", ",.0f"), Column("mean", "mean loss", "nats", ".4f"),
@@ -223,14 +224,14 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
         fig, (ax,) = plots.new(1, 1, 280, width)
         band = frame.groupby(["condition", "batch_size"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
         band = band.rename(columns={"min": "low", "max": "high"})
-        plots.lines(ax, results.looks, frame, band, x="batch_size", y="loss", logx=True, marks=10)
+        plots.lines(ax, looks_of(results), frame, band, x="batch_size", y="loss", logx=True, marks=10)
         if len(chosen) == 1:
             e = calibrated[chosen[0].name]
             if e is not None and e.mean == e.mean:
                 plots.reference(ax, e.mean, "calibrated, all of dev")
         ax.set(xlabel="examples normalised together", ylabel="dev loss, nats")
         if len(chosen) > 1:
-            plots.key(fig, results.looks, results.titles, [c.name for c in chosen])
+            plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
     columns = [

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure as Drawn
 
 from study import plots
 from study.estimate import paired
+from study.looks import looks_of
 from study.page import Cell, Column, Figure, Section, Table, Value
 from study.quantities import needed, trained
 from study.results import Results
@@ -103,7 +104,9 @@ def _drawing(
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, plots.strip_height(len(names), width), width)
-        plots.strip(ax, frame, results.looks, results.titles, label="steps needed (log axis)", log=True, names=names)
+        plots.strip(
+            ax, frame, looks_of(results), results.titles, label="steps needed (log axis)", log=True, names=names
+        )
         return fig
 
     return plots.draw(

@@ -15,8 +15,9 @@ import pytest
 from conftest import ROOT
 from test_browser import background, sideways, violations
 
+from study.anchors import ORDER
 from study.screenshot import SIZE
-from study.sections import ORDER, SECTIONS
+from study.sections.contents import SECTIONS
 
 pytestmark = pytest.mark.slow
 
