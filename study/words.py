@@ -101,8 +101,9 @@ def load(data: WordList, folder: Path) -> Words:
     for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
         if start == end:
             got = f"{len(words):,} word{'s' if len(words) > 1 else ''}"
-            problem = f"{got} leave none for data.splits.{name} = {data.splits[name]:g}; give it a larger share"
-            raise SpecError(f"{data.path}: {problem}")
+            raise SpecError(
+                f"{data.path}: {got} leave none for data.splits.{name} = {data.splits[name]:g}; give it a larger share"
+            )
         splits[name] = shuffled[start:end]
     return Words(vocabulary, splits, repeated=_repeated(words), sha256=sha256)
 
@@ -124,8 +125,9 @@ def read(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
         raise SpecError(f"{shown}: cannot be read ({reason}); data.path is relative to the study file") from None
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
-        problem = f"sha256 is {found}, data.sha256 expects {sha256}; restore the file or change the entry"
-        raise SpecError(f"{shown}: {problem}")
+        raise SpecError(
+            f"{shown}: sha256 is {found}, data.sha256 expects {sha256}; restore the file or change the entry"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,8 +144,9 @@ def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
     present = set("".join(lines))
     if data.boundary in present:
         place, word = _first(lines, {data.boundary}, data)
-        problem = f"{word!r:.80} contains the boundary character {data.boundary!r}; name another with data.boundary"
-        raise SpecError(f"{place}: {problem}")
+        raise SpecError(
+            f"{place}: {word!r:.80} contains the boundary character {data.boundary!r}; name another with data.boundary"
+        )
     _check_blanks(lines, data)
     if data.vocabulary is None:
         return Vocabulary((data.boundary, *sorted(present)))
@@ -152,10 +155,10 @@ def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
     if outside:
         place, word = _first(lines, outside, data)
         character = next(c for c in word if c in outside)
-        problem = (
-            f"{word!r:.80} has {character!r}, which data.vocabulary does not; add it, or leave data.vocabulary out"
+        raise SpecError(
+            f"{place}: {word!r:.80} has {character!r}, which data.vocabulary does not; add it, or leave data.vocabulary "
+            "out"
         )
-        raise SpecError(f"{place}: {problem}")
     return Vocabulary((data.boundary, *given))
 
 
@@ -164,9 +167,11 @@ def _check_blanks(lines: Sequence[str], data: WordList) -> None:
     for i, word in enumerate(lines, start=1):
         blank = next((c for c in (word[:1], word[-1:]) if c.isspace() and c not in (data.vocabulary or "")), None)
         if blank is not None:
-            problem = "is a line of blanks" if not word.strip() else f"has the blank {blank!r} at an end"
-            remedy = "remove it, or give the characters as data.vocabulary, this one among them"
-            raise SpecError(f"{data.path}:{i}: {word!r:.80} {problem}; {remedy}")
+            raise SpecError(
+                f"{data.path}:{i}: {word!r:.80} "
+                + (f"has the blank {blank!r} at an end" if word.strip() else "is a line of blanks")
+                + "; remove it, or give the characters as data.vocabulary, this one among them"
+            )
 
 
 def _first(lines: Sequence[str], characters: set[str], data: WordList) -> tuple[str, str]:
