@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from study import source
+from study import environment
 from study.environment import cpu_level, installed
 from study.identity import cell_values, gained, sha256
 from study.rows import Reading
@@ -42,7 +42,7 @@ class Keys:
             "engine": engine,
             "dtype": "float32",
             "device": self.device,
-            "code that trains": source.digest(engine),
+            "code that trains": environment.code_digest(engine),
             "versions": {package: installed(package) for package in PACKAGES[engine]},
         }
         # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
@@ -52,7 +52,7 @@ class Keys:
         """All that a cell's rows depend on: its training and, for a twin, the one that it is compared with."""
         return {
             "training": sha256(self.training(cell, engine)),
-            "code that measures": source.digest("measuring"),
+            "code that measures": environment.code_digest("measuring"),
             "reading": _values(self.reading),
             "cpu": self.cpu,
             "versions": {package: installed(package) for package in PACKAGES["autograd"]},
@@ -75,14 +75,14 @@ def _values(reading: Reading) -> Facts:
     return own | gained(reading, *own)
 
 
-def environment() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
-    roles: tuple[source.Role, ...] = ("autograd", "fused", "measuring")
+    roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
     packages = sorted({package for engine in PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},
         "CPU": cpu_level(),
-        **{f"code ({role})": source.digest(role) for role in roles},
+        **{f"code ({role})": environment.code_digest(role) for role in roles},
     }
 
 

@@ -86,13 +86,13 @@ def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
 
 def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
     """What has changed since the tables were made, and the page, in words; empty when the study would give the same."""
-    from study import source
+    from study import environment
 
     found = []
     if facts["spec_sha256"] != spec.digest():
         found.append("the study file asks for other trainings; make it again with `study run`")
     elif page and facts["document_sha256"] != spec.document_sha256:
         found.append("the study file's words or claims changed; render it again with `study report`")
-    if facts["source_sha256"] != source.whole():
+    if facts["source_sha256"] != environment.source_digest():
         found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
     return found

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import apart, manifest, parquet, source, status
+from study import apart, environment, manifest, parquet, status
 from study.collect import collect
 from study.errors import SpecError
 from study.executors import place
@@ -139,7 +139,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: apart.Facts, how: How) -
         "seeds": list(spec.seeds),
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": source.whole(),
+        "source_sha256": environment.source_digest(),
         "data": {
             "file": Path(spec.data.path).name,
             "sha256": words.sha256,

@@ -20,7 +20,7 @@ from filelock import FileLock
 from study import processes
 from study.cache import Store
 from study.errors import SpecError
-from study.keys import environment, shown
+from study.keys import shown, surroundings
 from study.progress import COMPILING
 from study.rows import Reading, Rows
 from study.setup import Cell, Stack
@@ -38,7 +38,7 @@ class Job:
     reading: Reading
     device: str
     store: Store | None = None
-    environment: dict[str, str] = field(default_factory=environment)  # what the store's keys say of whoever trains
+    environment: dict[str, str] = field(default_factory=surroundings)  # what the store's keys say of whoever trains
 
     def packed(self) -> bytes:
         """The job as it is sent with every shard: some 100 kB for 32,000 words."""
@@ -97,7 +97,7 @@ def _job(packed: bytes) -> Job:
 
 def _same(wanted: dict[str, str]) -> None:
     """SpecError where this process would train by other code than the keys say: on another machine, after an edit."""
-    here = environment()
+    here = surroundings()
     other = [
         f"{name} {shown(here.get(name))} where the study runs with {shown(wanted.get(name))}"
         for name in sorted({*wanted, *here})

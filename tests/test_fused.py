@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
 
-from study import source
+from study import environment
 from study.engine import supported
 from study.engines import ready
 from study.engines.fused import train_block
@@ -28,7 +28,7 @@ from study.engines.layout import Layout
 from study.setup import Init, Layer, Setup
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = kernel(math.tanh, math.exp, math.log, source.compiled())  # for float64
+LIBRARY = kernel(math.tanh, math.exp, math.log, environment.kernel_number())  # for float64
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
@@ -300,7 +300,7 @@ def test_a_second_process_compiles_nothing() -> None:
     fingerprint()
     code = """
 from tests.test_fused import fingerprint
-from study import source
+from study import environment
 from study.engines import ready
 fingerprint()
 train = ready.train()
@@ -313,7 +313,7 @@ print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values(
 @pytest.mark.slow
 def test_what_is_compiled_ahead_is_what_training_calls(tmp_path: Path) -> None:
     code = """
-from study import source
+from study import environment
 from study.engines import ready
 print(ready.cached())
 ready.warm()

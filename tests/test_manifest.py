@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tiny import load, one_line
 
-from study import manifest, source
+from study import environment, manifest
 from study.errors import SpecError
 from study.manifest import FORMAT, NEEDED
 from study.spec import Spec
@@ -21,7 +21,7 @@ def facts(spec: Spec) -> dict[str, Any]:
     now = {
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": source.whole(),
+        "source_sha256": environment.source_digest(),
     }
     return {"format": FORMAT, **dict.fromkeys(NEEDED), **now}
 

@@ -17,7 +17,7 @@ from finished import called
 from finished import quick_run as run
 from tiny import load, one_line, write
 
-from study import parquet, source, words
+from study import environment, parquet, words
 from study.cache import Cache, Store
 from study.errors import SpecError
 from study.keys import keys
@@ -79,12 +79,12 @@ def test_a_changed_seed_is_a_new_cell_and_leaves_the_others(done: Path) -> None:
     assert found["new"] == 4
 
 
-DIGEST = source.digest
+DIGEST = environment.code_digest
 
 
-def changed(patch: pytest.MonkeyPatch, *roles: source.Role) -> None:
+def changed(patch: pytest.MonkeyPatch, *roles: environment.Role) -> None:
     """The code of these roles is another than it is."""
-    patch.setattr(source, "digest", lambda role: "changed" if role in roles else DIGEST(role))
+    patch.setattr(environment, "code_digest", lambda role: "changed" if role in roles else DIGEST(role))
 
 
 def test_changed_source_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from study import source
-from study.source import ROOTS, Code, Role
+from study import environment
+from study.environment import ROOTS, Code, Role
 
-PACKAGE = Path(source.__file__).parent
+PACKAGE = Path(environment.__file__).parent
 PLAIN = """
 def scale(x, by=2):
     return [by * y for y in x if y is not None]
@@ -44,7 +44,7 @@ class Layer:
 )
 def test_words_and_layout_change_nothing(same: str) -> None:
     assert same != PLAIN
-    assert source.canonical(same) == source.canonical(PLAIN)
+    assert environment.canonical(same) == environment.canonical(PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_words_and_layout_change_nothing(same: str) -> None:
     ],
 )
 def test_code_changes_it(other: str) -> None:
-    assert source.canonical(other) != source.canonical(PLAIN)
+    assert environment.canonical(other) != environment.canonical(PLAIN)
 
 
 def test_only_the_first_text_of_a_body_is_a_docstring() -> None:
-    assert source.canonical('"a"\n"b"') == source.canonical("'other'\n'b'")
-    assert source.canonical('"a"\n"b"') != source.canonical('"a"\n"c"')
-    assert source.canonical("f'{1}'") != source.canonical("")  # computed, so no docstring
-    assert source.canonical("b'a'") != source.canonical("")
+    assert environment.canonical('"a"\n"b"') == environment.canonical("'other'\n'b'")
+    assert environment.canonical('"a"\n"b"') != environment.canonical('"a"\n"c"')
+    assert environment.canonical("f'{1}'") != environment.canonical("")  # computed, so no docstring
+    assert environment.canonical("b'a'") != environment.canonical("")
 
 
 def test_none_and_nothing_are_told_apart() -> None:
-    assert source.canonical("def f():\n return None") != source.canonical("def f():\n return")
-    assert source.canonical("f([])") != source.canonical("f()")
-    assert source.canonical("f(None)") != source.canonical("f()")
+    assert environment.canonical("def f():\n return None") != environment.canonical("def f():\n return")
+    assert environment.canonical("f([])") != environment.canonical("f()")
+    assert environment.canonical("f(None)") != environment.canonical("f()")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_none_and_nothing_are_told_apart() -> None:
     ],
 )
 def test_messages_and_labels_are_left_out_where_only_a_reader_sees_them(one: str, other: str, same: bool) -> None:
-    assert (source.canonical(one) == source.canonical(other)) is same
+    assert (environment.canonical(one) == environment.canonical(other)) is same
 
 
 # -- a package of a few modules: what its roots reach, and what a change of it does --------------------------------------
@@ -309,7 +309,7 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
     folder = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     before = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
-    assert before == {role: source.digest(role) for role in ROOTS}
+    assert before == {role: environment.code_digest(role) for role in ROOTS}
     changed = 0
     for name in sorted({name for role in ROOTS for name in reached(role)}):
         path = Code(folder).path(name)
@@ -329,5 +329,5 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
 
 
 def test_every_role_has_a_hash_of_its_own() -> None:
-    assert len({source.digest(role) for role in ROOTS}) == len(ROOTS)
-    assert source.whole() not in {source.digest(role) for role in ROOTS}
+    assert len({environment.code_digest(role) for role in ROOTS}) == len(ROOTS)
+    assert environment.source_digest() not in {environment.code_digest(role) for role in ROOTS}
