@@ -24,7 +24,7 @@ class Graph:
         stack, split, vocabulary = work.stack, training_split(), examples().vocabulary
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
         self.models, self.setup, self.lr = work.models, stack.setup, work.training.rate(0)
-        self.params = initialise(stack, vocabulary, draws, device)
+        self.params = initialise(stack.setups, vocabulary, draws, device)
         self.running = fresh_statistics(self.params, stack.setup)
         self.tensors = self.params.tensors()
         for tensor in self.tensors:

@@ -65,7 +65,7 @@ class Inductor:
         stack = work.stack
         self.model_steps, self.minibatches, self.split = float(work.models), Minibatches(work), training_split()
         self.shape = (work.models, work.training.batch_size)
-        params = initialise(stack, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
+        params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         self.params = dict(params.named())
         shape = {i + 1: params.levels[i].W[:, :1] for i in stack.setup.normed}  # (M, 1, H)
         self.running = {f"mean{i}": torch.zeros_like(t) for i, t in shape.items()}

@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 from benchmarks.work import Minibatches, Work, examples, training_split
 from study.model import initialise
 from study.rng import streams
-from study.setup import Stack
 
 
 class Lecture:
@@ -27,7 +26,7 @@ class Lecture:
         self.normed = bool(setup.normed)
         self.models = []
         for cell in work.stack.cells:
-            alone = initialise(Stack((cell,)), examples().vocabulary, [streams(cell.seed, cell.protocol)])
+            alone = initialise([cell.setup], examples().vocabulary, [streams(cell.seed, cell.protocol)])
             parameters = {name: tensor[0].clone().requires_grad_() for name, tensor in alone.named()}
             H = parameters["W1"].shape[1]
             running = {"mean": torch.zeros(1, H), "std": torch.ones(1, H)} if self.normed else {}

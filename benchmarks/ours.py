@@ -61,7 +61,7 @@ class Fused:
     def _initial(self, work: Work) -> list[NDArray[np.float32]]:
         """One packed buffer per model, with the parameters that every peer starts from."""
         stack = work.stack
-        params = initialise(stack, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
+        params = initialise(stack.setups, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         running = fresh_statistics(params, stack.setup)
         arrays = {name: tensor.numpy() for name, tensor in params.named()}
         for i in stack.setup.normed:

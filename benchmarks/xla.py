@@ -67,7 +67,7 @@ class Scan:
 
         stack, split = work.stack, training_split()
         self.model_steps, self.minibatches = float(work.models), Minibatches(work)
-        params = initialise(stack, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
+        params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         arrays = {name: jnp.array(tensor.numpy()) for name, tensor in params.named()}
         running: dict[str, Any] = {}
         for i in stack.setup.normed:

@@ -76,6 +76,11 @@ def kernel_number() -> int:
     return int(_installed().content((KERNELS,))[:15], 16)
 
 
+def bytes_of(*modules: str) -> str:
+    """sha256 of all code that modules run, byte by byte: of a page, where every word counts."""
+    return _installed().content(modules)
+
+
 @cache
 def _installed() -> Code:
     return Code(Path(__file__).parent)

@@ -14,10 +14,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study import environment
 from study.files import replace as write
 from study.files import writing
 from study.notebook_names import page_name
-from study.page import render_notebook
+from study.page import TEMPLATES, render_notebook
 
 if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
     from study.results import Results
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and sta
 
 NOTEBOOK = Path(__file__).parent / "notebooks" / "condition.ipynb"
 MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
-CODE = ("view", "execute", "page", "plots", "estimate", "results", "looks", "labels", "assertions", "sections/common")
 
 
 def render(results: Results, folder: Path, stamp: str) -> list[str]:
@@ -148,11 +148,8 @@ def _key(results: Results, condition: Condition, stamp: str) -> str:
         digest.update(part.encode() + b"\0")
     for name, rows in own(results, condition).items():
         digest.update(name.encode() + b"\0" + hash_pandas_object(rows, index=False).to_numpy().tobytes())
-    package = Path(__file__).parent
-    files = [NOTEBOOK, *(package / f"{name}.py" for name in CODE)]
-    for folder in ("drawing", "markup", "templates"):
-        files += sorted(path for path in (package / folder).iterdir() if path.is_file())
-    for file in files:
+    digest.update(environment.bytes_of("view", "execute").encode())
+    for file in (NOTEBOOK, *sorted(path for path in TEMPLATES.iterdir() if path.is_file())):
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.rng import Streams
-from study.setup import Setup, Stack
+from study.setup import Setup
 
 EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
@@ -85,18 +85,25 @@ class Activations:
         return self.levels[-1].h
 
 
-def initialise(stack: Stack, vocabulary: int, streams: Sequence[Streams], device: str = "cpu") -> Params:
-    """Params of all cells at step 0: per cell a draw per parameter, scaled by its Init, in the order C, W1, b1, W2, …"""
+def initialise(
+    setups: Sequence[Setup],
+    vocabulary: int,
+    streams: Sequence[Streams],
+    device: str = "cpu",
+    twins: Sequence[bool] = (),
+) -> Params:
+    """Params of models of one graph at step 0: a draw per model and parameter, scaled by its Init, in the order C, W1,
+    b1, W2, … One weight of W1 of a twin is one unit in the last place larger."""
 
     def column(draws: list[Tensor]) -> Tensor:
         return torch.stack(draws).to(device)
 
-    setups, twins = [cell.setup for cell in stack.cells], [cell.twin for cell in stack.cells]
-    embedding = (vocabulary, stack.setup.embedding_size)
+    shared, twins = setups[0], twins or [False] * len(setups)
+    embedding = (vocabulary, shared.embedding_size)
     C = column([s.embedding.apply(r.normal("C", embedding), vocabulary) for s, r in zip(setups, streams, strict=True)])
     levels = []
-    for i, (fan_in, fan_out) in enumerate(stack.setup.shapes(vocabulary)):
-        kind = stack.setup.layers[i]
+    for i, (fan_in, fan_out) in enumerate(shared.shapes(vocabulary)):
+        kind = shared.layers[i]
         W, b = [], []
         for setup, twin, random in zip(setups, twins, streams, strict=True):
             layer = setup.layers[i]

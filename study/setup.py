@@ -139,6 +139,16 @@ class Stack:
         return self.cells[0].setup
 
     @property
+    def setups(self) -> list[Setup]:
+        """The Setup of every model."""
+        return [cell.setup for cell in self.cells]
+
+    @property
+    def twins(self) -> list[bool]:
+        """Whether each model is a twin."""
+        return [cell.twin for cell in self.cells]
+
+    @property
     def training(self) -> Training:
         """The schedule that all cells share."""
         return self.cells[0].training

@@ -29,7 +29,7 @@ class Trainer:
     def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
         self.stack, self.step = stack, 0
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        self.params: Params = initialise(stack, vocabulary, draws, device)
+        self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins)
         self.running: Statistics = fresh_statistics(self.params, stack.setup)
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
         batch_size = stack.training.batch_size

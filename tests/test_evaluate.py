@@ -26,7 +26,7 @@ from study.evaluate import (
 )
 from study.model import EPS, Activations, Params, Statistics, forward, initialise
 from study.rng import streams
-from study.setup import Setup, Stack
+from study.setup import Setup
 from study.spec import Spec
 
 # float32 activations of order one: a product of another shape adds in another order, some roundings of 6e-8
@@ -100,7 +100,7 @@ def test_initial_losses_of_the_full_split_are_in_the_range_of_the_reference(
     setup, data = study.condition(name).setup, names.splits["train"]
     for seed in (0, 1, 2):
         one = cell(setup, seed, protocol="lecture")
-        p = initialise(Stack((one,)), 27, [streams(seed, "lecture")])
+        p = initialise([one.setup], 27, [streams(seed, "lecture")])
         assert low < float(split_loss(p, setup, data, calibrate(p, setup, data) if setup.normed else None)) < high
 
 

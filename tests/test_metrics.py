@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import cell, model, network, params, split, statistics
+from nets import model, network, params, split, statistics
 from torch import Tensor
 
 from study import evaluate, metrics
@@ -22,7 +22,7 @@ from study.measure import activation_rows, gap_rows, gradient_rows, histogram_ro
 from study.metrics import BINS, METRICS, Bins, Extreme, Histogram, bins_of, saturated
 from study.model import ACTIVATIONS, Activations, LevelActivations, cross_entropy, forward, initialise
 from study.rng import streams
-from study.setup import Activation, Init, Layer, Norm, Stack
+from study.setup import Activation, Init, Layer, Norm
 from study.spec import Spec
 
 # shares and means of float32 activations: the weighted sum over distinct contexts rounds otherwise than the plain one
@@ -137,7 +137,7 @@ def test_initial_saturation_is_that_of_the_reference(
     """Source: the study's reference points, |h| > 0.99 on the full split, ten seeds of torch's generator: 63, 1.8, 11.1,
     0.9 %. One seed lies off their mean by about a third of it at most (the spread over seeds of a saturated tail)."""
     setup, data = study.condition(name).setup, names.splits["train"]
-    p = initialise(Stack((cell(setup, 0, protocol="lecture"),)), 27, [streams(0, "lecture")])
+    p = initialise([setup], 27, [streams(0, "lecture")])
     given_statistics = evaluate.calibrate(p, setup, data) if setup.normed else None
     rows = activation_rows(p, setup, data, given_statistics, {})
     assert next(r["value"] for r in rows if r["metric"] == "saturation_99") == pytest.approx(share, abs=within)
@@ -217,7 +217,7 @@ def test_gradient_figures_are_those_of_the_plain_gradient() -> None:
 
 def test_a_zero_gradient_and_a_constant_parameter_have_no_update_ratio() -> None:
     setup, data = network((12,), output=0.0), split(examples=32)  # W2 = 0: nothing flows back to W1; b2 is constant
-    p = initialise(Stack((cell(setup),)), 9, [streams(0, "paired")])
+    p = initialise([setup], 9, [streams(0, "paired")])
     found = {
         (r["parameter"], r["metric"]): r["value"] for r in gradient_rows(p, setup, data.X[None], data.Y[None], 0.1, {})
     }

@@ -24,7 +24,7 @@ from study.model import (
     initialise,
 )
 from study.rng import streams
-from study.setup import Activation, Cell, Init, Norm, Setup, Stack
+from study.setup import Activation, Cell, Init, Norm, Setup
 from study.spec import Spec
 
 KINDS: list[tuple[Norm, Activation, bool, tuple[int, ...]]] = [
@@ -37,7 +37,7 @@ KINDS: list[tuple[Norm, Activation, bool, tuple[int, ...]]] = [
 
 
 def start(cells: list[Cell], vocabulary: int) -> Params:
-    return initialise(Stack(tuple(cells)), vocabulary, [streams(c.seed, c.protocol) for c in cells])
+    return initialise([c.setup for c in cells], vocabulary, [streams(c.seed, c.protocol) for c in cells])
 
 
 # -- initialise ---------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def test_first_losses_are_the_lectures(name: str, study: Spec, names: Dataset) -
     """
     one = cell(study.condition(name).setup, 2147483647, protocol="lecture")
     draws, train = streams(one.seed, "lecture"), names.splits["train"]
-    p = initialise(Stack((one,)), 27, [draws])
+    p = initialise([one.setup], 27, [draws])
     rows = draws.indices(len(train.Y), 1, 32)[0]
     loss = cross_entropy(forward(p, one.setup, train.X[rows]).logits, train.Y[rows][None])
     assert f"{float(loss):.4f}" == f"{FIRST[name]:.4f}"

@@ -26,7 +26,7 @@ class FusedTrainer:
         assert device == "cpu", f"the fused engine runs on the CPU, got {device}"
         self.stack, self.step, self._train = stack, 0, train
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        params = initialise(stack, vocabulary, draws)
+        params = initialise(stack.setups, vocabulary, draws, twins=stack.twins)
         self._layout = Layout(stack.setup, vocabulary)  # sizes and places only, so it serves the whole stack
         running = fresh_statistics(params, stack.setup)
         self._buffers = [self._layout.pack(arrays(params, running, m)) for m in range(len(stack.cells))]
