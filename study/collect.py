@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study import tables
+from study.errors import unknown
 from study.plan import Plan, cell_id, twins
 from study.rows import LONG, Row, Rows
 from study.setup import Cell
@@ -28,10 +29,15 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
     published: dict[str, tuple[Cell, Rows]] = {}
     for cell, uses in work.uses.items():
         for use in uses:
-            if use.kind == "published":
-                published[use.condition.name] = cell, of(cell)
-            elif use.kind == "condition":
-                by_condition[use.condition.name].append((cell, of(cell)))
+            match use.kind:
+                case "published":
+                    published[use.condition.name] = cell, of(cell)
+                case "condition":
+                    by_condition[use.condition.name].append((cell, of(cell)))
+                case "twin":
+                    pass  # found by `twins` below, with its original
+                case _:
+                    unknown(use.kind)
 
     def outcome(cell: Cell, condition: str) -> list[Row]:
         keys = {
@@ -140,11 +146,17 @@ def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list
     """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
 
     def dev(rows: Rows, step: int) -> float | None:
-        kinds = ("calibrated",) if condition.statistics == "running" and step == 0 else (condition.statistics,)
+        match condition.statistics:
+            case "running":
+                kind = "calibrated" if step == 0 else "running"
+            case "none" | "calibrated" | "batch":
+                kind = condition.statistics
+            case _:
+                unknown(condition.statistics)
         return next(
             (
                 row["loss"] for row in rows.losses
-                if row["step"] == step and row["split"] == "dev" and row["statistics"] in kinds and row.get("batch_size") is None
+                if row["step"] == step and row["split"] == "dev" and row["statistics"] == kind and row.get("batch_size") is None
             ),
             None,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from study import schema
 from study.words import Vocabulary, Words
 
 
@@ -45,7 +46,7 @@ class Split:
 class Dataset:
     """The splits as tensors."""
 
-    splits: dict[str, Split]
+    splits: dict[schema.Split, Split]
     vocabulary: int  # V
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from study.engines.fused import supported
-from study.errors import SpecError
+from study.errors import SpecError, unknown
 from study.setup import Cell, Engine
 
 ASKED = ("auto", "autograd", "fused")
@@ -16,10 +16,17 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
     """
     if asked not in ASKED:
         raise SpecError(f"--engine: expected one of {', '.join(ASKED)}, got '{asked}'")
+    match cell.protocol:
+        case "paired":
+            bits = ""
+        case "lecture":
+            bits = "the lecture's protocol, bit for bit"
+        case _:
+            unknown(cell.protocol)
     if asked == "autograd":
         return "autograd", "as asked"
-    if cell.protocol == "lecture" and asked == "auto":
-        return "autograd", "the lecture's protocol, bit for bit"
+    if bits and asked == "auto":
+        return "autograd", bits
     reason = f"device {device}" if device != "cpu" else supported(cell.setup)
     if reason is None:
         return "fused", ""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from study import words
 from study.cache import Cache, Store
+from study.errors import unknown
 from study.keys import keys
 from study.plan import cell_id, check_batch_sizes, makespan, plan
 from study.rows import Reading
-from study.setup import Cell, Setup, Stack
+from study.setup import Cell, Layer, Setup, Stack
 from study.spec import Spec
 from study.status import statuses
 
@@ -78,6 +79,23 @@ def graph(setup: Setup, vocabulary: int) -> str:
     """`3×10 → 200 tanh → 27`, with the norms."""
     parts = [f"{setup.context}×{setup.embedding_size}"]
     for (_, width), layer in zip(setup.shapes(vocabulary), setup.layers, strict=True):
-        kind = ("BatchNorm" if layer.norm == "batch" else "", layer.activation if layer.activation != "linear" else "")
-        parts.append(" ".join(filter(None, (str(width), *kind))))
+        parts.append(f"{width}{_kinds(layer)}")
     return " → ".join(parts)
+
+
+def _kinds(layer: Layer) -> str:
+    """` BatchNorm tanh`; a level without a norm and without an activation needs no words."""
+    match layer.norm:
+        case "none":
+            norm = ""
+        case "batch":
+            norm = " BatchNorm"
+        case _:
+            unknown(layer.norm)
+    match layer.activation:
+        case "linear":
+            return norm
+        case "tanh" | "relu":
+            return f"{norm} {layer.activation}"
+        case _:
+            unknown(layer.activation)

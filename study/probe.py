@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from study.model import activate
 from study.rng import generator
 from study.schema import Probe
 from study.setup import PROBES
@@ -20,9 +21,7 @@ def probe(spec: Probe, seeds: tuple[int, ...]) -> list[dict[str, object]]:
             w = torch.from_numpy(draw.standard_normal((fan_in, spec.units)).astype(np.float32))
             # the draws pass through the same Init.apply as the models' weights
             for name, (init, activation) in PROBES.items():
-                y = x @ init.apply(w, fan_in)  # (examples, units)
-                if activation == "tanh":
-                    y = torch.tanh(y)
+                y = activate(x @ init.apply(w, fan_in), activation)  # (examples, units)
                 rows.append(
                     {
                         "init": name,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from study.errors import unknown
 from study.setup import Protocol
 
 NUMBERS = 10**6  # that are drawn, or gathered, together: memory is not to grow with the batch any faster than it must
@@ -103,4 +104,10 @@ def blocks(steps: int, size: int, most: int = 1000) -> Iterator[int]:
 
 def streams(seed: int, protocol: Protocol) -> Streams:
     """Fresh streams of `seed` under `protocol`."""
-    return Paired(seed) if protocol == "paired" else Lecture(seed)
+    match protocol:
+        case "paired":
+            return Paired(seed)
+        case "lecture":
+            return Lecture(seed)
+        case _:
+            unknown(protocol)

@@ -13,13 +13,13 @@ import pytest
 from tiny import refusal
 
 from study import claims
-from study.assertions import COMPARISONS, OF_TRAINING
+from study.assertions import OF_TRAINING
 from study.claims import Entry, ledger, load, reproductions, verdicts
 from study.labels import ORDER
 from study.quantities import QUANTITIES
 from study.resolve import read
 from study.results import Results
-from study.schema import Claim
+from study.schema import COMPARISONS, Claim
 from study.sections import SECTIONS
 from study.sections.common import signed
 from study.sections.evidence import verdict
