@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.work import Minibatches, Work, examples, training_split
+from study.errors import unknown
 from study.model import embed, initialise
 from study.rng import streams
 from study.setup import Setup
@@ -41,6 +42,8 @@ def make_step(setup: Setup, lr: float) -> Any:
                 mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)  # (M, 1, H)
                 x = params[f"bngain{i}"] * (x - mean) / std + params[f"bnbias{i}"]
                 moments |= {f"mean{i}": mean, f"std{i}": std}
+            elif layer.norm != "none":
+                unknown(layer.norm)
             x = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda t: t}[layer.activation](x)
         loss = cross_entropy(x.view(M * N, -1), Y.reshape(M * N), reduction="none").view(M, N).mean(1)  # (M,)
         return loss.sum(), (loss, moments)  # the models share no parameter: each has its own gradient in the sum's

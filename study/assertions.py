@@ -15,7 +15,6 @@ from study.schema import show
 from study.spec import Condition
 from study.words import SPLITS
 
-COMPARISONS = ("near", "above", "below", "less_than", "equivalent_to")
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
 PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
 OF_TRAINING = ("batch_gap", "steps_share", "twin_distance", "twin_gap")  # quantities.py; a twin's also at a step

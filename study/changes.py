@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.setup import GAINS, Init, Setup, Training
+from study.errors import unknown
+from study.setup import GAINS, Activation, Init, Norm, Setup, Training
 
 
 def init_words(init: Init) -> str:
@@ -33,9 +34,27 @@ def _facts(setup: Setup) -> dict[str, str]:
     for number, layer in enumerate(setup.layers, start=1):
         facts[f"W{number}"] = init_words(layer.weight)
         facts[f"b{number}"] = "none" if layer.bias is None else init_words(layer.bias)
-        facts[f"norm {number}"] = "BatchNorm" if layer.norm == "batch" else "none"
-        facts[f"activation {number}"] = layer.activation
+        facts[f"norm {number}"] = _norm(layer.norm)
+        facts[f"activation {number}"] = _activation(layer.activation)
     return facts
+
+
+def _norm(norm: Norm) -> str:
+    match norm:
+        case "none":
+            return "none"
+        case "batch":
+            return "BatchNorm"
+        case _:
+            unknown(norm)
+
+
+def _activation(activation: Activation) -> str:
+    match activation:
+        case "tanh" | "relu" | "linear":
+            return activation
+        case _:
+            unknown(activation)
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from study import manifest, parquet
 from study.assertions import check_measure, select, value
-from study.errors import SpecError
+from study.errors import SpecError, unknown
 from study.estimate import Difference, Equivalence, Estimate, can_reach, estimate, holm, iqm, paired, tost
 from study.labels import LABELS, Label
 from study.quantities import QUANTITIES
@@ -98,7 +98,7 @@ def _slope(rows: pd.DataFrame) -> float:
 
 def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
     """One claim about one condition (or one init of the probe)."""
-    values, other = measured(name), claim.minus or claim.less_than or claim.equivalent_to
+    values, other = measured(name), claim.other
     against = measured(other) if other is not None else None
     names = (name,) if other is None else (name, other)
     entry = Entry(claim, results.titles.get(name, name), "cannot be told", "–", wanted(claim, results), 0, names=names)
@@ -111,9 +111,16 @@ def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], r
     if not len(both):
         return replace(entry, reason="no seed was measured on both sides")
     a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
-    if claim.minus is not None:
-        return _absolute(entry, a - b, results)
-    return _different(entry, a, b) if claim.less_than is not None else _equivalent(entry, a, b)
+    comparison = claim.comparison
+    match comparison:
+        case "near" | "above" | "below":
+            return _absolute(entry, a - b, results)
+        case "less_than":
+            return _different(entry, a, b)
+        case "equivalent_to":
+            return _equivalent(entry, a, b)
+        case _:
+            unknown(comparison)
 
 
 def printed(claim: Claim) -> tuple[Label, float, str]:
@@ -130,14 +137,19 @@ def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, 
 
 def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
     """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
-    claim = entry.claim
-    if claim.near is not None:
-        assert claim.within is not None
-        good = (values - _value(claim.near, claim, results)).abs() <= claim.within
-    elif claim.above is not None:
-        good = values > _value(claim.above, claim, results)
-    else:
-        good = values < _value(claim.below, claim, results)
+    claim, comparison = entry.claim, entry.claim.comparison
+    match comparison:
+        case "near":
+            assert claim.within is not None
+            good = (values - _value(claim.near, claim, results)).abs() <= claim.within
+        case "above":
+            good = values > _value(claim.above, claim, results)
+        case "below":
+            good = values < _value(claim.below, claim, results)
+        case "less_than" | "equivalent_to":
+            raise AssertionError(f"{comparison} is about the mean, not about every seed")
+        case _:
+            unknown(comparison)
     good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
     label, factor, unit = printed(claim)
     x = factor * values.to_numpy(float)
@@ -224,7 +236,7 @@ def _value(given: float | str | None, claim: Claim, results: Results) -> float:
 
 def wanted(claim: Claim, results: Results, typeset: Callable[[str], str] = str) -> str:
     """What would make a claim hold, in words; `typeset` prints its numbers."""
-    name = claim.minus or claim.less_than or claim.equivalent_to
+    name, comparison = claim.other, claim.comparison
     other = results.titles.get(name, name) if name else ""
     minus = f", minus that of {other}" if claim.minus else ""
     _, factor, unit = printed(claim)
@@ -233,15 +245,19 @@ def wanted(claim: Claim, results: Results, typeset: Callable[[str], str] = str) 
     def bound(given: float | str | None) -> str:
         return typeset(f"{factor * _value(given, claim, results):.4g}")
 
-    if claim.near is not None:
-        return f"{bound(claim.near)} ± {typeset(f'{factor * (claim.within or 0):g}')}{unit}, every seed{minus}"
-    if claim.above is not None:
-        return f"above {bound(claim.above)}{unit}, every seed{minus}"
-    if claim.below is not None:
-        return f"below {bound(claim.below)}{unit}, every seed{minus}"
-    if claim.less_than is not None:
-        return f"less than {other}, paired by seed"
-    return f"within ± {typeset(f'{factor * (claim.margin or 0):g}')}{unit} of {other}, paired by seed"
+    match comparison:
+        case "near":
+            return f"{bound(claim.near)} ± {typeset(f'{factor * (claim.within or 0):g}')}{unit}, every seed{minus}"
+        case "above":
+            return f"above {bound(claim.above)}{unit}, every seed{minus}"
+        case "below":
+            return f"below {bound(claim.below)}{unit}, every seed{minus}"
+        case "less_than":
+            return f"less than {other}, paired by seed"
+        case "equivalent_to":
+            return f"within ± {typeset(f'{factor * (claim.margin or 0):g}')}{unit} of {other}, paired by seed"
+        case _:
+            unknown(comparison)
 
 
 def reproductions(results: Results) -> list[tuple[str, bool, str]]:

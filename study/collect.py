@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from study import tables
+from study.errors import unknown
 from study.identity import cell_id
 from study.plan import Plan, twins
 from study.rows import Row, Rows, as_rows
@@ -32,10 +33,15 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
     published: dict[str, tuple[Cell, Rows]] = {}
     for cell, uses in work.uses.items():
         for use in uses:
-            if use.kind == "published":
-                published[use.condition.name] = cell, of(cell)
-            elif use.kind == "condition":
-                by_condition[use.condition.name].append((cell, of(cell)))
+            match use.kind:
+                case "published":
+                    published[use.condition.name] = cell, of(cell)
+                case "condition":
+                    by_condition[use.condition.name].append((cell, of(cell)))
+                case "twin":
+                    pass  # found by `twins` below, with its original
+                case _:
+                    unknown(use.kind)
 
     def outcome(cell: Cell, condition: str) -> list[Row]:
         keys = {

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from study.words import Vocabulary, Words
+from study.words import SplitName, Vocabulary, Words
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Split:
 class Dataset:
     """The splits as tensors."""
 
-    splits: dict[str, Split]
+    splits: dict[SplitName, Split]
     vocabulary: int  # V
 
 

@@ -1,11 +1,15 @@
-"""The one exception that is the user's to mend: where, what was got, what would do. The command exits with status 2."""
+"""The one exception that is the user's to mend: where, what was got, what would do. The command exits with status 2.
+
+And the refusal that is the developer's to mend: a kind that a branch does not know.
+"""
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, Never
 
 LISTED, LENGTH = 20, 300  # names that a message lists at most, and their characters
 
@@ -47,6 +51,12 @@ def on_device(device: str) -> str:
     return f"device {device}"
 
 
-def unsupported(layer: int, what: str, got: str, known: Iterable[str]) -> str:
-    """Why the fused engine does not train a network."""
-    return f"layer {layer} has the {what} {got}; fused knows {', '.join(known)}"
+def unknown(value: Never) -> Never:
+    """Refuse a value that a branch over all kinds of something leaves over, as typing.assert_never does.
+
+    mypy refuses the call where a kind can reach it. At run time it is an AssertionError of one line, with the value and
+    the name of the function that called, since that is where a case is missing.
+    """
+    caller = sys._getframe(1)
+    where = f"{caller.f_globals['__name__']}.{caller.f_code.co_qualname}"
+    raise AssertionError(f"{where} got {value!r}, which it does not know")

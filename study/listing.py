@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.changes import schedule_words
+from study.errors import unknown
 from study.identity import cell_id
 from study.plan import makespan
 from study.prepare import prepare
-from study.setup import Cell, Setup, Stack
+from study.setup import Cell, Layer, Setup, Stack
 from study.spec import Spec
 from study.status import statuses
 
@@ -74,6 +75,23 @@ def graph(setup: Setup, vocabulary: int) -> str:
     """`3×10 → 200 tanh → 27`, with the norms."""
     parts = [f"{setup.context}×{setup.embedding_size}"]
     for (_, width), layer in zip(setup.shapes(vocabulary), setup.layers, strict=True):
-        kind = ("BatchNorm" if layer.norm == "batch" else "", layer.activation if layer.activation != "linear" else "")
-        parts.append(" ".join(filter(None, (str(width), *kind))))
+        parts.append(f"{width}{_kinds(layer)}")
     return " → ".join(parts)
+
+
+def _kinds(layer: Layer) -> str:
+    """` BatchNorm tanh`; a level without a norm and without an activation needs no words."""
+    match layer.norm:
+        case "none":
+            norm = ""
+        case "batch":
+            norm = " BatchNorm"
+        case _:
+            unknown(layer.norm)
+    match layer.activation:
+        case "linear":
+            return norm
+        case "tanh" | "relu":
+            return f"{norm} {layer.activation}"
+        case _:
+            unknown(layer.activation)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from study import metrics
 from study.data import Dataset, Split
+from study.errors import unknown
 from study.evaluate import batch_statistics, calibrate, chunks, small_batch_loss, split_loss
 from study.metrics import METRICS, Histogram
 from study.model import Params, Statistics, cross_entropy, forward, stacked
@@ -134,10 +135,14 @@ def readings(
     params: Params, running: Statistics, setup: Setup, data: Dataset, step: int
 ) -> dict[str, Statistics | None]:
     """Statistics that a model is read under, by name. Before the first step there are no running statistics yet."""
-    if not setup.normed:
-        return {"none": None}
-    calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, setup, data.splits["train"])}
-    return calibrated if step == 0 else {"running": running, **calibrated}
+    match setup.norm:
+        case "none":
+            return {"none": None}
+        case "batch":
+            calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, setup, data.splits["train"])}
+            return calibrated if step == 0 else {"running": running, **calibrated}
+        case _:
+            unknown(setup.norm)
 
 
 def _everything(
@@ -172,10 +177,14 @@ def loss_rows(
     found = list[Row]()
     for name, split in data.splits.items():
         losses = {kind: float(split_loss(params, setup, split, values)) for kind, values in statistics.items()}
-        if setup.normed:  # calibrated is the training split as one batch
-            train = name == "train"
-            own = None if train else calibrate(params, setup, split)
-            losses["batch"] = losses["calibrated"] if train else float(split_loss(params, setup, split, own))
+        if setup.normed:
+            match name:
+                case "train":  # calibrated is the training split as one batch
+                    losses["batch"] = losses["calibrated"]
+                case "dev" | "test":
+                    losses["batch"] = float(split_loss(params, setup, split, calibrate(params, setup, split)))
+                case _:
+                    unknown(name)
         for kind, loss in losses.items():
             found.append({**keys, "split": name, "statistics": kind, "examples": len(split.Y), "loss": loss})
     return found

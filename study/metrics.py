@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from study.errors import unknown
 from study.evaluate import Moments
 from study.model import Activations, LevelActivations
-from study.setup import Layer
+from study.setup import Activation, Layer
 
 Needs = Literal["level", "output", "gradient"]
 
@@ -26,7 +27,7 @@ class Metric:
 
     name: str
     needs: Needs
-    activations: tuple[str, ...]  # of the levels that it applies to
+    activations: tuple[Activation, ...]  # of the levels that it applies to
     reduce: Callable[[], Reducer] | None
     measure: Callable[..., Tensor]
 
@@ -138,7 +139,9 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(
-    needs: Needs, reduce: Callable[[], Reducer] | None = None, activations: Iterable[str] = ("tanh", "relu", "linear")
+    needs: Needs,
+    reduce: Callable[[], Reducer] | None = None,
+    activations: Iterable[Activation] = ("tanh", "relu", "linear"),
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Register a measurement under its function's name; labels.py says how the report calls it."""
 
@@ -168,15 +171,29 @@ def saturation_99(a: LevelActivations, layer: Layer) -> Tensor:
 @metric("level", All, activations=["tanh", "relu"])
 def dead(a: LevelActivations, layer: Layer) -> Tensor:
     """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu. (M, n, H)"""
-    return saturated(a, "0.99") if layer.activation == "tanh" else a.h == 0
+    match layer.activation:
+        case "tanh":
+            return saturated(a, "0.99")
+        case "relu":
+            return a.h == 0
+        case "linear":
+            raise AssertionError("a linear unit passes every gradient")
+        case _:
+            unknown(layer.activation)
 
 
 @metric("level", Mean)
 def gradient_pass(a: LevelActivations, layer: Layer) -> Tensor:
     """Mean local gradient of the activation over units, per example: 1 − h² for tanh. (M, n)"""
-    if layer.activation == "tanh":
-        return 1 - a.h.double().square().mean(-1)
-    return _share(a.h > 0 if layer.activation == "relu" else torch.ones_like(a.h, dtype=torch.bool))
+    match layer.activation:
+        case "tanh":
+            return 1 - a.h.double().square().mean(-1)
+        case "relu":
+            return _share(a.h > 0)
+        case "linear":
+            return _share(torch.ones_like(a.h, dtype=torch.bool))
+        case _:
+            unknown(layer.activation)
 
 
 @metric("level", lambda: Spread("mean"))
@@ -364,8 +381,15 @@ class Histogram:
 
 def bins_of(quantity: str, layer: Layer) -> Bins:
     """The bins of preact, h or logits at a level."""
-    bounded = quantity != "h" or layer.activation == "tanh"
-    return BINS[quantity if bounded else "h unbounded"]
+    if quantity != "h":
+        return BINS[quantity]
+    match layer.activation:
+        case "tanh":
+            return BINS["h"]
+        case "relu" | "linear":
+            return BINS["h unbounded"]
+        case _:
+            unknown(layer.activation)
 
 
 def saturated(a: LevelActivations, bound: str) -> Tensor:
@@ -385,9 +409,14 @@ def _beyond(bound: str, dtype: torch.dtype) -> float:
 
 def names(needs: Needs, layer: Layer | None = None) -> list[str]:
     """Names of the metrics of a kind, in order; those that apply to `layer` where one is given."""
-    return [
-        m.name for m in METRICS.values() if m.needs == needs and (layer is None or layer.activation in m.activations)
-    ]
+    chosen = [m for m in METRICS.values() if m.needs == needs]
+    if layer is None:
+        return [m.name for m in chosen]
+    match layer.activation:
+        case "tanh" | "relu" | "linear":
+            return [m.name for m in chosen if layer.activation in m.activations]
+        case _:  # no metric names it, so all of them would be left out
+            unknown(layer.activation)
 
 
 def reducers(chosen: Iterable[str]) -> dict[str, Any]:

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from study.errors import unknown
 from study.rng import Streams
-from study.setup import Setup
+from study.setup import Activation, Setup
 
 EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
-ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,21 @@ def initialise(
                 W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
             if layer.bias is not None:  # a level without a bias draws none
                 b.append(layer.bias.apply(random.normal(f"b{i + 1}", (fan_out,)), fan_in).view(1, fan_out))
-        normed = kind.norm == "batch"
-        one = torch.ones((len(setups), 1, fan_out), device=device)
+        bngain = bnbias = None
+        match kind.norm:
+            case "none":
+                pass
+            case "batch":
+                bngain = torch.ones((len(setups), 1, fan_out), device=device)
+                bnbias = torch.zeros_like(bngain)
+            case _:
+                unknown(kind.norm)
         levels.append(
             Level(
                 W=column(W),  # (M, in, out)
                 b=column(b) if b else None,  # (M, 1, out)
-                bngain=one.clone() if normed else None,
-                bnbias=torch.zeros_like(one) if normed else None,
+                bngain=bngain,  # (M, 1, out)
+                bnbias=bnbias,  # (M, 1, out)
             )
         )
     return Params(C, tuple(levels))
@@ -159,21 +166,38 @@ def forward(
         if level.b is not None:
             preact = preact + level.b
         mean = std = None
-        normed = preact
-        if layer.norm == "batch":
-            assert level.bngain is not None and level.bnbias is not None
-            if batch is not None:
-                normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias)
-            elif statistics is None:
-                mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
-            else:
-                mean, std = statistics.mean[i], statistics.std[i]
-            if batch is None:
-                assert mean is not None and std is not None
-                normed = level.bngain * (preact - mean) / std + level.bnbias  # (M, N, H)
-        x = ACTIVATIONS[layer.activation](normed)  # (M, N, H)
+        match layer.norm:
+            case "none":
+                normed = preact
+            case "batch":
+                assert level.bngain is not None and level.bnbias is not None
+                if batch is not None:
+                    normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias)
+                elif statistics is None:
+                    mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
+                else:
+                    mean, std = statistics.mean[i], statistics.std[i]
+                if batch is None:
+                    assert mean is not None and std is not None
+                    normed = level.bngain * (preact - mean) / std + level.bnbias  # (M, N, H)
+            case _:
+                unknown(layer.norm)
+        x = activate(normed, layer.activation)  # (M, N, H)
         levels.append(LevelActivations(preact, mean, std, normed, x))
     return Activations(tuple(levels))
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The activation of every entry of x, in the shape of x."""
+    match activation:
+        case "tanh":
+            return torch.tanh(x)
+        case "relu":
+            return torch.relu(x)
+        case "linear":
+            return x
+        case _:
+            unknown(activation)
 
 
 def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
@@ -202,14 +226,20 @@ def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[
 
 def fresh_statistics(params: Params, setup: Setup) -> Statistics:
     """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
-    gains = [
-        level.bngain if layer.norm == "batch" else None
-        for level, layer in zip(params.levels, setup.layers, strict=True)
-    ]
-    return Statistics(
-        tuple(None if g is None else torch.zeros_like(g) for g in gains),
-        tuple(None if g is None else torch.ones_like(g) for g in gains),
-    )
+    mean: list[Tensor | None] = []
+    std: list[Tensor | None] = []
+    for level, layer in zip(params.levels, setup.layers, strict=True):
+        match layer.norm:
+            case "none":
+                mean.append(None)
+                std.append(None)
+            case "batch":
+                assert level.bngain is not None
+                mean.append(torch.zeros_like(level.bngain))
+                std.append(torch.ones_like(level.bngain))
+            case _:
+                unknown(layer.norm)
+    return Statistics(tuple(mean), tuple(std))
 
 
 def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:

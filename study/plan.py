@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from study.engine import choose
-from study.setup import Cell, Engine, Stack, Training
+from study.errors import unknown
+from study.setup import Cell, Engine, Norm, Stack, Training
 
 if TYPE_CHECKING:
     from study.spec import Condition, Spec
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # one after the other, so small shards cost nothing and fill the cores evenly.
 SHARD: dict[Engine, int] = {"autograd": 8, "fused": 2}
 # per model-step of the lecture's network, for the expected duration
-MICROSECONDS: dict[tuple[Engine, str], float] = {
+MICROSECONDS: dict[tuple[Engine, Norm], float] = {
     ("autograd", "none"): 130.0, ("autograd", "batch"): 280.0, ("fused", "none"): 38.0, ("fused", "batch"): 42.0,
 }  # fmt: skip
 LECTURE = 27  # characters that it knows; another vocabulary changes durations, hardly their order
@@ -130,9 +131,14 @@ def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
     setup, training = shard.setup, shard.training
     weights = sum(a * b for a, b in setup.shapes(vocabulary))
     relative = 0.2 + 0.8 * weights / REFERENCE * training.batch_size / 32
-    cost = MICROSECONDS[shard.engine, "batch" if setup.normed else "none"] * relative
-    # launching small operations is shared by the models of a shard
-    alone = 1 + 2.5 / len(shard.cells) if shard.engine == "autograd" else 1
+    match shard.engine:
+        case "autograd":  # launching small operations is shared by the models of a shard
+            alone = 1 + 2.5 / len(shard.cells)
+        case "fused":
+            alone = 1
+        case _:
+            unknown(shard.engine)
+    cost = MICROSECONDS[shard.engine, setup.norm] * relative
     return cost * alone * training.steps * len(shard.cells) / 1e6
 
 

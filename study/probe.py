@@ -29,6 +29,7 @@ def probe(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
     import numpy as np
     import torch
 
+    from study.model import activate
     from study.rng import generator
 
     rows: list[dict[str, object]] = []
@@ -39,9 +40,7 @@ def probe(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
             w = torch.from_numpy(draw.standard_normal((fan_in, sizes.units)).astype(np.float32))
             # the draws pass through the same Init.apply as the models' weights
             for name, (init, activation) in PROBES.items():
-                y = x @ init.apply(w, fan_in)  # (examples, units)
-                if activation == "tanh":
-                    y = torch.tanh(y)
+                y = activate(x @ init.apply(w, fan_in), activation)  # (examples, units)
                 rows.append(
                     {
                         "init": name,

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from study import schema
-from study.assertions import COMPARISONS, check_at, check_measure, check_section, probed, select, value
+from study.assertions import check_at, check_measure, check_section, probed, select, value
 from study.changes import changes, describe, schedule_words
 from study.document import Document, load
-from study.errors import SpecError, suggest
+from study.errors import SpecError, suggest, unknown
 from study.identity import sha256
-from study.schema import Claim
+from study.schema import COMPARISONS, Claim, Comparison
 from study.setup import Init, Layer, Setup, Statistics, Training
 from study.spec import FULL, Condition, Published, Run, Spec, Sweep, Twins
 from study.words import SPLITS
@@ -151,6 +151,12 @@ class _Resolver:
         if missing:
             problem = f"missing split '{missing[0]}'; train, dev and test are needed"
             raise self.document.error(("data", "splits"), problem)
+        for name in data.splits:
+            match name:
+                case "train" | "dev" | "test":
+                    pass
+                case _:
+                    unknown(name)
         total = sum(Fraction(str(share)) for share in data.splits.values())
         if total != 1:
             raise self.document.error(("data", "splits"), f"the shares must add up to 1, got {float(total)}")
@@ -438,13 +444,15 @@ class _Resolver:
 
     def _claim(self, claim: Claim, place: tuple[str | int, ...], conditions: Sequence[Condition]) -> None:
         """Refuse a claim that could not be judged whatever the tables say."""
-        given = [key for key in COMPARISONS if getattr(claim, key) is not None]
+        given = claim.comparisons
         if len(given) != 1:
             problem = f"expected one of {', '.join(COMPARISONS)}, got {', '.join(given) or 'none'}"
             raise self.document.error(place, problem)
         for key, partner in (("near", "within"), ("equivalent_to", "margin")):
             if (getattr(claim, key) is None) != (getattr(claim, partner) is None):
                 raise self.document.error(place, f"{key} and {partner} belong together")
+        comparison, other = claim.comparison, claim.other
+        difference = _difference(comparison)
         chosen: list[Condition] = []
         key = "measure"
         try:
@@ -453,18 +461,18 @@ class _Resolver:
             check_at(claim.measure, claim.at)
             key = "section"
             check_section(claim.section)
-            for key in ("near", "above", "below"):
-                value(getattr(claim, key), vocabulary=2)
-            for key in ("minus", "less_than", "equivalent_to", "of"):
+            key = comparison
+            if not difference:
+                value(getattr(claim, comparison), vocabulary=2)
+            for key in ("minus", *([comparison] if difference else []), "of"):
                 if (named := getattr(claim, key)) is not None:
                     chosen = select(conditions, named) if not claim.measure.startswith("probe.") else probed(named)
         except SpecError as error:
             raise self.document.error((*place, key), str(error)) from None
         if not chosen and isinstance(claim.of, list):
             raise self.document.error((*place, "of"), "selects no condition, got an empty list")
-        if claim.minus is not None and given[0] in ("less_than", "equivalent_to"):
-            raise self.document.error((*place, "minus"), f"{given[0]} is a difference already; leave minus out")
-        other = claim.minus or claim.less_than or claim.equivalent_to
+        if claim.minus is not None and difference:
+            raise self.document.error((*place, "minus"), f"{comparison} is a difference already; leave minus out")
         if other in [c.name for c in chosen]:
             raise self.document.error((*place, "of"), f"selects '{other}', which cannot be compared with itself")
 
@@ -474,11 +482,28 @@ def _complete(fields: Mapping[str, Any], activation: str = "tanh") -> dict[str, 
     return {"bias": None, "norm": "none", "activation": activation, **fields}
 
 
+def _difference(comparison: Comparison) -> bool:
+    """Whether a comparison is with another condition, by the difference from it, and not with a bound."""
+    match comparison:
+        case "near" | "above" | "below":
+            return False
+        case "less_than" | "equivalent_to":
+            return True
+        case _:
+            unknown(comparison)
+
+
 def _statistics(draft: _Draft, setup: Setup) -> Statistics:
     """What a condition is read with: running statistics unless it, or a parent, says otherwise."""
-    if not setup.normed:
+    if setup.norm == "none":
         return "none"
-    return "running" if draft.statistics is None or draft.statistics == "none" else draft.statistics
+    match draft.statistics:
+        case None | "none":
+            return "running"
+        case "running" | "calibrated" | "batch":
+            return draft.statistics
+        case _:
+            unknown(draft.statistics)
 
 
 def _given(entry: schema.Entry | None) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from study.assertions import check_measure
+from study.errors import unknown
 from study.estimate import Estimate, estimate
-from study.setup import reading_at
+from study.setup import Statistics, reading_at
 from study.spec import Condition, Spec, Sweep
 from study.tables import Tables
 
@@ -101,9 +102,20 @@ class Results:
         rate = min(found, key=lambda r: found[r])
         return rate, self.spec.condition(sweep.yielded[condition.name, rate])
 
-    def reading(self, condition: Condition, step: int) -> str:
+    def reading(self, condition: Condition, step: int) -> Statistics:
         """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
         return reading_at(condition.statistics, step)
+
+    def _of_activations(self, condition: Condition, step: int) -> Statistics:
+        """Statistics under which a condition's activations are read at a step: calibrated ones stand in for a batch's."""
+        kind = self.reading(condition, step)
+        match kind:
+            case "batch":
+                return "calibrated"
+            case "none" | "running" | "calibrated":
+                return kind
+            case _:
+                unknown(kind)
 
     def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
         """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
@@ -127,8 +139,7 @@ class Results:
         if parameter is not None:
             rows = rows[rows["parameter"] == parameter]
         else:
-            kind = statistics or self.reading(condition, step)
-            rows = rows[rows["statistics"] == ("calibrated" if kind == "batch" and statistics is None else kind)]
+            rows = rows[rows["statistics"] == (statistics or self._of_activations(condition, step))]
             rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
         return self._by_seed(condition, rows, "value", step)
 

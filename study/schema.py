@@ -19,11 +19,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from study.document import Document
-from study.errors import suggest
+from study.errors import suggest, unknown
 from study.probe import ProbeSizes
 from study.setup import GAINS, Activation, Statistics
 from study.words import SplitName, WordList
 
+Comparison = Literal["near", "above", "below", "less_than", "equivalent_to"]
+COMPARISONS: tuple[Comparison, ...] = ("near", "above", "below", "less_than", "equivalent_to")
 MAX_SEEDS = 100_000
 BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
 
@@ -278,6 +280,31 @@ class Claim(Entry):
     because: str = ""
     gate: bool = False
     section: str = ""
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Those that are given: exactly one, which is checked when a study file is read."""
+        return [key for key in COMPARISONS if getattr(self, key) is not None]
+
+    @property
+    def comparison(self) -> Comparison:
+        """The one that is given."""
+        (given,) = self.comparisons
+        return given
+
+    @property
+    def other(self) -> str | None:
+        """The condition (or init of the probe) that every condition selected is compared with, seed by seed, if any."""
+        comparison = self.comparison
+        match comparison:
+            case "near" | "above" | "below":
+                return self.minus
+            case "less_than":
+                return self.less_than
+            case "equivalent_to":
+                return self.equivalent_to
+            case _:
+                unknown(comparison)
 
 
 def _seeds(value: Any) -> Any:

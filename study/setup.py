@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, TypeVar
 
+from study.errors import unknown
+
 Activation = Literal["tanh", "relu", "linear"]
 Norm = Literal["none", "batch"]
 Statistics = Literal["none", "batch", "running", "calibrated"]
@@ -48,6 +50,17 @@ class Layer:
     norm: Norm = "none"
     activation: Activation = "tanh"
 
+    @property
+    def batch_norm(self) -> bool:
+        """Whether the level has BatchNorm, and with it statistics that it is read under."""
+        match self.norm:
+            case "none":
+                return False
+            case "batch":
+                return True
+            case _:
+                unknown(self.norm)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -73,7 +86,21 @@ class Setup:
     @property
     def normed(self) -> tuple[int, ...]:
         """Indices of the levels with BatchNorm."""
-        return tuple(i for i, layer in enumerate(self.layers) if layer.norm == "batch")
+        return tuple(i for i, layer in enumerate(self.layers) if layer.batch_norm)
+
+    @property
+    def norm(self) -> Norm:
+        """The norm of the levels that have one; none where no level has."""
+        found: Norm = "none"
+        for layer in self.layers:
+            match layer.norm:
+                case "none":
+                    pass
+                case "batch":
+                    found = "batch"
+                case _:
+                    unknown(layer.norm)
+        return found
 
     @property
     def graph(self) -> tuple[object, ...]:
@@ -85,7 +112,13 @@ class Setup:
 def reading_at(statistics: Statistics, step: int) -> Statistics:
     """The statistics that a model is read with at a step: before the first one there are no running ones yet, so that
     it is calibrated."""
-    return "calibrated" if statistics == "running" and step == 0 else statistics
+    match statistics:
+        case "running":
+            return "calibrated" if step == 0 else "running"
+        case "none" | "calibrated" | "batch":
+            return statistics
+        case _:
+            unknown(statistics)
 
 
 @dataclass(frozen=True)

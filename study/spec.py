@@ -39,7 +39,7 @@ class Condition:
             "parent": self.parent,
             "group": self.group,
             "statistics": self.statistics,
-            "norm": "batch" if self.setup.normed else "none",
+            "norm": self.setup.norm,
             "activation": self.setup.hidden[0].activation,
             "depth": len(self.setup.hidden),
             "hidden_std": self.setup.hidden[0].weight.scale(fan_ins[0]),

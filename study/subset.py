@@ -31,7 +31,7 @@ def _cut(claim: Claim, conditions: Sequence[Condition], names: Sequence[str]) ->
         return claim
     if claim.at == "best" or claim.measure.startswith("twin_"):
         return None
-    other = claim.minus or claim.less_than or claim.equivalent_to
+    other = claim.other
     chosen = select(conditions, claim.of)
     left = [c.name for c in chosen if c.name in names]
     if (chosen and not left) or (other is not None and other not in names):

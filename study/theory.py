@@ -20,6 +20,7 @@ from scipy.interpolate import CubicSpline
 from scipy.special import erfc, lambertw, ndtr
 from scipy.stats import chi2
 
+from study.errors import unknown
 from study.setup import Activation, Init, Setup
 
 Floats = NDArray[np.float64]
@@ -91,12 +92,16 @@ def _tanh_moments(q: Floats) -> tuple[Floats, Floats]:
 
 def moments(q: Floats, activation: Activation) -> tuple[Floats, Floats, Floats]:
     """E[h], E[h²], E[φ'] of h = φ(√q z), z standard normal: closed forms for relu (He et al. 2015) and linear."""
-    if activation == "tanh":
-        squared, passed = _tanh_moments(q)
-        return np.zeros_like(q), squared, passed
-    if activation == "relu":  # at q = 0 every unit is at the kink, where the derivative in use is 0
-        return np.sqrt(q / (2 * math.pi)), q / 2, np.where(q > 0, 0.5, 0.0)
-    return np.zeros_like(q), q, np.ones_like(q)
+    match activation:
+        case "tanh":
+            squared, passed = _tanh_moments(q)
+            return np.zeros_like(q), squared, passed
+        case "relu":  # at q = 0 every unit is at the kink, where the derivative in use is 0
+            return np.sqrt(q / (2 * math.pi)), q / 2, np.where(q > 0, 0.5, 0.0)
+        case "linear":
+            return np.zeros_like(q), q, np.ones_like(q)
+        case _:
+            unknown(activation)
 
 
 def saturation(q: Floats, threshold: float) -> Floats:
@@ -197,21 +202,31 @@ def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, examples: float
         q = q + (layer.bias.scale(fan_in) ** 2 if layer.bias else 0.0)
         if not output:
             rows.append((number, "preact_std", math.sqrt(weights @ q), 0.0, "closed form" if number == 1 else basis))
-        if layer.norm == "batch":
-            q, weights, basis = np.array([1 - 1 / examples if scale > 0 else math.nan]), np.ones(1), "unit Gaussian"
-            if not output:
-                rows.append((number, "normed_std", math.sqrt(q[0]), 0.0, "by construction"))
+        match layer.norm:
+            case "none":
+                pass
+            case "batch":
+                q, weights, basis = np.array([1 - 1 / examples if scale > 0 else math.nan]), np.ones(1), "unit Gaussian"
+                if not output:
+                    rows.append((number, "normed_std", math.sqrt(q[0]), 0.0, "by construction"))
+            case _:
+                unknown(layer.norm)
         if output:
             rows.append((number, "logit_std", math.sqrt(weights @ q), 0.0, basis))
             value, error, method = initial_loss(q, weights, vocabulary, nodes)
             rows.append((number, "initial_loss", value, error, f"{method}; {basis}"))
             return rows
         mean, square, passed = moments(q, layer.activation)
-        if layer.activation == "tanh":
-            for metric, threshold in THRESHOLDS.items():
-                rows.append((number, metric, float(weights @ saturation(q, threshold)), 0.0, basis))
+        match layer.activation:
+            case "tanh":
+                how = basis
+                for metric, threshold in THRESHOLDS.items():
+                    rows.append((number, metric, float(weights @ saturation(q, threshold)), 0.0, basis))
+            case "relu" | "linear":
+                how = "closed form"
+            case _:
+                unknown(layer.activation)
         rows.append((number, "h_std", math.sqrt(weights @ square - (weights @ mean) ** 2), 0.0, basis))
-        how = basis if layer.activation == "tanh" else "closed form"
         rows.append((number, "gradient_pass", float(weights @ passed), 0.0, how))
         basis = basis if "mean field" in basis else f"{basis}, mean field behind it"
     raise AssertionError("a Setup has an output layer")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from study import manifest, parquet
 from study.environment import cpu_level, installed
-from study.errors import SpecError
+from study.errors import SpecError, unknown
 from study.executors import Local
 from study.identity import cell_id
 from study.keys import PACKAGES
@@ -22,7 +22,7 @@ from study.pool import Failure
 from study.pool import run as run_shards
 from study.progress import progress
 from study.rows import Reading, Rows
-from study.setup import Cell, Stack
+from study.setup import Cell, Engine, Stack
 from study.spec import Spec
 from study.tables import Tables
 from study.words import load
@@ -113,16 +113,21 @@ def _shards(chosen: Sequence[Cell], known: pd.DataFrame) -> list[Stack]:
 
 def _losses(found: Tables, condition: str, cell: Cell) -> dict[tuple[str, str], float]:
     """The final losses that the report holds of a cell: (split, statistics) -> nats."""
-    if cell.protocol == "lecture":
-        t = found["published"]
-        t = t[t["condition"] == condition]
-        return {(s, k): float(v) for s, k, v in zip(t["split"], t["statistics"], t["reproduced"], strict=True)}
-    if cell.twin:
-        return {}
-    t = found["losses"]
-    t = t[(t["condition"] == condition) & (t["seed"] == cell.seed) & (t["step"] == cell.training.steps)]
-    t = t[t["batch_size"].isna()]
-    return {(s, k): float(v) for s, k, v in zip(t["split"], t["statistics"], t["loss"].astype(float), strict=True)}
+    match cell.protocol:
+        case "lecture":
+            t = found["published"]
+            t = t[t["condition"] == condition]
+            return {(s, k): float(v) for s, k, v in zip(t["split"], t["statistics"], t["reproduced"], strict=True)}
+        case "paired":
+            if cell.twin:
+                return {}
+            t = found["losses"]
+            t = t[(t["condition"] == condition) & (t["seed"] == cell.seed) & (t["step"] == cell.training.steps)]
+            t = t[t["batch_size"].isna()]
+            kinds = zip(t["split"], t["statistics"], t["loss"].astype(float), strict=True)
+            return {(s, k): float(v) for s, k, v in kinds}
+        case _:
+            unknown(cell.protocol)
 
 
 def _check(cell: Cell, row: pd.Series, rows: Rows, there: dict[tuple[str, str], float], differing: set[str]) -> Check:
@@ -133,10 +138,21 @@ def _check(cell: Cell, row: pd.Series, rows: Rows, there: dict[tuple[str, str], 
         if r["step"] == cell.training.steps and r["batch_size"] is None
     }
     gaps = [_gap(here.get(key, math.nan), loss) for key, loss in there.items() if math.isfinite(loss)]
-    largest, exact = max(gaps, default=None), row["engine"] == "fused" and differing <= {"cpu"}
+    largest, exact = max(gaps, default=None), _same_everywhere(row["engine"]) and differing <= {"cpu"}
     passed, why = _verdict(same_bits, largest, exact, bool(differing))
     keys = cell_id(cell), str(row["condition"]), cell.seed, str(row["engine"]), cell.training.steps
     return Check(*keys, same_bits, largest, passed, why)
+
+
+def _same_everywhere(engine: Engine) -> bool:
+    """Whether an engine gives the same bits on every CPU."""
+    match engine:
+        case "fused":
+            return True
+        case "autograd":
+            return False
+        case _:
+            unknown(engine)
 
 
 def _gap(here: float, there: float) -> float:

@@ -47,22 +47,22 @@ class Words:
     """A word list, cut into splits."""
 
     vocabulary: Vocabulary
-    splits: dict[str, list[str]]  # by name, in the order of SPLITS
+    splits: dict[SplitName, list[str]]  # by name, in the order of SPLITS
     repeated: int  # distinct words that the file holds more than once
     sha256: str
 
-    def examples(self, split: str) -> int:
+    def examples(self, split: SplitName) -> int:
         """Number of examples in a split: every character of every word, and the boundary after it."""
         return sum(len(word) + 1 for word in self.splits[split])
 
-    def entropy(self, split: str) -> float:
+    def entropy(self, split: SplitName) -> float:
         """Entropy of the next character when the context is ignored, nats: what a model that learns only b2 ends at."""
         counts = Counter("".join(self.splits[split]))
         counts[self.vocabulary.characters[0]] = len(self.splits[split])
         total = sum(counts.values())
         return -sum(n / total * math.log(n / total) for _, n in sorted(counts.items()))
 
-    def repeats(self, split: str, context: int) -> dict[tuple[int, ...], float]:
+    def repeats(self, split: SplitName, context: int) -> dict[tuple[int, ...], float]:
         """Share of contexts by pattern of repeats: `...` is (3,), `..e` and `emm` are (2, 1), `emi` is (1, 1, 1)."""
         boundary = self.vocabulary.characters[0] * context
         windows: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Words:
             shares[tuple(sorted(Counter(window).values(), reverse=True))] += count
         return {pattern: shares[pattern] / windows.total() for pattern in sorted(shares)}
 
-    def shared(self, split: str) -> int:
+    def shared(self, split: SplitName) -> int:
         """Words of a split that the training split holds, too."""
         train = set(self.splits["train"])
         return sum(word in train for word in self.splits[split])
@@ -97,7 +97,7 @@ def load(data: WordList, folder: Path) -> Words:
     random.Random(data.shuffle_seed).shuffle(shuffled)
     shares = [Fraction(str(data.splits[name])) for name in SPLITS]
     ends = [int(sum(shares[: i + 1]) * len(words)) for i in range(len(SPLITS))]
-    splits: dict[str, list[str]] = {}
+    splits: dict[SplitName, list[str]] = {}
     for name, start, end in zip(SPLITS, [0, *ends], ends, strict=False):
         if start == end:
             got = f"{len(words):,} word{'s' if len(words) > 1 else ''}"

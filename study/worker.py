@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from study import processes
 from study.cache import Store
-from study.errors import SpecError
+from study.errors import SpecError, unknown
 from study.keys import shown, surroundings
 from study.progress import COMPILING
 from study.rows import Reading, Rows
@@ -64,8 +64,13 @@ def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
         if _progress is not None:
             _progress[2 * slot], _progress[2 * slot + 1] = done, loss
 
-    if shard.engine == "fused":
-        _compile(lambda: report(0, COMPILING))
+    match shard.engine:
+        case "autograd":
+            pass
+        case "fused":
+            _compile(lambda: report(0, COMPILING))
+        case _:
+            unknown(shard.engine)
     rows = train_shard(shard, _data(packed, shard.setup.context), job.reading, job.device, report, job.store)
     _trim()
     return rows

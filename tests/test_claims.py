@@ -14,12 +14,12 @@ from tiny import refusal
 
 from study import claims
 from study.anchors import ORDER
-from study.assertions import COMPARISONS, OF_TRAINING
+from study.assertions import OF_TRAINING
 from study.claims import Entry, ledger, load, reproductions, verdicts
 from study.quantities import QUANTITIES
 from study.resolve import read
 from study.results import Results
-from study.schema import Claim
+from study.schema import COMPARISONS, Claim
 from study.sections.common import signed
 from study.sections.contents import SECTIONS
 from study.sections.evidence import verdict

@@ -18,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding
+from numba import njit
 
 from study import environment
 from study.engine import supported
@@ -25,6 +26,9 @@ from study.engines import ready
 from study.engines.fused import train_block
 from study.engines.kernels import kernel
 from study.engines.layout import Layout
+from study.engines.levels import activate, pass_back
+from study.engines.scalar import tanh32
+from study.engines.workspace import LINEAR, RELU, TANH
 from study.setup import Init, Layer, Setup
 
 ROOT = Path(__file__).parents[1]
@@ -246,12 +250,19 @@ def test_indices_and_characters_out_of_range_are_refused() -> None:
         train(setup, 27, arrays, X + 26, Y, minibatches(len(Y), 1, 32), 0.1)
 
 
-def test_every_setup_of_the_study_is_supported_and_anything_else_named() -> None:
-    assert supported(network((100,) * 5, "batch")) is None
-    assert (
-        supported(network((5,), activation="gelu")) == "layer 1 has the activation gelu; fused knows linear, tanh, relu"
-    )
-    assert supported(network((5,), norm="layer")) == "layer 1 has the norm layer; fused knows none, batch"
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "linear"])
+def test_every_kind_of_layer_has_its_kernel(norm: str, activation: str) -> None:
+    assert supported(network((100,) * 5, norm, activation)) is None
+
+
+def test_the_kernel_refuses_the_code_of_an_activation_that_it_does_not_know() -> None:
+    h, tanh = np.ones(4, np.float32), njit(tanh32)
+    for code in (-1, max(LINEAR, TANH, RELU) + 1):
+        with pytest.raises(AssertionError, match="an activation that the kernel does not know"):
+            activate(h, code, tanh)
+        with pytest.raises(AssertionError, match="an activation that the kernel does not know"):
+            pass_back(h, h, code)
 
 
 def test_importing_the_engine_imports_neither_torch_nor_numba() -> None:

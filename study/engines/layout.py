@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.errors import unknown
 from study.setup import Setup
 
 LANES = 16  # elements of a vector; a row of every array starts at a multiple of it
@@ -60,7 +61,13 @@ class Layout:
         for level, (layer, (fan_in, fan_out)) in enumerate(zip(setup.layers, setup.shapes(vocabulary), strict=True), 1):
             self._add(f"W{level}", fan_in, fan_out, turned=level > 1)
             names = ["b"] if layer.bias is not None else []
-            names += ["bngain", "bnbias", "mean", "std"] if layer.norm == "batch" else []
+            match layer.norm:
+                case "none":
+                    pass
+                case "batch":
+                    names += ["bngain", "bnbias", "mean", "std"]
+                case _:
+                    unknown(layer.norm)
             for name in names:
                 self._add(f"{name}{level}", 1, fan_out)
 

@@ -11,7 +11,7 @@ from numba import carray, njit
 from study.engines.layout import LANES
 from study.engines.scalar import fma
 from study.engines.tiles import address, transpose
-from study.engines.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, MEAN, RELU, ROW, STD, TANH, XHAT
+from study.engines.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, LINEAR, MEAN, RELU, ROW, STD, TANH, XHAT
 
 
 @njit
@@ -36,6 +36,8 @@ def activate(h: Any, activation: int, tanh: Any) -> None:
     elif activation == RELU:
         for i in range(h.size):
             h[i] = h[i] - h[i] if h[i] < 0 else h[i]  # NaN stays NaN
+    else:
+        assert activation == LINEAR, "an activation that the kernel does not know"
 
 
 @njit(error_model="numpy")
@@ -47,6 +49,8 @@ def pass_back(d: Any, h: Any, activation: int) -> None:
     elif activation == RELU:
         for i in range(h.size):
             d[i] = d[i] if h[i] > 0 else h.dtype.type(0)
+    else:
+        assert activation == LINEAR, "an activation that the kernel does not know"
 
 
 @njit(error_model="numpy")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from study.engines.layout import ABSENT, LANES, Layout, aligned, padded, row_length
+from study.errors import unknown
+from study.setup import Activation
 
-ACTIVATIONS = ("linear", "tanh", "relu")  # the position is the code that the kernel knows
-NORMS = ("none", "batch")
-TANH, RELU = ACTIVATIONS.index("tanh"), ACTIVATIONS.index("relu")
+LINEAR, TANH, RELU = range(3)  # activations, as the kernel knows them
 
 # Columns of `levels`, a row per level: sizes, places among the parameters (ABSENT: none), places in floats.
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
@@ -20,6 +20,19 @@ ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGAT
 
 DEPTH = 128  # summed indices of a matrix product per pass: DEPTH × 3 vectors stay in first-level cache
 PANEL_SIZE = DEPTH * 3 * LANES  # room for one such block of a transposed matrix
+
+
+def code(activation: Activation) -> int:
+    """The number by which the kernel knows an activation."""
+    match activation:
+        case "linear":
+            return LINEAR
+        case "tanh":
+            return TANH
+        case "relu":
+            return RELU
+        case _:
+            unknown(activation)
 
 
 class Workspace:
@@ -34,11 +47,16 @@ class Workspace:
             self.levels, setup.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
             row = row_length(fan_out)
-            p[:W] = fan_in, fan_out, row, ACTIVATIONS.index(layer.activation)
+            p[:W] = fan_in, fan_out, row, code(layer.activation)
             p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
             p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
-            if layer.norm == "batch":
-                p[XHAT], p[INVERSE] = self._take(lanes * row), self._take(row)
+            match layer.norm:
+                case "none":
+                    pass
+                case "batch":
+                    p[XHAT], p[INVERSE] = self._take(lanes * row), self._take(row)
+                case _:
+                    unknown(layer.norm)
 
         context, most, c_row = setup.context, min(examples, vocabulary), layout.places["C"].row
         rows = self.levels[:, ROW].tolist()

@@ -1,0 +1,243 @@
+"""A kind that a study file may name and that a branch was not told of: refused by its name, never treated as another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import synthetic
+import torch
+from nets import cell, dataset, network, split
+from pydantic.fields import FieldInfo
+from tiny import GONE, prepare, refusal, write
+
+from study import cli
+from study.changes import describe
+from study.claims import ledger
+from study.collect import collect
+from study.data import Dataset
+from study.engine import choose, supported
+from study.engines.layout import Layout
+from study.engines.workspace import Workspace
+from study.listing import graph
+from study.measure import loss_rows, readings
+from study.metrics import METRICS, bins_of, names
+from study.model import LevelActivations, Params, Statistics, forward, fresh_statistics, initialise
+from study.plan import plan, seconds
+from study.probe import PROBES, ProbeSizes, probe
+from study.results import Results
+from study.rng import streams
+from study.rows import as_rows
+from study.schema import COMPARISONS, Claim, Condition, Data, Entry, Layer, Published
+from study.setup import Init, Setup, Stack
+from study.spec import Spec, Twins
+from study.subset import only
+from study.theory import growth, predict
+
+V = 9
+
+
+def entries(of: type[Entry] = Entry) -> list[type[Entry]]:
+    """Every mapping of a study file, in the order of definition: what stands within another comes before it."""
+    return [found for entry in of.__subclasses__() for found in (entry, *entries(entry))]
+
+
+@contextmanager
+def allowed(entry: type[Entry], field: str) -> Iterator[None]:
+    """A study file may hold anything under this key of an entry, a known one or a new one."""
+    before = dict(entry.model_fields)
+    known = before.get(field, FieldInfo(default=None))
+    entry.model_fields[field] = FieldInfo(annotation=Any, default=known.default, alias=known.alias)
+    try:
+        for model in entries():
+            model.model_rebuild(force=True)
+        yield
+    finally:
+        entry.model_fields.clear()
+        entry.model_fields.update(before)
+        for model in entries():
+            model.model_rebuild(force=True)
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Claims may compare by the word `far`, too."""
+    monkeypatch.setattr("study.schema.COMPARISONS", (*COMPARISONS, "far"))
+    with allowed(Claim, "far"):
+        yield
+
+
+def unknown(name: str, where: str = r"\S+") -> str:
+    """The one line that names the kind, and the function that does not know it."""
+    return rf"^study\.(\S+\.)?{where} got '{name}', which it does not know$"
+
+
+# -- the whole study ----------------------------------------------------------------------------------------------
+
+SPLITS = {"train": 0.6, "dev": 0.2, "test": 0.2}
+STUDIES = {
+    "norm": (Layer, "norm", "conditions.batchnorm.hidden.norm", "layer", "batch"),
+    "norm of the output": (Layer, "norm", "conditions.fixed.output.norm", "layer", "batch"),
+    "activation": (Layer, "activation", "conditions.batchnorm.hidden.activation", "gelu", "relu"),
+    "activation of the output": (Layer, "activation", "conditions.fixed.output.activation", "gelu", "tanh"),
+    "statistics": (Condition, "statistics", "conditions.calibrated.statistics", "frozen", "batch"),
+    "split": (Data, "splits", "data.splits", {**SPLITS, "train": 0.5, "extra": 0.1}, SPLITS),
+    "protocol": (Published, "protocol", "published.protocol", "mixed", "lecture"),
+}
+
+
+@pytest.mark.parametrize(("entry", "field", "place", "new", "known"), STUDIES.values(), ids=STUDIES)
+def test_a_study_is_refused_by_the_name_of_the_kind_before_anything_is_trained(
+    tmp_path: Path, entry: type[Entry], field: str, place: str, new: Any, known: Any
+) -> None:
+    name = "extra" if field == "splits" else new
+    assert name in refusal(tmp_path, {place: new})  # as a user's mistake, while nobody may write it
+    with allowed(entry, field):
+        prepare(write(tmp_path, {place: known}))
+        with pytest.raises(AssertionError, match=unknown(name)):
+            prepare(write(tmp_path, {place: new}))
+
+
+@pytest.mark.usefixtures("far")
+def test_a_study_with_a_claim_is_refused_by_the_name_of_its_comparison(tmp_path: Path) -> None:
+    prepare(write(tmp_path))
+    with pytest.raises(AssertionError, match=unknown("far")):
+        prepare(write(tmp_path, {"claims.0.above": GONE, "claims.0.far": 3.0}))
+
+
+def test_the_command_stops_at_the_kind_before_it_writes_anything(tmp_path: Path) -> None:
+    path, out = write(tmp_path, {"conditions.batchnorm.hidden.norm": "layer"}), tmp_path / "out"
+    command = ["run", str(path), "--out", str(out), "--cache", str(tmp_path / "cache")]
+    with allowed(Layer, "norm"), pytest.raises(AssertionError, match=unknown("layer")):
+        cli.app(command, standalone_mode=False)
+    assert sorted(tmp_path.iterdir()) == [path.with_suffix(".txt"), path]
+
+
+# -- every branch by itself ---------------------------------------------------------------------------------------
+
+PLAIN, NORMED = network(), network(norm="batch")
+LAYER, GELU = network(norm="layer"), network(activation="gelu")  # type: ignore[arg-type]
+
+
+def params(setup: Setup) -> Params:
+    return initialise([setup], V, [streams(0, "paired")])
+
+
+def statistics(setup: Setup) -> Statistics:
+    return fresh_statistics(params(setup), setup)
+
+
+def workspace(setup: Setup) -> Workspace:
+    """That of a layout whose Setup was exchanged: of the Setup itself there is no layout."""
+    layout = Layout(PLAIN, V)
+    layout.setup = setup
+    return Workspace(layout, 8, np.float32)
+
+
+def measure(metric: str) -> None:
+    h = torch.zeros((1, 2, 3))
+    METRICS[metric].measure(LevelActivations(h, None, None, h, h), GELU.hidden[0])
+
+
+def spec(**changes: Any) -> Spec:
+    """The tiny study with a pair of twins, all conditions changed."""
+    study = synthetic.tiny()
+    conditions = tuple(replace(c, **changes) for c in study.conditions)
+    return replace(study, conditions=conditions, twins=Twins((conditions[0].name,), 1, 1, 1))
+
+
+def collected(study: Spec, **changes: Any) -> None:
+    """The tables of a study whose twins have a distance and nothing else; what its cells are used for, changed."""
+    work = plan(study)
+    work = replace(work, uses={c: tuple(replace(use, **changes) for use in uses) for c, uses in work.uses.items()})
+    collect(study, work, {c: as_rows({"twins": [{"step": 0, "distance": 0.0}]}) for c in work.uses if c.twin}, [])
+
+
+def extra() -> None:
+    """The losses of a split that is none of the three."""
+    known = {"calibrated": statistics(NORMED)}
+    loss_rows(params(NORMED), NORMED, Dataset({"extra": split()}, V), known, {})  # type: ignore[dict-item]
+
+
+class Far(Claim):
+    """A claim that says with what it compares, by a comparison that the ledger was not told of."""
+
+    comparison: ClassVar[Any] = "far"
+    other: ClassVar[Any] = None
+
+
+CLAIM: dict[str, Any] = {"id": "a", "sentence": "b", "measure": "loss.train", "of": "baseline"}
+
+
+def results(study: Spec) -> Results:
+    return synthetic.results(study)
+
+
+X = torch.zeros((4, 3), dtype=torch.int64)
+FROZEN: dict[str, Any] = {"statistics": "frozen"}
+BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
+    ("Layer.batch_norm", "layer", lambda: LAYER.normed),
+    ("Setup.norm", "layer", lambda: LAYER.norm),
+    ("initialise", "layer", lambda: params(LAYER)),
+    ("forward", "layer", lambda: forward(params(PLAIN), LAYER, X)),
+    ("activate", "gelu", lambda: forward(params(PLAIN), GELU, X)),
+    ("fresh_statistics", "layer", lambda: fresh_statistics(params(PLAIN), LAYER)),
+    ("Layout.__init__", "layer", lambda: Layout(LAYER, V)),
+    ("Workspace.__init__", "layer", lambda: workspace(LAYER)),
+    ("code", "gelu", lambda: workspace(GELU)),
+    ("supported", "layer", lambda: supported(LAYER)),
+    ("supported", "gelu", lambda: supported(GELU)),
+    ("choose", "mixed", lambda: choose(cell(PLAIN, protocol="mixed"))),  # type: ignore[arg-type]
+    ("choose", "mixed", lambda: choose(cell(PLAIN, protocol="mixed"), "autograd")),  # type: ignore[arg-type]
+    ("_propagate", "layer", lambda: predict(LAYER, V)),
+    ("moments", "gelu", lambda: predict(GELU, V)),
+    ("moments", "gelu", lambda: growth(Init(std=1.0), 10, "gelu")),  # type: ignore[arg-type]
+    ("gradient_pass", "gelu", lambda: measure("gradient_pass")),
+    ("dead", "gelu", lambda: measure("dead")),
+    ("names", "gelu", lambda: names("level", GELU.hidden[0])),
+    ("bins_of", "gelu", lambda: bins_of("h", GELU.hidden[0])),
+    ("Setup.norm", "layer", lambda: readings(params(PLAIN), statistics(PLAIN), LAYER, dataset(), 0)),
+    ("loss_rows", "extra", extra),
+    ("_norm", "layer", lambda: describe(LAYER)),
+    ("_activation", "gelu", lambda: describe(GELU)),
+    ("Setup.norm", "layer", lambda: spec(setup=LAYER).conditions[0].properties()),
+    ("_kinds", "layer", lambda: graph(LAYER, V)),
+    ("_kinds", "gelu", lambda: graph(GELU, V)),
+    ("seconds", "turbo", lambda: seconds(Stack((cell(PLAIN),), "turbo"))),  # type: ignore[arg-type]
+    ("Setup.norm", "layer", lambda: seconds(Stack((cell(LAYER),)))),
+    ("collect", "spare", lambda: collected(spec(), kind="spare")),
+    ("reading_at", "frozen", lambda: collected(spec(**FROZEN))),
+    ("reading_at", "frozen", lambda: results(spec()).loss(spec(**FROZEN).conditions[0], "train", 0)),
+    ("reading_at", "frozen", lambda: results(spec()).metric(spec(**FROZEN).conditions[0], "h_std", 0, 1)),
+    ("wanted", "far", lambda: ledger(results(replace(spec(), claims=(Far(**CLAIM),))))),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "reached"), BRANCHES, ids=[f"{where} {name}" for where, name, _ in BRANCHES])
+def test_a_branch_that_is_reached_refuses_the_kind(where: str, name: str, reached: Callable[[], object]) -> None:
+    with pytest.raises(AssertionError, match=unknown(name, where)):
+        reached()
+
+
+def test_random_numbers_are_drawn_by_a_known_protocol_alone() -> None:
+    with pytest.raises(ValueError, match="expected the protocol paired or lecture, got 'mixed'"):
+        streams(0, "mixed")
+
+
+def test_the_probe_refuses_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROBES, "gelu", (Init(std=1.0), GELU.hidden[0].activation))
+    with pytest.raises(AssertionError, match=unknown("gelu", "activate")):
+        probe(ProbeSizes(examples=2, units=2, fan_in=(2,)), (0,))
+
+
+@pytest.mark.usefixtures("far")
+def test_a_claim_by_an_unknown_comparison_is_neither_judged_nor_cut() -> None:
+    study = replace(spec(), claims=(Claim(**CLAIM, far=3.0),))
+    for reached in (lambda: ledger(results(study)), lambda: only(study, ["baseline"])):
+        with pytest.raises(AssertionError, match=unknown("far", "Claim.other")):
+            reached()
