@@ -71,11 +71,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
-    """Ruff (check and format) and mypy; needs no torch."""
-    session.install("-c", "constraints.txt", "ruff", "mypy", "nox", "types-PyYAML", "numpy", "pydantic", "typer")
+    """Ruff (check and format), mypy, and the direction of every import; needs no torch."""
+    session.install(
+        *("-c", "constraints.txt", "ruff", "mypy", "nox", "types-PyYAML", "numpy", "pydantic", "typer", "import-linter")
+    )
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("lint-imports", env={"PYTHONPATH": str(HOME)})
 
 
 @nox.session(reuse_venv=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from benchmarks.work import Work, examples, training_split
-from study.model import example_loss, forward, fresh_statistics, initialise
+from study.network.mlp import example_loss, forward, fresh_statistics, initialise
 from study.rng import streams
-from study.train import MOMENTUM
+from study.training.autograd import MOMENTUM
 
 MODELS = (100, 1000, 10_000)
 STEPS = 100  # whose minibatches lie on the device; they come round again

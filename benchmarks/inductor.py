@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.work import Minibatches, Work, examples, training_split
 from study.errors import unknown
-from study.model import embed, initialise
+from study.network.layers import Setup
+from study.network.mlp import embed, initialise
 from study.rng import streams
-from study.setup import Setup
 
 Named = dict[str, Tensor]
 

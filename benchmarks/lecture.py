@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.work import Minibatches, Work, examples, training_split
-from study.model import initialise
+from study.network.mlp import initialise
 from study.rng import streams
 
 

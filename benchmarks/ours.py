@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.work import Minibatches, Work, examples, training_split
-from study.engine import supported
-from study.engines import ready
-from study.engines.fused import train_block
-from study.engines.layout import Layout
-from study.model import fresh_statistics, initialise
-from study.plan import SHARD, split
+from study.execution.plan import SHARD, split
+from study.network.mlp import fresh_statistics, initialise
 from study.rng import streams
-from study.train import Trainer
+from study.training.autograd import Trainer
+from study.training.engines import supported
+from study.training.fused import compiled
+from study.training.fused.block import train_block
+from study.training.fused.layout import Layout
 
 
 class Autograd:
@@ -50,7 +50,7 @@ class Fused:
         self.model_steps, self.lr = float(work.models), work.training.rate(0)
         self.minibatches, self.layout = Minibatches(work), Layout(work.setup, examples().vocabulary)
         self.X, self.Y = (t.numpy().astype(np.int32) for t in (training_split().X, training_split().Y))
-        self.buffers, self.train = self._initial(work), ready.train()
+        self.buffers, self.train = self._initial(work), compiled.train()
         self.pool = None
         if len(cores) > 1:
             places: SimpleQueue[int] = SimpleQueue()

@@ -28,7 +28,7 @@ REFERENCE = "lecture"
 
 def machine(cores: int) -> dict[str, Any]:
     """The kind of machine; nothing that tells one of a kind from another."""
-    from study.manifest import cpu
+    from study.provenance import cpu
 
     kind = cpu()
     named = {"cpu": kind["model"], "architecture": kind["architecture"], "cores": cores}

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study import resolve, words
-from study.data import Dataset, Split, dataset
+from study.data import words
+from study.data.examples import Dataset, Split, dataset
+from study.network.layers import Setup
 from study.rng import streams
-from study.setup import Cell, Setup, Stack, Training
-from study.spec import Spec
+from study.spec import read as resolve
+from study.spec.records import Spec
+from study.training.cells import Cell, Stack, Training
 
 STUDY = Path(__file__).parents[1] / "experiments.yaml"
 CONDITIONS = {"none": "kaiming", "batch": "batchnorm"}  # the condition that stands for a norm

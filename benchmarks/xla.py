@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.work import Minibatches, Work, examples, training_split
 from study.errors import unknown
-from study.model import initialise
+from study.network.layers import Setup
+from study.network.mlp import initialise
 from study.rng import streams
-from study.setup import Setup
 
 
 def missing() -> str | None:

@@ -66,9 +66,9 @@ def run(
     folder = out or _out(file, profile, bool(chosen))
     if out is None:
         _free(folder, file)
-    from study.run import How
-    from study.run import run as train
-    from study.usage import Usage
+    from study.execution.run import How
+    from study.execution.run import run as train
+    from study.execution.usage import Usage
 
     usage = Usage()
     with usage.stage("training"):
@@ -78,7 +78,7 @@ def run(
     if done.conditions:
         with usage.stage("report"):
             # after the training: matplotlib's memory comes when the workers' has gone
-            from study.report import report as render
+            from study.report.build import report as render
 
             print(render(spec, folder, notebooks))
         usage.write(folder, log)
@@ -100,10 +100,10 @@ def report(
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
-    from study.claims import load
-    from study.report import report as render
-    from study.screenshot import browser
-    from study.screenshot import screenshot as take
+    from study.analysis.ledger import load
+    from study.report.build import report as render
+    from study.report.screenshot import browser
+    from study.report.screenshot import screenshot as take
 
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
@@ -129,7 +129,7 @@ def plan(
     data_anywhere: Anywhere = False,
 ) -> None:
     """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
-    from study.listing import listing
+    from study.execution.listing import listing
 
     print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
 
@@ -140,8 +140,8 @@ def clean(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Show the size of the cache; with --older, remove what was not used for so long."""
-    from study.cache import Cache
-    from study.housekeeping import clean as remove
+    from study.execution.cache import Cache
+    from study.execution.housekeeping import clean as remove
 
     print(remove(Cache(cache), older))
 
@@ -149,7 +149,7 @@ def clean(
 @app.command()
 def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
     """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
-    from study.claims import verdicts
+    from study.analysis.ledger import verdicts
 
     spec, folder = _finished(file, profile, out, data_anywhere)
     text, passed = verdicts(spec, folder)
@@ -164,8 +164,8 @@ def diff(
     html: Annotated[Optional[Path], typer.Option(help="Write a page, too.", show_default=False)] = None,  # noqa: UP045
 ) -> None:
     """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
-    from study.diff import compare
-    from study.diffpage import save, text
+    from study.analysis.diff import compare
+    from study.report.differences import save, text
 
     found = compare(a, b)
     if html is not None:
@@ -186,7 +186,7 @@ def verify(
     data_anywhere: Anywhere = False,
 ) -> None:
     """Train some cells of a report again; exit 1 when they come out otherwise."""
-    from study.verify import verify as again
+    from study.execution.verify import verify as again
 
     spec, folder = _finished(file, profile, out, data_anywhere)
     text, passed = again(spec, folder, None if every else cells, seed, _workers(workers))
@@ -207,22 +207,22 @@ def version(
 def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Any, Path]:
     """The study file as it was cut down for a report, and the report's folder; a warning where its tables, or its
     `page`, are out of date."""
-    from study import manifest
+    from study import provenance
 
     folder = out or _out(file, profile, False)
-    facts = manifest.read(folder)
+    facts = provenance.read(folder)
     chosen = facts["chosen"]
     spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
-    for warning in manifest.stale(facts, spec, page):
+    for warning in provenance.stale(facts, spec, page):
         console.warn(f"{folder} is out of date: {warning}")
-    manifest.same_words(facts, spec, folder)
-    manifest.intact(facts, folder)
+    provenance.same_words(facts, spec, folder)
+    provenance.intact(facts, folder)
     return spec, folder
 
 
 def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
-    from study.resolve import read
-    from study.subset import only as cut
+    from study.spec.read import read
+    from study.spec.subset import only as cut
 
     spec = read(file, profile, _seeds(seeds), str(file), anywhere)
     return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
@@ -235,7 +235,7 @@ def _seeds(text: str) -> list[int] | None:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) < 2**63 for part in parts):
         raise SpecError(f"--seeds: expected a number of seeds or a list such as 0,3,7, got '{text}'")
-    from study.schema import MAX_SEEDS
+    from study.spec.schema import MAX_SEEDS
 
     numbers = [int(part) for part in parts]
     if "," not in text:

@@ -22,12 +22,12 @@ Role = Literal["autograd", "fused", "measuring", "collecting"]
 
 # The modules in which each role begins, without the package's name; what they import belongs to it as well.
 ROOTS: dict[Role, tuple[str, ...]] = {
-    "autograd": ("loop", "train"),
-    "fused": ("loop", "engines.compiled", "engines.kernels"),
-    "measuring": ("measure",),
-    "collecting": ("collect", "probe"),
+    "autograd": ("training.loop", "training.autograd"),
+    "fused": ("training.loop", "training.fused.trainer", "training.fused.kernels"),
+    "measuring": ("measurement.measure",),
+    "collecting": ("execution.collect", "measurement.probe"),
 }
-KERNELS = "engines.kernels"  # what is compiled: Numba's cache follows the same imports
+KERNELS = "training.fused.kernels"  # what is compiled: Numba's cache follows the same imports
 SILENT = "errors"  # it makes sentences, and no number
 TOLD = {"label", "unit", "format"}  # arguments of a decorator that only readers see
 REFUSED = {"importlib", "__import__", "globals"}  # names that would hide what a module uses

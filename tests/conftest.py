@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.data import Dataset, dataset
-from study.resolve import read
-from study.spec import Spec
-from study.words import Words, load
+from study.data.examples import Dataset, dataset
+from study.data.words import Words, load
+from study.spec.read import read
+from study.spec.records import Spec
 
 torch.set_num_threads(1)  # as a worker; two runs then add in the same order
 
@@ -43,8 +43,8 @@ def names(words: Words) -> Dataset:
 
 
 SLOW = (
-    "test_study.py", "test_browser.py", "test_real.py", "test_hostile.py", "test_fused.py", "test_pool.py",
-    "test_executors.py", "test_claims_trained.py", "test_scalar.py", "test_status.py", "test_user_studies.py",
+    "test_study.py", "test_browser.py", "test_real.py", "test_hostile.py", "test_block.py", "test_pool.py",
+    "test_executors.py", "test_ledger_trained.py", "test_scalar.py", "test_status.py", "test_user_studies.py",
 )  # fmt: skip  # files of half a minute and more, started first
 
 

@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished import called, in_process, quick_run
-from tiny import GONE, HERE, one_line, tiny, write
 
-from study import cli, manifest
+from study import cli, provenance
 from study.errors import SpecError
-from study.plan import split
-from study.pool import Failure
-from study.resolve import read
-from study.rows import Rows
-from study.run import How
-from study.setup import Cell, Stack
-from study.worker import Job
+from study.execution.plan import split
+from study.execution.pool import Failure
+from study.execution.run import How
+from study.execution.worker import Job
+from study.measurement.rows import Rows
+from study.spec.read import read
+from study.training.cells import Cell, Stack
+from tests.support.finished import called, in_process, quick_run
+from tests.support.tiny import GONE, HERE, one_line, tiny, write
 
-HOME = HERE.parent
+HOME = HERE.parents[1]
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("study.run.call_apart", called)
-    monkeypatch.setattr("study.run.run_shards", None)
+    monkeypatch.setattr("study.execution.run.call_apart", called)
+    monkeypatch.setattr("study.execution.run.run_shards", None)
     options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
     assert (tmp_path / "notes.txt").read_text() == "precious"
@@ -189,8 +189,8 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]
                     else next(in_process([part], job))
                 )
 
-        monkeypatch.setattr("study.run.call_apart", called)
-        monkeypatch.setattr("study.run.run_shards", some)
+        monkeypatch.setattr("study.execution.run.call_apart", called)
+        monkeypatch.setattr("study.execution.run.run_shards", some)
 
     return install
 
@@ -215,8 +215,8 @@ def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(lambda cell: False)
-    monkeypatch.setattr("study.report.report", lambda *_: "page")
-    monkeypatch.setattr("study.verify.run_shards", in_process)
+    monkeypatch.setattr("study.report.build.report", lambda *_: "page")
+    monkeypatch.setattr("study.execution.verify.run_shards", in_process)
     file, out = write(tmp_path), tmp_path / "out"
     assert study("run", file, "--out", out, "--cache", tmp_path / "cache", "--engine", "autograd").status == 0
     facts = json.loads((out / "manifest.json").read_bytes())
@@ -248,7 +248,7 @@ def test_another_study_file_of_the_same_name_overwrites_no_report(
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(lambda cell: False)
-    monkeypatch.setattr("study.report.report", lambda *_: "page")
+    monkeypatch.setattr("study.report.build.report", lambda *_: "page")
     monkeypatch.chdir(tmp_path)
     a, b = (write(tmp_path / name) for name in "ab" if (tmp_path / name).mkdir() is None)
     options = ("--cache", tmp_path / "cache", "--engine", "autograd")
@@ -270,7 +270,7 @@ def test_a_rendering_that_breaks_off_loses_no_traceback(
         raise SpecError("broken")
 
     failing(lambda cell: cell.seed == 1)
-    monkeypatch.setattr("study.report.report", broken)
+    monkeypatch.setattr("study.report.build.report", broken)
     out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
     assert study("run", write(tmp_path), "--out", out, *cache).err == "broken\n"
     log = json.loads((out / "run.json").read_bytes())
@@ -302,7 +302,7 @@ def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Pat
     (out := tmp_path / "out").mkdir()
     data = {"sha256": hashlib.sha256((tmp_path / "tiny.txt").read_bytes()).hexdigest()}
     facts = {"profile": "full", "chosen": {}, "tables": {}, "data": data}
-    manifest.write({"format": manifest.FORMAT, **dict.fromkeys(manifest.NEEDED), **facts}, out)
+    provenance.write({"format": provenance.FORMAT, **dict.fromkeys(provenance.NEEDED), **facts}, out)
     for command in ("run", "plan", "report", "check"):
         options = [] if command == "plan" else ["--out", out]
         assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))

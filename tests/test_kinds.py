@@ -10,34 +10,37 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import synthetic
 import torch
-from nets import cell, dataset, network, split
 from pydantic.fields import FieldInfo
-from tiny import GONE, prepare, refusal, write
 
 from study import cli
-from study.changes import describe
-from study.claims import ledger
-from study.collect import collect
-from study.data import Dataset
-from study.engine import choose, supported
-from study.engines.layout import Layout
-from study.engines.workspace import Workspace
-from study.listing import graph
-from study.measure import loss_rows, readings
-from study.metrics import METRICS, bins_of, names
-from study.model import LevelActivations, Params, Statistics, forward, fresh_statistics, initialise
-from study.plan import plan, seconds
-from study.probe import PROBES, ProbeSizes, probe
-from study.results import Results
+from study.analysis.ledger import ledger
+from study.analysis.results import Results
+from study.analysis.theory import growth, predict
+from study.data.examples import Dataset
+from study.execution.collect import collect
+from study.execution.listing import graph
+from study.execution.plan import plan, seconds
+from study.measurement.histograms import bins_of
+from study.measurement.measure import loss_rows, readings
+from study.measurement.metrics import METRICS, names
+from study.measurement.probe import PROBES, ProbeSizes, probe
+from study.measurement.rows import as_rows
+from study.network.inits import Init
+from study.network.layers import Setup
+from study.network.mlp import LevelActivations, Params, Statistics, forward, fresh_statistics, initialise
 from study.rng import streams
-from study.rows import as_rows
-from study.schema import COMPARISONS, Claim, Condition, Data, Entry, Layer, Published
-from study.setup import Init, Setup, Stack
-from study.spec import Spec, Twins
-from study.subset import only
-from study.theory import growth, predict
+from study.spec.describe import describe
+from study.spec.records import Spec, Twins
+from study.spec.schema import COMPARISONS, Claim, Condition, Data, Entry, Layer, Published
+from study.spec.subset import only
+from study.training.cells import Stack
+from study.training.engines import choose, supported
+from study.training.fused.layout import Layout
+from study.training.fused.workspace import Workspace
+from tests.support import synthetic
+from tests.support.nets import cell, dataset, network, split
+from tests.support.tiny import GONE, prepare, refusal, write
 
 V = 9
 
@@ -67,7 +70,7 @@ def allowed(entry: type[Entry], field: str) -> Iterator[None]:
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Claims may compare by the word `far`, too."""
-    monkeypatch.setattr("study.schema.COMPARISONS", (*COMPARISONS, "far"))
+    monkeypatch.setattr("study.spec.schema.COMPARISONS", (*COMPARISONS, "far"))
     with allowed(Claim, "far"):
         yield
 

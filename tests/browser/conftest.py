@@ -13,11 +13,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import pytest
-from finished import finished
-from tiny import GONE, tiny, write
 
-from study import plots
-from study.page import (
+from study.report.build import report
+from study.report.figures import plots
+from study.report.html.page import (
     Cell,
     Column,
     Figure,
@@ -32,9 +31,10 @@ from study.page import (
     render,
     render_notebook,
 )
-from study.report import report
-from study.resolve import read
-from study.screenshot import chromium
+from study.report.screenshot import chromium
+from study.spec.read import read
+from tests.support.finished import finished
+from tests.support.tiny import GONE, tiny, write
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import unavailable
 
-from study import screenshot
+from study.report import screenshot
+from tests.browser.conftest import unavailable
 
 
 def test_chromium_is_taken_from_the_environment_then_from_path(monkeypatch, tmp_path):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import HOSTILE
-from test_browser import sideways, violations
+
+from tests.browser.conftest import HOSTILE
+from tests.browser.test_browser import sideways, violations
 
 pytestmark = pytest.mark.slow
 

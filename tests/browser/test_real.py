@@ -12,12 +12,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_browser import background, sideways, violations
 
-from study.anchors import ORDER
-from study.screenshot import SIZE
-from study.sections.contents import SECTIONS
+from study.report.screenshot import SIZE
+from study.report.sections.contents import SECTIONS
+from study.spec.anchors import ORDER
+from tests.browser.conftest import ROOT
+from tests.browser.test_browser import background, sideways, violations
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +182,7 @@ def test_the_page_is_small_and_soon_interactive(look, real):
 
 
 def test_the_screenshot_is_small_and_the_same_twice(real, tmp_path):
-    code = "import sys; from pathlib import Path as P; from study.screenshot import screenshot as s; s(*map(P, sys.argv[1:]))"
+    code = "import sys; from pathlib import Path as P; from study.report.screenshot import screenshot as s; s(*map(P, sys.argv[1:]))"
     files = [tmp_path / "0.png", tmp_path / "1.png"]
     for file in files:  # by itself: here playwright runs already
         done = subprocess.run([sys.executable, "-c", code, real, file], cwd=ROOT, capture_output=True, check=False)

@@ -23,12 +23,12 @@ from typing import Any, Literal
 
 import yaml
 
+from study.data.words import load
 from study.errors import SpecError
-from study.resolve import read
-from study.words import load
+from study.spec.read import read
 
 HOME = Path(__file__).resolve().parents[2]
-STUDIES = (HOME / "tests" / "tiny.yaml", HOME / "experiments.yaml")
+STUDIES = (HOME / "tests" / "support" / "tiny.yaml", HOME / "experiments.yaml")
 PLACE = re.compile(r"[^\n:]+(:\d+)?: \S")  # the study file, or the word list that it names
 LONGEST = 600  # characters of a message
 DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the fast one where there is one
@@ -136,7 +136,7 @@ def document(seed: int, number: int) -> bytes:
 
 
 def _study(draw: random.Random) -> Any:
-    """tests/tiny.yaml, or experiments.yaml, most often cut down to some of its entries, which reads faster."""
+    """tests/support/tiny.yaml, or experiments.yaml, most often cut down to some of its entries, which reads faster."""
     kind = draw.randrange(8)
     study = deepcopy(_plain(STUDIES[kind >= 4]))
     if 4 <= kind < 7:
@@ -202,7 +202,7 @@ def _value(draw: random.Random, depth: int = 2) -> Any:
 
 
 def outcome(content: bytes, folder: Path, profile: str = "full") -> tuple[Outcome, str]:
-    """What reading a document ends in, and its message; the word list of tests/tiny.yaml is in `folder`."""
+    """What reading a document ends in, and its message; the word list of tests/support/tiny.yaml is in `folder`."""
     path = folder / "fuzz.yaml"
     path.write_bytes(content)
     try:
@@ -225,7 +225,7 @@ def run(documents: int, seed: int, show: Callable[[int, str], None]) -> Counter[
         folder = Path(name)
         (folder / "data").mkdir()
         for place in ("tiny.txt", "data/names.txt"):
-            (folder / place).write_bytes((HOME / "tests" / "tiny.txt").read_bytes())
+            (folder / place).write_bytes((HOME / "tests" / "support" / "tiny.txt").read_bytes())
         for number in range(documents):
             kind, message = outcome(document(seed, number), folder, ("full", "quick")[number // len(MAKERS) % 2])
             counts[kind] += 1

@@ -1,0 +1,1 @@
+"""From tables to values over seeds, predictions, judged claims and differences."""

@@ -1,0 +1,312 @@
+"""Claims and tables as a ledger: effect, interval, n and verdict of every sentence that the study asserts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from study import parquet, provenance
+from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach, estimate, holm, iqm, paired, tost
+from study.analysis.quantities import QUANTITIES
+from study.analysis.results import Results
+from study.errors import SpecError, unknown
+from study.measurement.labels import LABELS, Label
+from study.spec.claims import check_measure, select, value
+from study.spec.records import Condition, Spec
+from study.spec.schema import Claim
+
+Verdict = Literal["holds", "fails", "cannot be told"]
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim about one condition, judged."""
+
+    claim: Claim
+    condition: str  # title
+    verdict: Verdict
+    measured: str  # effect with its interval, in words
+    wanted: str  # what would make it hold
+    n: int
+    names: tuple[str, ...] = ()  # of the condition (or init of the probe), then of the one that it is compared with
+    p: float = math.nan  # of a difference: two-sided, adjusted over the family where it is known
+    effect: float = math.nan  # mean over seeds, or of the difference; shares from 0 to 1
+    low: float = math.nan  # of its interval, which `method` names; of an equivalence the 90 % one
+    high: float = math.nan
+    middle: float = math.nan  # interquartile mean over seeds, in the unit of `measured`
+    method: str = ""  # of the interval, and of the test where there is one
+    reason: str = ""  # why it cannot be told
+
+
+def ledger(results: Results) -> list[Entry]:
+    """Every claim of the study about every condition that it selects, judged; Holm over all difference claims."""
+    entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
+    family = [i for i, entry in enumerate(entries) if entry.claim.less_than is not None]
+    adjusted = holm([entries[i].p for i in family]) if family else ()
+    for i, p in zip(family, adjusted, strict=True):
+        entries[i] = _difference(entries[i], float(p), len(family))
+    return entries
+
+
+def _judge(claim: Claim, results: Results) -> list[Entry]:
+    if claim.measure.startswith("probe."):
+        return [_one(claim, str(claim.of), lambda name: values_of_probe(results, name, claim.measure), results)]
+    chosen = select([c for c in results.spec.conditions if not c.sweep], claim.of)
+    if not chosen:
+        reason = "no condition of this study is selected"
+        return [Entry(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
+
+    def measured(name: str) -> pd.Series | None:
+        return values_of(results, results.spec.condition(name), claim)
+
+    return [_one(claim, condition.name, measured, results) for condition in chosen]
+
+
+def values_of(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
+    """What the claim measures of a condition, by seed; None where this profile did not measure it."""
+    if claim.measure in QUANTITIES:
+        return QUANTITIES[claim.measure](
+            results, condition, condition.training.steps if claim.at == "end" else int(claim.at)
+        )
+    return results.measured(condition, claim.measure, claim.at, claim.layer)
+
+
+def values_of_probe(results: Results, name: str, measure: str) -> pd.Series | None:
+    """Std of x @ w of an init of the probe at the fan_in that `probe.<fan_in>` names, by seed.
+
+    `probe.slope` is that of a straight line through log std over log fan_in: 1/2 where the std grows as a root.
+    """
+    t, rest = results.tables["probe"], measure.removeprefix("probe.")
+    rows = t[t["init"] == name]
+    if rest == "slope":
+        found = {int(seed): _slope(here) for seed, here in rows.groupby("seed") if here["fan_in"].nunique() > 1}
+        return pd.Series(found) if found else None
+    rows = rows[rows["fan_in"] == int(rest)]
+    return pd.Series(rows["std_y"].to_numpy(float), index=rows["seed"].to_numpy(int)) if len(rows) else None
+
+
+def _slope(rows: pd.DataFrame) -> float:
+    return float(np.polyfit(np.log(rows["fan_in"].to_numpy(float)), np.log(rows["std_y"].to_numpy(float)), 1)[0])
+
+
+def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
+    """One claim about one condition (or one init of the probe)."""
+    values, other = measured(name), claim.other
+    against = measured(other) if other is not None else None
+    names = (name,) if other is None else (name, other)
+    entry = Entry(claim, results.titles.get(name, name), "cannot be told", "–", wanted(claim, results), 0, names=names)
+    if values is None or (other is not None and against is None):
+        where = names[0] if values is None else names[-1]
+        return replace(entry, reason=f"{results.titles.get(where, where)}: not measured in this profile")
+    if against is None:
+        return _absolute(entry, values, results)
+    both = values.index.intersection(against.index)
+    if not len(both):
+        return replace(entry, reason="no seed was measured on both sides")
+    a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
+    comparison = claim.comparison
+    match comparison:
+        case "near" | "above" | "below":
+            return _absolute(entry, a - b, results)
+        case "less_than":
+            return _different(entry, a, b)
+        case "equivalent_to":
+            return _equivalent(entry, a, b)
+        case _:
+            unknown(comparison)
+
+
+def printed(claim: Claim) -> tuple[Label, float, str]:
+    """How a claim's numbers are printed: the label of what it measures, a factor, and what follows them."""
+    label = LABELS[check_measure(claim.measure)[0]]
+    return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
+
+
+def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, Any]:
+    """Effect and interval in the unit of the tables."""
+    found = {"effect": e.mean, "low": e.low, "high": e.high}
+    return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
+
+
+def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
+    """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
+    claim, comparison = entry.claim, entry.claim.comparison
+    match comparison:
+        case "near":
+            assert claim.within is not None
+            good = (values - _value(claim.near, claim, results)).abs() <= claim.within
+        case "above":
+            good = values > _value(claim.above, claim, results)
+        case "below":
+            good = values < _value(claim.below, claim, results)
+        case "less_than" | "equivalent_to":
+            raise AssertionError(f"{comparison} is about the mean, not about every seed")
+        case _:
+            unknown(comparison)
+    good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
+    label, factor, unit = printed(claim)
+    x = factor * values.to_numpy(float)
+    e = estimate(x, method="t" if claim.minus else label.interval)
+    low, high = (format(end, label.spec) for end in (x.min(), x.max()))
+    seeds = "" if e.diverged or low == high else f", seeds {low} to {high}"
+    return replace(
+        entry,
+        verdict="holds" if bool(good.all()) else "fails",
+        measured=f"{e.text(label.spec, label.lost)}{seeds}{unit}",
+        n=e.n,
+        **_shares(e, factor),
+        middle=iqm(x),
+        method=e.method,
+    )
+
+
+def _different(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+    """less_than: a difference paired by seed; its verdict waits for the family."""
+    label, factor, unit = printed(entry.claim)
+    d = paired(factor * a, factor * b)
+    return replace(
+        entry,
+        measured=f"{d.text(label.spec)}{unit}",
+        n=d.n,
+        p=d.p,
+        **_shares(d, factor),
+        middle=_middle(factor * a, factor * b),
+        method=d.method,
+    )
+
+
+def _equivalent(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+    """equivalent_to: two one-sided tests of the differences paired by seed."""
+    label, factor, unit = printed(entry.claim)
+    margin, spec = factor * (entry.claim.margin or 0.0), label.spec
+    e = tost(factor * (a - b).to_numpy(float), margin, ALPHA)
+    outside = e.low > margin or e.high < -margin
+    verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
+    reason = "the interval reaches beyond the margin" if e.equivalent is False else e.method
+    text = f"{e.mean:+{spec}} [{e.low:+{spec}}, {e.high:+{spec}}] (90 %), n = {e.n}{unit}"
+    if e.diverged:
+        text = f"{e.diverged} of {e.n} pairs diverged"
+    elif math.isnan(e.low):
+        text = f"{e.mean:+{spec}}, n = {e.n}{unit}"
+    return replace(
+        entry,
+        verdict=verdict,
+        measured=text,
+        n=e.n,
+        p=e.p,
+        **_shares(e, factor),
+        middle=_middle(factor * a, factor * b),
+        method=e.method,
+        reason=reason if verdict == "cannot be told" else "",
+    )
+
+
+def _middle(a: pd.Series, b: pd.Series) -> float:
+    """Interquartile mean of a - b; inf - inf, both diverged, is a diverged pair as any other."""
+    return iqm((a - b).to_numpy(float))
+
+
+def _difference(entry: Entry, p: float, family: int) -> Entry:
+    """The verdict of a difference, its p adjusted over the family."""
+    if not entry.n:
+        return entry  # not measured
+    if not can_reach(entry.n, family, ALPHA):
+        return replace(entry, p=p, reason=f"{entry.n} seeds cannot be significant in a family of {family}")
+    if math.isnan(p):
+        return replace(entry, reason="diverged pairs")
+    adjusted = replace(entry, p=p, measured=f"{entry.measured}; p after Holm over {family}: {p:.3g}")
+    if p > ALPHA:
+        return replace(adjusted, reason=f"not significant at {ALPHA:g}")
+    return replace(adjusted, verdict="holds" if entry.effect < 0 else "fails", reason="")
+
+
+def _value(given: float | str | None, claim: Claim, results: Results) -> float:
+    """A bound as a number; the entropy of the characters is that of the split which the claim is about."""
+    name, split = check_measure(claim.measure)
+    entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
+    return value(given, results.vocabulary, entropy)
+
+
+def wanted(claim: Claim, results: Results, typeset: Callable[[str], str] = str) -> str:
+    """What would make a claim hold, in words; `typeset` prints its numbers."""
+    name, comparison = claim.other, claim.comparison
+    other = results.titles.get(name, name) if name else ""
+    minus = f", minus that of {other}" if claim.minus else ""
+    _, factor, unit = printed(claim)
+    unit = unit and " %"
+
+    def bound(given: float | str | None) -> str:
+        return typeset(f"{factor * _value(given, claim, results):.4g}")
+
+    match comparison:
+        case "near":
+            return f"{bound(claim.near)} ± {typeset(f'{factor * (claim.within or 0):g}')}{unit}, every seed{minus}"
+        case "above":
+            return f"above {bound(claim.above)}{unit}, every seed{minus}"
+        case "below":
+            return f"below {bound(claim.below)}{unit}, every seed{minus}"
+        case "less_than":
+            return f"less than {other}, paired by seed"
+        case "equivalent_to":
+            return f"within ± {typeset(f'{factor * (claim.margin or 0):g}')}{unit} of {other}, paired by seed"
+        case _:
+            unknown(comparison)
+
+
+def reproductions(results: Results) -> list[tuple[str, bool, str]]:
+    """(name, reproduced, words) of every published number with a tolerance that this profile repeats to the last step."""
+    found = []
+    for row in results.tables["published"].itertuples():
+        if bool(row.comparable) and not pd.isna(row.tolerance):
+            gap = abs(row.reproduced - row.published)
+            text = f"published {row.published:.7f}, reproduced {row.reproduced:.7f}, tolerance {row.tolerance:g}"
+            found.append((f"{row.title}, {row.split}", bool(gap <= row.tolerance), text))
+    return found
+
+
+def load(spec: Spec, folder: Path) -> Results:
+    """The results in a folder; SpecError when its tables were made for another study."""
+    facts = provenance.read(folder)
+    if facts["spec_sha256"] != spec.digest():
+        raise SpecError(
+            f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
+        )
+    return Results(spec, parquet.read(folder / "data"), facts)
+
+
+def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
+    """The ledger as text, and whether every gate holds and every published number within reach was reproduced."""
+    results = load(spec, folder)
+    entries, numbers = ledger(results), reproductions(results)
+    lines = [_line(entry) for entry in entries]
+    lines += [f"{'holds' if good else 'FAILS':<15} published  {name}: {text}" for name, good, text in numbers]
+    gates = [entry for entry in entries if entry.claim.gate]
+    bad = [entry.claim.id for entry in gates if entry.verdict != "holds"] + [
+        name for name, good, _ in numbers if not good
+    ]
+    lines.append(f"{len(entries)} claims judged, {len(gates)} of them gates; {len(numbers)} published numbers repeated")
+    lines.append(f"not passed: {', '.join(dict.fromkeys(bad))}" if bad else "passed")
+    return "\n".join(lines), not bad
+
+
+def _line(entry: Entry) -> str:
+    verdict = (
+        entry.verdict if entry.verdict == "holds" else entry.verdict.upper() if entry.claim.gate else entry.verdict
+    )
+    because = f" ({entry.reason})" if entry.reason else ""
+    kind = "gate" if entry.claim.gate else "claim"
+    method = f" ({entry.method})" if entry.method else ""
+    judged = f"{entry.claim.id}: {entry.condition}: {entry.measured}{method}"
+    return f"{verdict:<15} {kind:<6} {judged}; wanted {entry.wanted}{because}"
+
+
+def summary(entries: Sequence[Entry]) -> dict[str, int]:
+    """How many entries have each verdict."""
+    return {verdict: sum(e.verdict == verdict for e in entries) for verdict in ("holds", "fails", "cannot be told")}

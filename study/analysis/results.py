@@ -1,0 +1,213 @@
+"""Tables, study and manifest as answers: which values over seeds does a condition have? What sections and claims ask."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from study.analysis.estimate import Estimate, estimate
+from study.errors import unknown
+from study.network.norms import Statistics
+from study.spec.claims import check_measure
+from study.spec.records import Condition, Spec, Sweep
+from study.tables import Tables
+from study.training.cells import reading_at
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a finished study knows."""
+
+    spec: Spec
+    tables: Tables
+    facts: dict[str, Any]  # the manifest
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the characters that the models know."""
+        return len(self.facts["data"]["vocabulary"])
+
+    @property
+    def uniform(self) -> float:
+        """ln V: the loss of a uniform guess, nats."""
+        return math.log(self.vocabulary)
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions, in the order of the study file; those that a sweep yields have a section of their own.
+
+        A condition of which every training failed is not among them: there is nothing to say of it but that.
+        """
+        t = self.tables["cells"]
+        known = set(
+            t.loc[(t["protocol"] == "paired") & ~t["twin"].astype(bool) & (t["status"] != "failed"), "condition"]
+        )
+        return tuple(c for c in self.spec.conditions if not c.sweep and c.name in known)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Name -> title."""
+        return {c.name: c.title for c in self.conditions}
+
+    @property
+    def main(self) -> list[Condition]:
+        """The first group: the conditions that the long trainings are about."""
+        first = self.conditions[0].group
+        return [c for c in self.conditions if c.group == first]
+
+    @property
+    def normed(self) -> list[Condition]:
+        """Conditions with BatchNorm."""
+        return [c for c in self.conditions if c.setup.normed]
+
+    @property
+    def common(self) -> int | None:
+        """The step at which all conditions can be compared: the end of the shortest training, if all are measured there."""
+        step = min(c.training.steps for c in self.conditions)
+        return step if all(step in (c.training.steps, *self.spec.measure) for c in self.conditions) else None
+
+    @property
+    def file(self) -> Path:
+        """The study file."""
+        return self.spec.path
+
+    def step(self, condition: Condition, at: str | int) -> int | None:
+        """The step that `init`, `common`, `end` or a number means for a condition; None where nothing was measured."""
+        if at == "common":
+            return self.common
+        step = {"init": 0, "end": condition.training.steps}.get(str(at), at)
+        return (
+            int(step)
+            if step in (0, condition.training.steps, *self.spec.measure) and int(step) <= condition.training.steps
+            else None
+        )
+
+    def best(self, sweep: Sweep, condition: Condition) -> tuple[float, Condition] | None:
+        """The rate of a sweep that is best for a condition, by mean final train loss, and the condition trained at it.
+
+        None where no rate lets every seed converge. Chosen on train, so that dev may judge it.
+        """
+        found = {}
+        for rate in sweep.rates:
+            swept = self.spec.condition(sweep.yielded[condition.name, rate])
+            values = self.loss(swept, "train", swept.training.steps)
+            if len(values) and values.notna().all():
+                found[rate] = float(values.mean())
+        if not found:
+            return None
+        rate = min(found, key=lambda r: found[r])
+        return rate, self.spec.condition(sweep.yielded[condition.name, rate])
+
+    def reading(self, condition: Condition, step: int) -> Statistics:
+        """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
+        return reading_at(condition.statistics, step)
+
+    def _of_activations(self, condition: Condition, step: int) -> Statistics:
+        """Statistics under which a condition's activations are read at a step: calibrated ones stand in for a batch's."""
+        kind = self.reading(condition, step)
+        match kind:
+            case "batch":
+                return "calibrated"
+            case "none" | "running" | "calibrated":
+                return kind
+            case _:
+                unknown(kind)
+
+    def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
+        """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
+        kind = statistics or self.reading(condition, step)
+        t = self._rows("losses", condition, step)
+        rows = t[(t["split"] == split) & (t["statistics"] == kind) & t["batch_size"].isna()]
+        return self._by_seed(condition, rows, "loss", step)
+
+    def metric(
+        self,
+        condition: Condition,
+        name: str,
+        step: int,
+        layer: int | None = None,
+        parameter: str | None = None,
+        statistics: str | None = None,
+    ) -> pd.Series:
+        """A measurement by seed; NaN where it does not exist. Activations are read as the condition is."""
+        t = self._rows("metrics", condition, step)
+        rows = t[t["metric"] == name]
+        if parameter is not None:
+            rows = rows[rows["parameter"] == parameter]
+        else:
+            rows = rows[rows["statistics"] == (statistics or self._of_activations(condition, step))]
+            rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
+        return self._by_seed(condition, rows, "value", step)
+
+    def _by_seed(self, condition: Condition, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
+        found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
+        assert found.index.is_unique, f"{condition.name}: several values of a seed: {list(found.index)}"
+        if len(found) or column == "loss":  # what failed has no rows: lost in every measurement that others have
+            found = self.with_failed(condition, found)
+        lost = self.diverged(condition)
+        return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
+
+    def with_failed(self, condition: Condition, found: pd.Series) -> pd.Series:
+        """The values by seed, with a NaN for every seed whose training failed."""
+        return found.reindex([*found.index, *(seed for seed in self.failed(condition) if seed not in found.index)])
+
+    def _rows(self, table: str, condition: Condition, step: int) -> pd.DataFrame:
+        """The rows of one condition at one step, of a table that is taken apart once: a page asks hundreds of times."""
+        return self._parts[table].get((condition.name, step), self.tables[table].iloc[:0])
+
+    @cached_property
+    def _parts(self) -> dict[str, dict[Any, pd.DataFrame]]:
+        by = ["condition", "step"]
+        return {name: dict(iter(self.tables[name].groupby(by, sort=False))) for name in ("losses", "metrics")}
+
+    def diverged(self, condition: Condition) -> dict[int, float]:
+        """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
+        return {seed: float(step) for seed, step in self._lost.get((condition.name, "diverged"), {}).items()}
+
+    def failed(self, condition: Condition) -> list[int]:
+        """Seeds whose training ended with an error; wherever others are measured they count as lost."""
+        return list(self._lost.get((condition.name, "failed"), {}))
+
+    @cached_property
+    def _lost(self) -> dict[tuple[str, str], dict[int, Any]]:
+        """(condition, status) -> seed -> step at which it ended so, of the trainings that conditions are judged by."""
+        t = self.tables["cells"]
+        found: dict[tuple[str, str], dict[int, Any]] = {}
+        for row in t[(t["protocol"] == "paired") & ~t["twin"].astype(bool)].itertuples():
+            found.setdefault((row.condition, row.status), {})[int(row.seed)] = row.step
+        return found
+
+    def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
+        """What a claim's `measure` is for a condition, by seed; None where it was not measured."""
+        if at == "best":
+            sweep = next((s for s in self.spec.sweeps if condition.name in s.conditions), None)
+            best = None if sweep is None else self.best(sweep, condition)
+            return None if best is None else self.measured(best[1], measure, "end", layer)
+        step = self.step(condition, at)
+        if step is None:
+            return None
+        name, rest = check_measure(measure)
+        if name == "loss":
+            found = self.loss(condition, rest, step)
+        elif rest:  # of several parameters: the norm over all of them
+            parts = [self.metric(condition, name, step, parameter=parameter) for parameter in rest.split("+")]
+            if not all(len(part) for part in parts):
+                return None
+            found = parts[0] if len(parts) == 1 else sum(part**2 for part in parts) ** 0.5  # type: ignore[assignment]
+        else:
+            found = self.metric(
+                condition,
+                name,
+                step,
+                layer=None if name in ("entropy", "logit_min", "logit_max", "logit_std") else layer,
+            )
+        return found if len(found) else None
+
+    def estimate(self, values: pd.Series | None) -> Estimate | None:
+        """The estimate over seeds, or None where there is no value."""
+        return None if values is None or not len(values) else estimate(values.to_numpy(float))

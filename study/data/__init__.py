@@ -1,0 +1,1 @@
+"""Word list, vocabulary and splits, and the tensors made of them."""

@@ -1,0 +1,68 @@
+"""Words as tensors: the examples (context, next character) of every split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from study.data.words import SplitName, Vocabulary, Words
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples of one split."""
+
+    X: Tensor  # (N, T) int64, contexts
+    Y: Tensor  # (N,) int64, next characters
+    vocabulary: int  # V
+
+    @cached_property
+    def distinct(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct contexts (U, T); distinct examples (P,) as context's number · V + next character; how often each (P,).
+
+        A model reads nothing but the context, so every sum over the N examples is a weighted sum over U ≤ N contexts:
+        5,438 instead of 182,625 for the names.
+        """
+        contexts, which = torch.unique(self.X, dim=0, return_inverse=True)  # (U, T), (N,)
+        examples, times = torch.unique(which * self.vocabulary + self.Y, return_counts=True)  # (P,), (P,), ascending
+        return contexts, examples, times
+
+    def piece(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Distinct contexts `start` … `stop` − 1 (n, T), and how often each character follows each (n, V) float64."""
+        contexts, examples, times = self.distinct
+        part = contexts[start:stop]
+        a, b = torch.searchsorted(examples, torch.tensor([start, start + len(part)]) * self.vocabulary).tolist()
+        counts = torch.zeros(len(part) * self.vocabulary, dtype=torch.float64)
+        counts[examples[a:b] - start * self.vocabulary] = times[a:b].double()
+        return part, counts.view(len(part), self.vocabulary)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits as tensors."""
+
+    splits: dict[SplitName, Split]
+    vocabulary: int  # V
+
+
+def make_split(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Split:
+    """Every character of every word and the boundary after it, with the `context` characters before. X (N, T), Y (N,)"""
+    number = {character: i for i, character in enumerate(vocabulary.characters)}
+    X, Y = [], []
+    for word in words:
+        window = [0] * context
+        for following in [*(number[c] for c in word), 0]:
+            X.append(window)
+            Y.append(following)
+            window = [*window[1:], following]
+    return Split(torch.tensor(X, dtype=torch.int64), torch.tensor(Y, dtype=torch.int64), len(vocabulary))
+
+
+def dataset(words: Words, context: int) -> Dataset:
+    """The splits of a word list, with contexts of `context` characters."""
+    splits = {name: make_split(part, words.vocabulary, context) for name, part in words.splits.items()}
+    return Dataset(splits, len(words.vocabulary))

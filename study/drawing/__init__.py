@@ -1,1 +1,0 @@
-"""How figures look, and their SVG: what study/plots.py draws with."""

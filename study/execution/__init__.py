@@ -1,0 +1,1 @@
+"""From a study to its tables: plan, cache, workers, the order of the stages."""

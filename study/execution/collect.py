@@ -1,0 +1,157 @@
+"""Rows of cells as tables of conditions, in the order of the study: no trace of which shard came first. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+
+from study import tables
+from study.errors import unknown
+from study.execution.plan import Plan, twins
+from study.measurement.rows import Row, Rows, as_rows
+from study.training.cells import Cell, reading_at
+from study.training.identity import cell_id
+
+if TYPE_CHECKING:
+    from study.spec.records import Condition, Spec
+
+FAILED: Row = {"status": "failed", "step": None, "sha256": None}
+PLAIN = ("losses", "curves", "metrics")  # the tables of a condition that are those of its cells, one after the other
+
+
+def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
+    """Every table, its rows in the order of the study: no trace of which shard came first. A cell without rows failed."""
+
+    def of(cell: Cell) -> Rows:
+        return rows.get(cell) or as_rows({"cells": [{"seed": cell.seed, **FAILED}]})
+
+    by_condition: dict[str, list[tuple[Cell, Rows]]] = {condition.name: [] for condition in spec.conditions}
+    published: dict[str, tuple[Cell, Rows]] = {}
+    for cell, uses in work.uses.items():
+        for use in uses:
+            match use.kind:
+                case "published":
+                    published[use.condition.name] = cell, of(cell)
+                case "condition":
+                    by_condition[use.condition.name].append((cell, of(cell)))
+                case "twin":
+                    pass  # found by `twins` below, with its original
+                case _:
+                    unknown(use.kind)
+
+    def outcome(cell: Cell, condition: str) -> list[Row]:
+        keys = {
+            "cell": cell_id(cell),
+            "condition": condition,
+            "protocol": cell.protocol,
+            "engine": work.engines[cell],
+            "twin": cell.twin,
+            "steps": cell.training.steps,
+        }
+        return [{**row, **keys} for row in of(cell).listed("cells")]
+
+    short: dict[str, list[Row]] = {name: [] for name in tables.TABLES}
+    parts: dict[str, list[pa.Table]] = {name: [] for name in tables.TABLES}
+    for condition in spec.conditions:
+        cells = by_condition[condition.name]
+        short["conditions"].append(
+            {
+                "condition": condition.name,
+                "title": condition.title,
+                "parent": condition.parent,
+                "group": condition.group,
+                "statistics": condition.statistics,
+                "changes": "\n".join(condition.changes),
+                "steps": condition.training.steps,
+                "cell": cell_id(Cell(condition.setup, 0, "paired", condition.training)),
+            }
+        )
+        for _, found in cells:
+            for name in PLAIN:
+                parts[name].append(tables.named(found[name], condition.name))
+        for _, found in cells[:1]:  # a picture shows one model: that of the first seed
+            parts["pictures"].append(tables.named(found["pictures"], condition.name))
+        parts["histograms"].append(_pooled([found["histograms"] for _, found in cells], condition.name))
+        for cell, _ in cells:
+            short["cells"] += outcome(cell, condition.name)
+    if spec.published is not None:
+        for run_ in spec.published.runs:
+            cell, found = published[run_.condition.name]
+            short["cells"] += outcome(cell, run_.condition.name)
+            short["published"] += _published(spec, run_.condition.name, found)
+    for condition, cell in twins(spec):
+        if cell.twin:
+            short["cells"] += outcome(cell, condition.name)
+            short["twins"] += _twins(condition, cell, of(cell), of(cell.original))
+    short["probe"] += probe
+    whole = {name: pa.concat_tables([tables.arrow(name, short[name]), *parts[name]]) for name in tables.TABLES}
+    return {name: tables.pandas(table) for name, table in whole.items()}
+
+
+def _pooled(found: list[pa.Table], condition: str) -> pa.Table:
+    """Histograms of all seeds as one, bin by bin: rows of the table `histograms`."""
+    pooled: dict[tuple[int, int, str], tuple[list[float], list[float]]] = {}
+    for row in (row for table in found for row in table.to_pylist()):
+        key = (row["step"], row["layer"], row["quantity"])
+        edges, counts = pooled.get(key, (row["edges"], [0.0] * len(row["counts"])))
+        pooled[key] = edges, [a + b for a, b in zip(counts, row["counts"], strict=True)]
+    result: list[Row] = []
+    for (step, layer, quantity), (edges, counts) in sorted(pooled.items()):
+        total = sum(counts)
+        for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            share = count / total if total else math.nan
+            density = share / (right - left) if math.isfinite(right - left) else None
+            keys = {"condition": condition, "step": step, "layer": layer, "quantity": quantity}
+            result.append({**keys, "left": left, "right": right, "share": share, "density": density})
+    return tables.arrow("histograms", result)
+
+
+def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
+    assert spec.published is not None
+    run_ = next(r for r in spec.published.runs if r.condition.name == name)
+    condition, rows = run_.condition, []
+    for split, loss in (("train", run_.train), ("dev", run_.dev)):
+        reproduced = _read(found, condition.training.steps, split, condition.statistics)
+        rows.append(
+            {
+                "condition": name,
+                "title": condition.title,
+                "parent": condition.parent,
+                "origin": run_.origin,
+                "source": spec.published.source,
+                "split": split,
+                "statistics": condition.statistics,
+                "published": loss,
+                "reproduced": reproduced,
+                "tolerance": run_.tolerance,
+                "steps": condition.training.steps,
+                "comparable": run_.comparable,
+            }
+        )
+    return rows
+
+
+def _read(found: Rows, step: int, split: str, statistics: str) -> float | None:
+    """A cell's loss of a full split at a step; None where it was not read."""
+    wanted = (step, split, statistics, None)
+    for row in found.listed("losses"):
+        if (row["step"], row["split"], row["statistics"], row["batch_size"]) == wanted:
+            loss: float = row["loss"]
+            return loss
+    return None
+
+
+def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list[Row]:
+    """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
+    found = []
+    for row in twin.listed("twins"):
+        statistics = reading_at(condition.statistics, row["step"])
+        theirs, ours = (_read(one, row["step"], "dev", statistics) for one in (twin, original))
+        gap = None if theirs is None or ours is None else theirs - ours
+        keys = {"condition": condition.name, "seed": cell.seed, "steps": cell.training.steps, "step": row["step"]}
+        found.append({**keys, "distance": row["distance"], "loss_gap": gap})
+    return found

@@ -1,0 +1,123 @@
+"""Where shards run: an Executor of concurrent.futures. Processes of this machine, or Dask, for those who outgrow it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from concurrent.futures import Executor, ProcessPoolExecutor
+from typing import Any, Protocol
+
+from study import processes
+from study.errors import SpecError
+from study.execution import worker
+
+
+class Place(Protocol):
+    """Somewhere that shards can run."""
+
+    at_once: int | None  # shards handed over at a time; None: all of them, the place has a queue of its own
+
+    def start(self, slots: int) -> Executor:
+        """Workers, ready for shards that report to `slots` slots. Called again after they have broken down."""
+
+    def progress(self) -> list[float] | None:
+        """Model-steps done and last loss, slot by slot; None where workers share no memory with us. SpecError where the
+        place is gone, and with it all that was handed over."""
+
+    def stop(self) -> None:
+        """End all workers at once; what they were at is lost beyond its last checkpoint."""
+
+    def close(self) -> None:
+        """End the workers, which have nothing left to do."""
+
+
+class Local:
+    """Spawned processes of this machine, one compute thread each."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self.at_once: int | None = workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._progress: Any = None
+
+    def start(self, slots: int) -> Executor:
+        """A pool of processes; they start with the first shards."""
+        if self._progress is None:
+            # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
+            self._progress = processes.CONTEXT.RawArray(ctypes.c_double, 2 * slots)
+        self._executor = processes.pool(self._workers, worker.start, self._progress)
+        return self._executor
+
+    def progress(self) -> list[float] | None:
+        """What the workers have written."""
+        return list(self._progress)
+
+    def stop(self) -> None:
+        """Kill them."""
+        if self._executor is not None:
+            processes.kill(self._executor)
+
+    def close(self) -> None:
+        """Let them end."""
+        if self._executor is not None:
+            self._executor.shutdown()
+
+
+class Dask:
+    """A Dask cluster: a local one of `workers` processes, or the one whose scheduler is at `address`."""
+
+    at_once: int | None = None
+
+    def __init__(self, workers: int, address: str | None = None) -> None:
+        self._workers, self._address = workers, address
+        self._client: Any = None
+        self._cluster: Any = None
+
+    def start(self, slots: int) -> Executor:
+        """Dask's own executor."""
+        try:
+            from distributed import Client, LocalCluster
+        except ImportError:
+            raise SpecError("--executor: Dask is not installed here; install it with `pip install .[dask]`") from None
+        if self._client is None:
+            if self._address is None:
+                self._cluster = LocalCluster(
+                    n_workers=self._workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+                )
+            try:
+                self._client = Client(self._cluster or self._address, timeout="10s")
+            except (OSError, ValueError) as error:
+                problem = f"no Dask scheduler answers ({type(error).__name__}); start one with `dask scheduler`"
+                raise SpecError(f"--executor: at {self._address} {problem}") from None
+        executor: Executor = self._client.get_executor(pure=False)
+        return executor
+
+    def progress(self) -> list[float] | None:
+        """None: finished shards are what there is to see. A client that has given up its scheduler settles none."""
+        if self._client is not None and self._client.status in ("closing", "closed"):
+            problem = (
+                f"the scheduler at {self._address or 'this machine'} is gone; start one, and the same command goes on"
+            )
+            raise SpecError(f"--executor: {problem}")
+        return None
+
+    def stop(self) -> None:
+        """Give back the cluster; one that was there before stays, without our shards."""
+        for part in (self._client, self._cluster):
+            if part is not None:
+                with contextlib.suppress(Exception):
+                    part.close(timeout=5)
+        self._client = self._cluster = None
+
+    close = stop
+
+
+def place(executor: str, workers: int) -> Place:
+    """The place that --executor names."""
+    if executor == "local":
+        return Local(workers)
+    if executor == "dask":
+        return Dask(workers)
+    if executor.startswith(("tcp://", "tls://")):
+        return Dask(workers, executor)
+    raise SpecError(f"--executor: expected local, dask or a scheduler's tcp://host:port, got '{executor}'")

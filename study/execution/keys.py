@@ -1,0 +1,119 @@
+"""What a training, and its measurement, are identified by: everything their numbers depend on, and nothing else. No torch.
+
+Not in a key: name and title of a condition, its place in the file, the stack it happens to be in, the number of
+workers, the length of blocks, the steps at which a training pauses. They change no bit, and tests hold that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from study import environment
+from study.data.words import Words
+from study.environment import cpu_level, installed
+from study.measurement.rows import Reading
+from study.training.cells import Cell, Engine
+from study.training.identity import cell_values, gained, sha256
+
+FORMAT = 2  # of the keys and of what they lead to: raised when either means something else
+PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one study on one machine."""
+
+    data: Facts  # word list, vocabulary and splits
+    reading: Reading
+    device: str  # kind of device: cpu, cuda
+    cpu: str  # its architecture and the widest vectors that it has
+
+    def training(self, cell: Cell, engine: Engine) -> Facts:
+        """All that a cell's trajectory depends on."""
+        facts = {
+            "format": FORMAT,
+            **cell_values(cell),
+            "data": self.data,
+            "engine": engine,
+            "dtype": "float32",
+            "device": self.device,
+            "code that trains": environment.code_digest(engine),
+            "versions": {package: installed(package) for package in PACKAGES[engine]},
+        }
+        # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
+        return facts if engine == "fused" else {**facts, "cpu": self.cpu}
+
+    def measuring(self, cell: Cell, engine: Engine) -> Facts:
+        """All that a cell's rows depend on: its training and, for a twin, the one that it is compared with."""
+        return {
+            "training": sha256(self.training(cell, engine)),
+            "code that measures": environment.code_digest("measuring"),
+            "reading": _values(self.reading),
+            "cpu": self.cpu,
+            "versions": {package: installed(package) for package in PACKAGES["autograd"]},
+        }
+
+
+def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys:
+    """The keys of a study of these words."""
+    data = {
+        "sha256": words.sha256,
+        "vocabulary": "".join(words.vocabulary.characters),
+        "words": {name: len(part) for name, part in words.splits.items()},
+        "shuffle_seed": shuffle_seed,
+    }
+    return Keys(data, reading, device.partition(":")[0], cpu_level())
+
+
+def _values(reading: Reading) -> Facts:
+    own: Facts = {"measure": reading.measure, "batch_sizes": reading.batch_sizes}
+    return own | gained(reading, *own)
+
+
+def surroundings() -> dict[str, str]:
+    """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
+    roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
+    packages = sorted({package for engine in PACKAGES.values() for package in engine})
+    return {
+        **{package: installed(package) for package in packages},
+        "CPU": cpu_level(),
+        **{f"code ({role})": environment.code_digest(role) for role in roles},
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What has changed between two sets of facts, in words: `training.steps 10000 → 200000`. Empty if nothing has."""
+    # as JSON: facts that were kept hold lists where new ones hold tuples
+    old, new = (_leaves(json.loads(json.dumps(facts))) for facts in (before, now))
+    changed = []
+    for place in (place for place in sorted({*old, *new}) if old.get(place) != new.get(place)):
+        if place.startswith("code "):
+            changed.append(f"the {place} changed")
+        else:
+            changed.append(f"{place} {shown(old.get(place))} → {shown(new.get(place))}")
+    more = len(changed) - 3
+    return "; ".join(changed[:3]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _leaves(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Facts by dotted place; lists count as one value unless they hold mappings."""
+    found: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            value = {str(i): item for i, item in enumerate(value, 1)}
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
+
+
+def shown(value: Any) -> str:
+    """A fact in a message."""
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:12] + "…"

@@ -1,0 +1,98 @@
+"""A plan as text: what would be trained, in which stacks and shards, and for how long."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from study.errors import unknown
+from study.execution.plan import makespan
+from study.execution.prepare import prepare
+from study.execution.status import statuses
+from study.network.layers import Layer, Setup
+from study.spec.describe import schedule_words
+from study.spec.records import Spec
+from study.training.cells import Cell, Stack
+from study.training.identity import cell_id
+
+
+def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
+    """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
+    made = prepare(spec, engine, device, cache)
+    found, work, store = made.words, made.plan, made.store
+    states = statuses(spec, work, store)
+    shards = work.shards({cell for cell, state in states.items() if state == "done"})
+    lines = [
+        f"{spec.title}: {spec.name}, profile {spec.profile}",
+        f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)} characters, "
+        f"{found.examples('train'):,} training examples",
+        "",
+        f"{len(work.uses)} cells ({_counts(states.values())}):",
+    ]
+    for cell, uses in work.uses.items():
+        words_ = {"condition": "", "published": "published ", "twin": "twin of " if cell.twin else "for the twin of "}
+        readers = ", ".join(dict.fromkeys(words_[use.kind] + use.condition.name for use in uses))
+        steps = f"{cell.training.steps:>9,} steps"
+        lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}: {states[cell]}")
+    lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
+    for stack in work.stacks:
+        reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
+        why = f" ({'; '.join(reasons)})" if reasons else ""
+        shape = graph(stack.setup, len(found.vocabulary))
+        lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.training)}")
+    if not shards:
+        return "\n".join([*lines, "", "nothing to train: every cell is done"])
+    sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())
+    lines += ["", f"{len(shards)} shards, longest first, by number of models: {sizes}"]
+    left = {cell: n for shard in shards for cell in shard.cells if (n := store.left(cell, shard.engine))}
+    if not left:
+        return "\n".join([*lines, "nothing to train: what is not done is to be measured"])
+    workers = min(workers, len(shards))
+    minutes = makespan([rest for shard in shards if (rest := _rest(shard, left))], workers, len(found.vocabulary)) / 60
+    lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
+    return "\n".join(lines)
+
+
+def _rest(shard: Stack, left: dict[Cell, int]) -> Stack | None:
+    """What is still to be trained of a shard, as if its cells stood where the last of them stands; None if nothing is."""
+    cells = [cell for cell in shard.cells if cell in left]
+    steps = max((left[cell] for cell in cells), default=0)
+    return (
+        Stack(tuple(replace(cell, training=cell.training.first(steps)) for cell in cells), shard.engine)
+        if cells
+        else None
+    )
+
+
+def _counts(states: Iterable[str]) -> str:
+    """`300 done, 36 stale`"""
+    return ", ".join(f"{n} {state}" for state, n in Counter(re.split("[:;]", state)[0] for state in states).items())
+
+
+def graph(setup: Setup, vocabulary: int) -> str:
+    """`3×10 → 200 tanh → 27`, with the norms."""
+    parts = [f"{setup.context}×{setup.embedding_size}"]
+    for (_, width), layer in zip(setup.shapes(vocabulary), setup.layers, strict=True):
+        parts.append(f"{width}{_kinds(layer)}")
+    return " → ".join(parts)
+
+
+def _kinds(layer: Layer) -> str:
+    """` BatchNorm tanh`; a level without a norm and without an activation needs no words."""
+    match layer.norm:
+        case "none":
+            norm = ""
+        case "batch":
+            norm = " BatchNorm"
+        case _:
+            unknown(layer.norm)
+    match layer.activation:
+        case "linear":
+            return norm
+        case "tanh" | "relu":
+            return f"{norm} {layer.activation}"
+        case _:
+            unknown(layer.activation)

@@ -1,0 +1,151 @@
+"""A Spec as work: distinct cells, stacks of one graph and schedule, shards of a stack. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from study.errors import unknown
+from study.network.norms import Norm
+from study.training.cells import Cell, Engine, Stack, Training
+from study.training.engines import choose
+
+if TYPE_CHECKING:
+    from study.spec.records import Condition, Spec
+
+# Models to a shard. Autograd trains them at once: beyond about 8 the working set leaves a core's cache. Fused trains
+# one after the other, so small shards cost nothing and fill the cores evenly.
+SHARD: dict[Engine, int] = {"autograd": 8, "fused": 2}
+# per model-step of the lecture's network, for the expected duration
+MICROSECONDS: dict[tuple[Engine, Norm], float] = {
+    ("autograd", "none"): 130.0, ("autograd", "batch"): 280.0, ("fused", "none"): 38.0, ("fused", "batch"): 42.0,
+}  # fmt: skip
+LECTURE = 27  # characters that it knows; another vocabulary changes durations, hardly their order
+REFERENCE = 30 * 200 + 200 * LECTURE  # weights of that network
+
+
+@dataclass(frozen=True)
+class Use:
+    """Why a cell is trained."""
+
+    condition: Condition
+    kind: Literal["condition", "published", "twin"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be trained, and for whom."""
+
+    uses: dict[Cell, tuple[Use, ...]]  # every distinct cell, in the order of the study
+    stacks: tuple[Stack, ...]
+    reasons: dict[Cell, str]  # why a cell is not trained by the fused engine
+
+    @cached_property
+    def engines(self) -> dict[Cell, Engine]:
+        """The engine that trains each cell."""
+        return {cell: stack.engine for stack in self.stacks for cell in stack.cells}
+
+    def shards(self, done: Container[Cell] = ()) -> tuple[Stack, ...]:
+        """What is left to do, longest first. Of a pair of twins both are done or both are left."""
+        left = []
+        for stack in self.stacks:
+            pairs = {cell.original for cell in stack.cells if cell.twin}
+            kept = {
+                cell for cell in stack.cells
+                if cell not in done or (cell.original in pairs and not (cell.original in done and twin(cell) in done))
+            }  # fmt: skip
+            if kept:
+                part = replace(stack, cells=tuple(cell for cell in stack.cells if cell in kept))
+                left += split(part, SHARD[stack.engine])
+        return tuple(sorted(left, key=lambda shard: -seconds(shard)))  # stable: equal ones keep the study's order
+
+    def model_steps(self) -> int:
+        """SGD steps of single models, all in all."""
+        return sum(cell.training.steps for cell in self.uses)
+
+
+def plan(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
+    """Every cell once, however many conditions read it; stacks split by graph, schedule and engine only."""
+    uses: dict[Cell, tuple[Use, ...]] = {}
+
+    def add(cell: Cell, use: Use) -> None:
+        uses[cell] = (*uses.get(cell, ()), use)
+
+    for condition in spec.conditions:
+        for seed in spec.seeds[: condition.seeds]:
+            add(Cell(condition.setup, seed, "paired", condition.training), Use(condition, "condition"))
+    if spec.published is not None:
+        for run in spec.published.runs:
+            cell = Cell(run.condition.setup, spec.published.seed, spec.published.protocol, run.condition.training)
+            add(cell, Use(run.condition, "published"))
+    for condition, cell in twins(spec):
+        add(cell, Use(condition, "twin"))
+    reasons = {cell: choose(cell, engine, device) for cell in uses}
+    groups: dict[tuple[object, Training, Engine], list[Cell]] = {}
+    for cell in uses:
+        groups.setdefault((cell.setup.graph, cell.training, reasons[cell][0]), []).append(cell)
+    stacks = tuple(Stack(tuple(cells), key[2]) for key, cells in groups.items())
+    return Plan(uses, stacks, {cell: reason for cell, (_, reason) in reasons.items() if reason})
+
+
+def twin(cell: Cell) -> Cell:
+    """The twin of a cell."""
+    return replace(cell, twin=True)
+
+
+def twins(spec: Spec) -> list[tuple[Condition, Cell]]:
+    """Both cells of every pair of twins, with the condition that they are twins of.
+
+    The first seeds train as the condition does, the others for a few steps only.
+    """
+    if spec.twins is None:
+        return []
+    found = []
+    for name in spec.twins.conditions:
+        condition = spec.condition(name)
+        for i, seed in enumerate(spec.seeds[: spec.twins.short_seeds]):
+            training = condition.training
+            if i >= spec.twins.seeds:
+                training = training.first(spec.twins.short_steps)
+            cell = Cell(condition.setup, seed, "paired", training)
+            found += [(condition, cell), (condition, twin(cell))]
+    return found
+
+
+def split(stack: Stack, size: int) -> list[Stack]:
+    """Shards of at most `size` cells, as even as they come; one more where a twin would be parted from its original."""
+    pairs = {cell.original for cell in stack.cells if cell.twin}
+    count, done = -(-len(stack.cells) // size), 0
+    shards: list[list[Cell]] = [[] for _ in range(count)]
+    for cell in stack.cells:
+        if not cell.twin:
+            unit = [cell, twin(cell)] if cell in pairs else [cell]
+            shards[done * count // len(stack.cells)] += unit
+            done += len(unit)
+    return [replace(stack, cells=tuple(cells)) for cells in shards if cells]
+
+
+def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
+    """Expected duration of a shard on one core: a rough figure, for the plan and for starting the longest first."""
+    setup, training = shard.setup, shard.training
+    weights = sum(a * b for a, b in setup.shapes(vocabulary))
+    relative = 0.2 + 0.8 * weights / REFERENCE * training.batch_size / 32
+    match shard.engine:
+        case "autograd":  # launching small operations is shared by the models of a shard
+            alone = 1 + 2.5 / len(shard.cells)
+        case "fused":
+            alone = 1
+        case _:
+            unknown(shard.engine)
+    cost = MICROSECONDS[shard.engine, setup.norm] * relative
+    return cost * alone * training.steps * len(shard.cells) / 1e6
+
+
+def makespan(shards: Sequence[Stack], workers: int, vocabulary: int = LECTURE) -> float:
+    """Expected duration of the shards on `workers` cores, longest first, in seconds; for so many characters."""
+    loads = [0.0] * workers
+    for shard in shards:
+        loads[loads.index(min(loads))] += seconds(shard, vocabulary)
+    return max(loads)

@@ -1,0 +1,156 @@
+"""Shards through an executor: handed over, watched, tried again when they fail, and never in anybody's way."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from dataclasses import dataclass, replace
+
+from study.errors import ShardError, SpecError
+from study.execution import worker
+from study.execution.executors import Place
+from study.execution.plan import split
+from study.measurement.rows import Rows
+from study.processes import interrupts_held
+from study.training.cells import Cell, Stack
+
+POLL = 0.2  # seconds between two looks at the shards' progress
+BACKOFF = (1.0, 4.0)  # seconds before each new try of a shard that failed
+DEAD = (BrokenExecutor, CancelledError)  # what a shard says whose worker is gone, or whose pool is
+DEATHS = 6  # workers that may die under a shard, of it or of a neighbour, before it counts as the reason
+
+Watch = Callable[[Sequence[float], Sequence[float]], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a shard could not be trained, after all tries."""
+
+    cells: tuple[Cell, ...]
+    traceback: str
+
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback."""
+        return self.traceback.strip().splitlines()[-1]
+
+
+@dataclass
+class Task:
+    """A shard on its way."""
+
+    shard: Stack
+    slot: int  # where it reports
+    tries: int = 0
+    deaths: int = 0
+    due: float = 0.0  # not before this moment
+
+
+def run(
+    shards: Sequence[Stack],
+    job: worker.Job,
+    place: Place,
+    watch: Watch,
+    say: Say = lambda text: None,
+    fail_fast: bool = False,
+) -> Iterator[dict[Cell, Rows] | Failure]:
+    """The rows of every shard's cells as it finishes, or why it could not; `watch` is called with model-steps done and
+    last loss of each slot, `say` with what went wrong when it does. Results do not depend on the place or the order."""
+    slots = sum(len(shard.cells) for shard in shards)  # a shard that fails is tried again cell by cell
+    starts = [sum(len(shard.cells) for shard in shards[:n]) for n in range(len(shards))]
+    waiting = [Task(shard, start) for shard, start in zip(shards, starts, strict=True)]
+    running: dict[Future[dict[Cell, Rows]], Task] = {}
+    packed, finished = job.packed(), [0.0] * (2 * slots)
+    try:
+        executor = place.start(slots)
+        while waiting or running:
+            broken = not _hand_over(executor, place, packed, waiting, running)
+            done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+            seen = place.progress() or finished
+            watch(seen[0::2], seen[1::2])
+            broken = broken or any(isinstance(future.exception(), DEAD) for future in done if not future.cancelled())
+            if broken:
+                place.stop()  # which settles every shard that was handed over
+                done = set(running)
+            for future in done:
+                task = running.pop(future)
+                try:
+                    rows = future.result()
+                except SpecError:  # a full disk, say: the user's to mend, and no better the second time
+                    raise
+                except DEAD as error:
+                    yield from _died(task, error, waiting, say)
+                except Exception as error:
+                    if fail_fast:
+                        raise ShardError(_text(error)) from None
+                    yield from _failed(task, error, waiting, say)
+                else:
+                    finished[2 * task.slot] = float(sum(cell.training.steps for cell in task.shard.cells))
+                    yield rows
+            if broken:
+                executor = place.start(slots)
+    except BaseException:
+        place.stop()
+        raise
+    place.close()
+
+
+def _hand_over(
+    executor: Executor, place: Place, packed: bytes, waiting: list[Task], running: dict[Future[dict[Cell, Rows]], Task]
+) -> bool:
+    """Give the executor what is due, as much as the place takes at a time; False where it has broken down."""
+    now = time.monotonic()
+    for task in [task for task in waiting if task.due <= now]:
+        if place.at_once is not None and len(running) >= place.at_once:
+            break
+        with interrupts_held():
+            try:
+                running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
+            except BrokenExecutor:
+                return False
+            except Exception:
+                place.progress()  # says so where the place is gone
+                raise
+        waiting.remove(task)
+    if not running:
+        time.sleep(POLL)  # all that is left waits for its next try
+    return True
+
+
+def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
+    """Put a shard back whose worker is gone; too often, and it is the reason."""
+    task.deaths += 1
+    if task.deaths < DEATHS:
+        say(f"a worker died under {_named(task)}; a new one goes on from the last checkpoint")
+        waiting.insert(0, task)
+    else:
+        say(f"{_named(task)} is given up: its workers die")
+        yield Failure(task.shard.cells, _text(error))
+
+
+def _failed(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
+    """Put a shard back that failed, the last time cell by cell, so that one cell's fault is not its neighbours'."""
+    text, task.tries = _text(error), task.tries + 1
+    reason = text.strip().splitlines()[-1]
+    if task.tries > len(BACKOFF):
+        say(f"{_named(task)} failed, and is given up: {reason}")
+        yield Failure(task.shard.cells, text)
+        return
+    pause = BACKOFF[task.tries - 1]
+    say(f"{_named(task)} failed: {reason}; tried again in {pause:g} s")
+    task.due = time.monotonic() + pause
+    slot = task.slot
+    for part in [task.shard] if task.tries < len(BACKOFF) else split(task.shard, 1):
+        waiting.append(replace(task, shard=part, slot=slot))
+        slot += len(part.cells)
+
+
+def _named(task: Task) -> str:
+    return "a cell" if len(task.shard.cells) == 1 else f"a shard of {len(task.shard.cells)} cells"
+
+
+def _text(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,73 @@
+"""What a run needs torch for besides training: the device, the kind of CPU, draws, the probe.
+
+Torch is loaded by whoever calls a function: a run does so in a process that ends with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from study import provenance
+from study.data.words import Words
+from study.errors import SpecError
+from study.measurement.probe import probe
+from study.spec.records import Spec
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run knows before it trains."""
+
+    cpu: dict[str, str]
+    draws: dict[str, str]  # seed -> sha256 of its unscaled draws and of its first minibatches
+    probe: list[dict[str, Any]]
+
+
+def facts(spec: Spec, words: Words, device: str) -> Facts:
+    """All of it; SpecError unless torch sees the device."""
+    import torch
+
+    torch.set_num_threads(1)
+    check_device(device)
+    return Facts(provenance.cpu(), draws(spec, words), [] if spec.probe is None else probe(spec.probe, spec.seeds))
+
+
+def check_device(device: str) -> None:
+    """SpecError unless torch sees the device."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()  # a meta tensor has no value
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        problem = f"--device {device}: torch has no such device here ({reason:.90}); use --device cpu"
+        raise SpecError(problem) from None
+
+
+def draws(spec: Spec, words: Words) -> dict[str, str]:
+    """sha256 of every seed's unscaled draws and first 1,000 minibatches, by seed: equal numbers, equal draws."""
+    from study.rng import blocks, streams
+
+    V = len(words.vocabulary)
+    wanted: dict[tuple[str, tuple[int, ...]], None] = {}
+    sizes: dict[int, None] = {}
+    for condition in spec.conditions:
+        setup = condition.setup
+        wanted[("C", (V, setup.embedding_size))] = None
+        for i, (fan_in, fan_out) in enumerate(setup.shapes(V), start=1):
+            wanted[(f"W{i}", (fan_in, fan_out))] = None
+            wanted[(f"b{i}", (fan_out,))] = None
+        sizes[condition.training.batch_size] = None
+    result = {}
+    for seed in spec.seeds:
+        digest = hashlib.sha256()
+        for name, shape in wanted:
+            digest.update(streams(seed, "paired").normal(name, shape).numpy().tobytes())
+        for size in sizes:
+            stream = streams(seed, "paired")
+            for steps in blocks(1000, size):
+                digest.update(stream.indices(words.examples("train"), steps, size).numpy().tobytes())
+        result[str(seed)] = digest.hexdigest()
+    return result

@@ -1,0 +1,191 @@
+"""A Spec as tables on disk: the only module that knows the order of the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from study import environment, parquet, provenance
+from study.data.words import Words
+from study.errors import SpecError
+from study.execution import preflight, status
+from study.execution.collect import collect
+from study.execution.executors import place
+from study.execution.plan import Plan
+from study.execution.pool import Failure
+from study.execution.pool import run as run_shards
+from study.execution.prepare import prepare
+from study.execution.progress import progress
+from study.execution.worker import Job
+from study.files import sync, writable, writing
+from study.measurement.rows import Rows
+from study.processes import call_apart
+from study.spec.records import Spec
+from study.training.cells import Cell
+
+
+@dataclass(frozen=True)
+class How:
+    """How a study is run: nothing here changes a number, but for the engine and the device in their last digits."""
+
+    workers: int
+    engine: str = "auto"
+    device: str = "cpu"
+    executor: str = "local"
+    cache: Path = Path("build/cache")
+    fail_fast: bool = False
+    chosen: dict[str, Any] = field(default_factory=dict)  # what the command cut the study down to
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did."""
+
+    cells: int
+    trained: int  # of them; the trajectories of the others were in the cache
+    model_steps: int  # that were not
+    conditions: int  # those of the study file that have a training to show
+    failures: tuple[Failure, ...]
+
+    def log(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        counts = {"cells": self.cells, "trained": self.trained, "model_steps": self.model_steps}
+        return {**counts, "failures": [failure.traceback for failure in self.failures]}
+
+
+def run(spec: Spec, out: Path, how: How) -> Done:
+    """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
+    writable(out, "--out")
+    made = prepare(spec, how.engine, how.device, how.cache)
+    words, work = made.words, made.plan
+    known = call_apart(preflight.facts, spec, words, how.device)
+    with _locked(out):
+        rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
+        frames = collect(spec, work, rows, known.probe)
+        facts = _facts(spec, words, work, known, how)
+        facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
+        _publish(frames, facts, out)
+    return done
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Nobody else writes to `out` meanwhile. The lock goes with the process, however it ends."""
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        problem = "another run is writing here; wait until it has ended, or choose another folder with --out"
+        raise SpecError(f"{out}: {problem}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows], Done]:
+    """Rows of every cell that did not fail: out of the cache, or trained now."""
+    store = job.store
+    assert store is not None
+    store.cache.tidy()
+    found: dict[Cell, Rows] = {}
+    for cell, engine in work.engines.items():
+        rows = store.rows(cell, engine)
+        if rows is not None:
+            found[cell] = rows
+    shards = work.shards(found)
+    left = [cell for shard in shards for cell in shard.cells]
+    steps = [n for cell in left if (n := store.left(cell, work.engines[cell]))]
+    failures = []
+    try:
+        if shards:
+            writable(store.cache.folder, "--cache")  # a folder that may only be read serves while it holds everything
+            with progress(len(left), sum(cell.training.steps for cell in left)) as display:
+                site = place(how.executor, min(how.workers, len(shards)))
+                for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):
+                    if isinstance(result, Failure):
+                        failures.append(result)
+                        continue
+                    for cell, rows in result.items():
+                        if not store.measured(cell, work.engines[cell]):  # a worker elsewhere has a cache of its own
+                            store.keep_rows(cell, work.engines[cell], rows)
+                        found[cell] = rows
+    finally:
+        status.note(spec, work, store, found)
+    uses = [use for cell in found for use in work.uses[cell]]
+    shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
+    done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures))
+    return found, done
+
+
+# -- provenance ---------------------------------------------------------------------------------------------------
+
+
+def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Facts, how: How) -> dict[str, Any]:
+    """The manifest, the hashes of the tables aside."""
+    return {
+        "format": provenance.FORMAT,
+        "title": spec.title,
+        "study_file": Path(spec.name).name,
+        "profile": spec.profile,
+        "chosen": how.chosen,
+        "seeds": list(spec.seeds),
+        "spec_sha256": spec.digest(),
+        "document_sha256": spec.document_sha256,
+        "source_sha256": environment.source_digest(),
+        "data": {
+            "file": Path(spec.data.path).name,
+            "sha256": words.sha256,
+            "vocabulary": list(words.vocabulary.characters),
+            "words": {name: len(part) for name, part in words.splits.items()},
+            "examples": {name: words.examples(name) for name in words.splits},
+            "shared_with_train": {name: words.shared(name) for name in words.splits if name != "train"},
+            "words_twice": words.repeated,
+            "character_entropy": {name: words.entropy(name) for name in words.splits},
+            "repeats": {
+                str(context): {" ".join(map(str, k)): v for k, v in words.repeats("train", context).items()}
+                for context in sorted({c.setup.context for c in spec.conditions})
+            },
+        },
+        "cells": len(work.uses),
+        "model_steps": work.model_steps(),
+        "engines": engines(work),
+        "device": how.device,
+        "cpu": known.cpu,
+        "versions": provenance.versions(),
+        "draws": known.draws,
+    }
+
+
+def engines(work: Plan) -> dict[str, Any]:
+    """How many cells each engine trains, and why some are not trained by the fused one."""
+    found: dict[str, Any] = {}
+    for stack in work.stacks:
+        entry = found.setdefault(stack.engine, {"cells": 0, "reasons": []})
+        entry["cells"] += len(stack.cells)
+        reasons = {work.reasons[cell] for cell in stack.cells if cell in work.reasons}
+        entry["reasons"] = sorted({*entry["reasons"], *reasons})
+    return found
+
+
+def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) -> None:
+    """Everything written beside its place first, then moved there, the manifest last: readers believe what it names."""
+    with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
+        new = Path(name)
+        facts["tables"] = {table: parquet.write(table, frame, new) for table, frame in frames.items()}
+        provenance.write(facts, new)
+        (out / "data").mkdir(exist_ok=True)
+        # a cut between two of these leaves tables that the manifest does not name: readers notice, and a run mends it
+        for table in frames:
+            os.replace(new / f"{table}.parquet", out / "data" / f"{table}.parquet")
+        os.replace(new / "manifest.json", out / "manifest.json")
+        for folder in (out / "data", out):
+            sync(folder)

@@ -1,0 +1,127 @@
+"""What a worker process does: one shard at a time, on one compute thread. Nothing here outlives its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import pickle
+import platform
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from study import processes
+from study.data.words import Words
+from study.errors import SpecError, unknown
+from study.execution.cache import Store
+from study.execution.keys import shown, surroundings
+from study.execution.progress import COMPILING
+from study.measurement.rows import Reading, Rows
+from study.training.cells import Cell, Stack
+
+if TYPE_CHECKING:
+    from study.data.examples import Dataset
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker needs besides a shard."""
+
+    words: Words
+    reading: Reading
+    device: str
+    store: Store | None = None
+    environment: dict[str, str] = field(default_factory=surroundings)  # what the store's keys say of whoever trains
+
+    def packed(self) -> bytes:
+        """The job as it is sent with every shard: some 100 kB for 32,000 words."""
+        return zlib.compress(pickle.dumps(self), 6)
+
+
+_progress: Any = None  # shared memory: model-steps done and last loss of every slot
+
+
+def start(parent: int, progress: Any) -> None:
+    """In a fresh process of this machine, which reports to `progress` where memory is shared."""
+    global _progress
+    processes.start(parent)
+    _progress = progress
+
+
+def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
+    """Train and measure a shard: the rows of its cells. Progress goes to `slot` where memory is shared."""
+    job = _job(packed)
+    from study.execution.shard import train_shard  # imports torch, for seconds: not before start() has set the watch
+
+    def report(done: int, loss: float) -> None:
+        if _progress is not None:
+            _progress[2 * slot], _progress[2 * slot + 1] = done, loss
+
+    match shard.engine:
+        case "autograd":
+            pass
+        case "fused":
+            _compile(lambda: report(0, COMPILING))
+        case _:
+            unknown(shard.engine)
+    rows = train_shard(shard, _data(packed, shard.setup.context), job.reading, job.device, report, job.store)
+    _trim()
+    return rows
+
+
+def _compile(report: Callable[[], None]) -> None:
+    """Have the fused engine compiled: by one process of this machine, while the others wait for it."""
+    from study.training.fused import compiled
+
+    if not compiled.cached():
+        report()
+        with FileLock(
+            Path(tempfile.gettempdir()) / f"study-compile-{os.getuid() if hasattr(os, 'getuid') else 0}.lock"
+        ):
+            compiled.warm()
+
+
+@functools.lru_cache(maxsize=1)
+def _job(packed: bytes) -> Job:
+    """The job, unpacked once, for a worker of the study's own making; torch is set up as every worker has it."""
+    job: Job = pickle.loads(zlib.decompress(packed))
+    _same(job.environment)
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms loads a compiler: 1 s and 70 MB a worker
+    return job
+
+
+def _same(wanted: dict[str, str]) -> None:
+    """SpecError where this process would train by other code than the keys say: on another machine, after an edit."""
+    here = surroundings()
+    other = [
+        f"{name} {shown(here.get(name))} where the study runs with {shown(wanted.get(name))}"
+        for name in sorted({*wanted, *here})
+        if here.get(name) != wanted.get(name)
+    ]
+    if other:
+        more = f", and {len(other) - 1} more such" if len(other) > 1 else ""
+        advice = "give all workers the same source, packages and kind of CPU, and run it again"
+        raise SpecError(f"worker on {platform.node()}: has {other[0]}{more}; {advice}")
+
+
+@functools.lru_cache(maxsize=4)
+def _data(packed: bytes, context: int) -> Dataset:
+    from study.data.examples import dataset
+
+    return dataset(_job(packed).words, context)
+
+
+def _trim() -> None:
+    """Give freed memory back: glibc keeps it, and a worker of many shards would grow."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,1 @@
+"""What is read from a training: metrics, histograms, losses, the probe."""

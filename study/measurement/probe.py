@@ -1,0 +1,54 @@
+"""Gaussian x @ w: how the std grows with fan_in, with and without the division, and what tanh leaves of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from study.network.activations import Activation
+from study.network.inits import GAINS, Init
+
+# what the probe does to a Gaussian w before x @ w, and what follows
+PROBES: dict[str, tuple[Init, Activation]] = {
+    "std 1": (Init(std=1.0), "linear"),
+    "1 / √fan_in": (Init(gain=1.0), "linear"),
+    "tanh after 1 / √fan_in": (Init(gain=1.0), "tanh"),
+    "tanh after (5/3) / √fan_in": (Init(gain=GAINS["tanh"]), "tanh"),
+}
+
+
+@dataclass(frozen=True)
+class ProbeSizes:
+    """How large x (examples, fan_in) and w (fan_in, units) are; every fan_in is probed by itself."""
+
+    examples: int
+    units: int
+    fan_in: tuple[int, ...]
+
+
+def probe(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
+    """Rows of the table `probe`: std of x (examples, fan_in) and of y = x @ w, w (fan_in, units), per init and seed."""
+    import numpy as np
+    import torch
+
+    from study.network.mlp import activate
+    from study.rng import generator
+
+    rows: list[dict[str, object]] = []
+    for fan_in in sizes.fan_in:
+        for seed in seeds:
+            draw = generator(seed, f"probe.{fan_in}")
+            x = torch.from_numpy(draw.standard_normal((sizes.examples, fan_in)).astype(np.float32))
+            w = torch.from_numpy(draw.standard_normal((fan_in, sizes.units)).astype(np.float32))
+            # the draws pass through the same Init.apply as the models' weights
+            for name, (init, activation) in PROBES.items():
+                y = activate(x @ init.apply(w, fan_in), activation)  # (examples, units)
+                rows.append(
+                    {
+                        "init": name,
+                        "fan_in": fan_in,
+                        "seed": seed,
+                        "std_x": float(x.std()),
+                        "std_y": float(y.std()),
+                    }
+                )
+    return rows

@@ -1,0 +1,268 @@
+"""The character-level MLP of Bengio et al. (2003), M models at once: initialise() and forward().
+
+Axes: M models, N examples, T context length, V vocabulary, E embedding, H width of a level. The model axis is first
+and always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from study.errors import unknown
+from study.network.activations import Activation
+from study.network.layers import Setup
+from study.rng import Streams
+
+EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """Parameters of one level; a field that the Setup does not have is None."""
+
+    W: Tensor  # (M, in, out)
+    b: Tensor | None  # (M, 1, out)
+    bngain: Tensor | None  # (M, 1, out)
+    bnbias: Tensor | None  # (M, 1, out)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Everything that SGD updates."""
+
+    C: Tensor  # (M, V, E)
+    levels: tuple[Level, ...]
+
+    def named(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) in the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
+        yield "C", self.C
+        for number, level in enumerate(self.levels, start=1):
+            for name in ("W", "b", "bngain", "bnbias"):
+                tensor = getattr(level, name)
+                if tensor is not None:
+                    yield f"{name}{number}", tensor
+
+    def tensors(self) -> list[Tensor]:
+        """The parameters in the order of named()."""
+        return [tensor for _, tensor in self.named()]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation that a normed level subtracts and divides by; None for levels without a norm."""
+
+    mean: tuple[Tensor | None, ...]  # (M, 1, H) per level
+    std: tuple[Tensor | None, ...]  # (M, 1, H) per level
+
+
+@dataclass(frozen=True)
+class LevelActivations:
+    """What one level makes of its input."""
+
+    preact: Tensor  # (M, N, H), before the norm
+    mean: Tensor | None  # (M, 1, H) that the norm subtracted; (M, N / batch, H) in batches
+    std: Tensor | None  # (M, 1, H) that the norm divided by; (M, N / batch, H) in batches
+    normed: Tensor  # (M, N, H), what the activation sees
+    h: Tensor  # (M, N, H)
+
+
+@dataclass(frozen=True)
+class Activations:
+    """One forward pass, the output level last."""
+
+    levels: tuple[LevelActivations, ...]
+
+    @property
+    def logits(self) -> Tensor:
+        """Output of the last level. (M, N, V)"""
+        return self.levels[-1].h
+
+
+def initialise(
+    setups: Sequence[Setup],
+    vocabulary: int,
+    streams: Sequence[Streams],
+    device: str = "cpu",
+    twins: Sequence[bool] = (),
+) -> Params:
+    """Params of models of one graph at step 0: a draw per model and parameter, scaled by its Init, in the order C, W1,
+    b1, W2, … One weight of W1 of a twin is one unit in the last place larger."""
+
+    def column(draws: list[Tensor]) -> Tensor:
+        return torch.stack(draws).to(device)
+
+    shared, twins = setups[0], twins or [False] * len(setups)
+    embedding = (vocabulary, shared.embedding_size)
+    C = column([s.embedding.apply(r.normal("C", embedding), vocabulary) for s, r in zip(setups, streams, strict=True)])
+    levels = []
+    for i, (fan_in, fan_out) in enumerate(shared.shapes(vocabulary)):
+        kind = shared.layers[i]
+        W, b = [], []
+        for setup, twin, random in zip(setups, twins, streams, strict=True):
+            layer = setup.layers[i]
+            W.append(layer.weight.apply(random.normal(f"W{i + 1}", (fan_in, fan_out)), fan_in))
+            if twin and i == 0:  # the smallest difference there is, in one weight
+                W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
+            if layer.bias is not None:  # a level without a bias draws none
+                b.append(layer.bias.apply(random.normal(f"b{i + 1}", (fan_out,)), fan_in).view(1, fan_out))
+        bngain = bnbias = None
+        match kind.norm:
+            case "none":
+                pass
+            case "batch":
+                bngain = torch.ones((len(setups), 1, fan_out), device=device)
+                bnbias = torch.zeros_like(bngain)
+            case _:
+                unknown(kind.norm)
+        levels.append(
+            Level(
+                W=column(W),  # (M, in, out)
+                b=column(b) if b else None,  # (M, 1, out)
+                bngain=bngain,  # (M, 1, out)
+                bnbias=bnbias,  # (M, 1, out)
+            )
+        )
+    return Params(C, tuple(levels))
+
+
+def embed(C: Tensor, X: Tensor) -> Tensor:
+    """Concatenated embeddings of the contexts. (M, N, T·E), from C (M, V, E) and X (M, N, T) or (N, T)."""
+    M, V, E = C.shape
+    return C.view(M * V, E)[X + _offsets(M, V, C.device)].view(M, X.shape[-2], -1)
+
+
+@lru_cache(maxsize=8)
+def _offsets(M: int, V: int, device: torch.device) -> Tensor:
+    """First row of every model in the flattened C. (M, 1, 1)"""
+    return torch.arange(0, M * V, V, device=device).view(M, 1, 1)
+
+
+def forward(
+    params: Params,
+    setup: Setup,
+    X: Tensor,
+    statistics: Statistics | None = None,
+    batch: int | None = None,
+    depth: int | None = None,
+) -> Activations:
+    """Activations of contexts X (M, N, T), or (N, T) shared by all models.
+
+    A normed level takes its mean and std from `statistics`, or from the batch X itself where they are None: the
+    lecture's definition, unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5) instead.
+    With `batch` every `batch` consecutive contexts are one of a few examples, and EPS is added to its variance. With
+    `depth` only so many levels are computed, from the first on.
+    """
+    x = embed(params.C, X)  # (M, N, T·E)
+    levels = []
+    for i, (level, layer) in enumerate(zip(params.levels[:depth], setup.layers[:depth], strict=True)):
+        preact = torch.bmm(x, level.W)  # (M, N, H)
+        if level.b is not None:
+            preact = preact + level.b
+        mean = std = None
+        match layer.norm:
+            case "none":
+                normed = preact
+            case "batch":
+                assert level.bngain is not None and level.bnbias is not None
+                if batch is not None:
+                    normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias)
+                elif statistics is None:
+                    mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
+                else:
+                    mean, std = statistics.mean[i], statistics.std[i]
+                if batch is None:
+                    assert mean is not None and std is not None
+                    normed = level.bngain * (preact - mean) / std + level.bnbias  # (M, N, H)
+            case _:
+                unknown(layer.norm)
+        x = activate(normed, layer.activation)  # (M, N, H)
+        levels.append(LevelActivations(preact, mean, std, normed, x))
+    return Activations(tuple(levels))
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """The activation of every entry of x, in the shape of x."""
+    match activation:
+        case "tanh":
+            return torch.tanh(x)
+        case "relu":
+            return torch.relu(x)
+        case "linear":
+            return x
+        case _:
+            unknown(activation)
+
+
+def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
+    """Loss of every example, in nats. (M, N), from logits (M, N, V) and Y (M, N)."""
+    M, N, V = logits.shape
+    return F.cross_entropy(logits.reshape(M * N, V), Y.reshape(M * N), reduction="none").view(M, N)
+
+
+def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
+    """Mean loss of each model over its minibatch, in nats. (M,), from logits (M, N, V) and Y (M, N)."""
+    return example_loss(logits, Y).mean(1)
+
+
+def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Every `size` examples of preact (M, N, H) normalised by themselves; their mean and std (M, N / size, H).
+
+    The deviations from the mean give the std and the result: torch's own std takes twenty times as long along this axis.
+    """
+    batches = preact.unflatten(1, (-1, size))  # (M, N / size, size, H)
+    mean = batches.mean(2, keepdim=True)
+    gaps = batches - mean
+    variance = gaps.square().sum(2, keepdim=True) / (size - 1)
+    scale = gain.unsqueeze(2) / torch.sqrt(variance + EPS)  # (M, N / size, 1, H)
+    return gaps.mul_(scale).add_(bias.unsqueeze(2)).flatten(1, 2), mean.squeeze(2), variance.sqrt().squeeze(2)
+
+
+def fresh_statistics(params: Params, setup: Setup) -> Statistics:
+    """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
+    mean: list[Tensor | None] = []
+    std: list[Tensor | None] = []
+    for level, layer in zip(params.levels, setup.layers, strict=True):
+        match layer.norm:
+            case "none":
+                mean.append(None)
+                std.append(None)
+            case "batch":
+                assert level.bngain is not None
+                mean.append(torch.zeros_like(level.bngain))
+                std.append(torch.ones_like(level.bngain))
+            case _:
+                unknown(layer.norm)
+    return Statistics(tuple(mean), tuple(std))
+
+
+def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
+    """Model m's parameters and running statistics by name, (rows, columns) each, in memory of their own."""
+    tensors = dict(params.named())
+    for number, (mean, std) in enumerate(zip(running.mean, running.std, strict=True), start=1):
+        if mean is not None and std is not None:
+            tensors |= {f"mean{number}": mean, f"std{number}": std}
+    return {name: tensor.detach()[m].cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def stacked(
+    models: Sequence[Mapping[str, NDArray[np.float32]]], levels: int, device: str = "cpu"
+) -> tuple[Params, Statistics]:
+    """What arrays() took apart, as tensors of all models, in memory of their own, (M, rows, columns) each."""
+
+    def column(name: str) -> Tensor | None:
+        return (
+            torch.stack([torch.from_numpy(model[name]) for model in models]).to(device) if name in models[0] else None
+        )
+
+    names = [tuple(f"{name}{number}" for name in ("W", "b", "bngain", "bnbias")) for number in range(1, levels + 1)]
+    params = Params(column("C"), tuple(Level(*map(column, level)) for level in names))  # type: ignore[arg-type]
+    numbers = range(1, levels + 1)
+    return params, Statistics(tuple(column(f"mean{n}") for n in numbers), tuple(column(f"std{n}") for n in numbers))

@@ -1,0 +1,8 @@
+"""The norms that a layer may have, and the statistics by which one is read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Norm = Literal["none", "batch"]
+Statistics = Literal["none", "batch", "running", "calibrated"]

@@ -1,0 +1,98 @@
+"""What a set of tables came from, as JSON: the same on every run of the same code, data and kind of CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from study.environment import cpu_level, cpuinfo, installed
+from study.errors import SpecError
+from study.files import replace
+from study.spec.records import Spec
+
+FORMAT = 2
+NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
+PACKAGES = (
+    "torch", "numpy", "numba", "llvmlite", "safetensors", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
+    "pydantic",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that a number or a page may depend on."""
+    # a run without the report's packages is still a run
+    found = {package: installed(package) for package in ("study", *PACKAGES)}
+    return {"python": platform.python_version(), **found}
+
+
+def cpu() -> dict[str, str]:
+    """The kind of CPU, as far as results may depend on it: architecture, model, and what torch and BLAS use of it."""
+    import torch
+
+    build = torch.__config__.show()
+    settings = build.replace(",", " ").split()
+    blas = next((part.removeprefix("BLAS_INFO=") for part in settings if part.startswith("BLAS_INFO=")), "")
+    return {
+        "architecture": platform.machine(),
+        "model": cpuinfo().get("model name") or platform.processor() or "unknown",
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas or "unknown",
+        "level": cpu_level(),
+        "threads_per_process": "1",
+    }
+
+
+def write(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
+    """The manifest as folder/manifest.json, keys in order, one per line."""
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    replace(folder / name, text.encode())
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a report folder; SpecError where there is none."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: not there; make the tables with `study run`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: not readable ({error!s:.80}); remake it with `study run`") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not NEEDED.issubset(manifest):
+        raise SpecError(f"{path}: not a manifest of format {FORMAT}; remake it with `study run`")
+    return manifest
+
+
+def intact(manifest: dict[str, Any], folder: Path) -> None:
+    """SpecError unless the tables beside a manifest are those that it names: a run may have been cut off in between."""
+    for name, expected in manifest["tables"].items():
+        path = folder / "data" / f"{name}.parquet"
+        with contextlib.suppress(OSError):  # what is not there is said by whoever reads it
+            if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+                raise SpecError(f"{path}: not the table that manifest.json names; remake it with `study run`")
+
+
+def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
+    """SpecError where the word list is not the one that the tables were made from; one that is gone is not needed."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
+        found = hashlib.sha256((spec.folder / spec.data.path).read_bytes()).hexdigest()
+        if found != manifest["data"]["sha256"]:
+            problem = f"out of date: {spec.data.path} is another word list than the tables were made from"
+            raise SpecError(f"{folder}: {problem}; make them again with `study run`")
+
+
+def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
+    """What has changed since the tables were made, and the page, in words; empty when the study would give the same."""
+    from study import environment
+
+    found = []
+    if facts["spec_sha256"] != spec.digest():
+        found.append("the study file asks for other trainings; make it again with `study run`")
+    elif page and facts["document_sha256"] != spec.document_sha256:
+        found.append("the study file's words or claims changed; render it again with `study report`")
+    if facts["source_sha256"] != environment.source_digest():
+        found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
+    return found

@@ -1,0 +1,154 @@
+"""Tables as reports/index.html and report.json, and one notebook per condition, executed from the same tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from study import provenance
+from study.analysis import export, ledger
+from study.analysis.results import Results
+from study.files import replace as write
+from study.files import writing
+from study.report.html.page import Highlight, Section, literal, render
+from study.report.html.verbatim import Shield
+from study.report.notebook import execute
+from study.report.sections.contents import SECTIONS
+from study.spec.anchors import ORDER
+from study.spec.describe import schedule_words
+from study.spec.records import FULL, Spec
+
+
+def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
+    """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page."""
+    results = ledger.load(spec, folder)
+    facts = {**results.facts, "document_sha256": spec.document_sha256}
+    results = replace(results, facts=facts)
+    stamp_ = stamp(results)
+    if notebooks:
+        execute.render(results, folder, stamp_)
+    html, data = page(results, stamp_), export.text(export.report(results))
+    with writing(folder, "--out"):
+        write(folder / "index.html", html.encode())
+        write(folder / "report.json", data.encode())
+        provenance.write(facts, folder)
+    return folder / "index.html"
+
+
+def page(results: Results, stamp_: str) -> str:
+    """The whole page as HTML."""
+    shield = Shield.of(results.spec)
+    sections: list[Section] = []
+    left_out = {}  # a link to such a section leads to the line that says why it is not there
+    for anchor in ORDER:
+        made = SECTIONS[anchor].make(results)
+        if made is None:
+            left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
+        else:
+            sections.append(shield.section(made))
+    facts = results.facts
+    return render(
+        title=results.spec.title,
+        stamp=stamp_,
+        lead=_lead(results),
+        footer=shield.text(f"The data: {results.spec.data.about}") if results.spec.data.about else "",
+        sections=sections,
+        left_out=left_out,
+        highlights=[replace(h, label=shield.text(h.label)) for h in _highlights(results)],
+        facts=(
+            ("profile", facts["profile"]),
+            ("study", facts["spec_sha256"][:16]),
+            ("source", facts["source_sha256"][:16]),
+            ("data", facts["data"]["sha256"][:16]),
+        ),
+    )
+
+
+def stamp(results: Results) -> str:
+    """Which profile made the page, for the top of every page."""
+    spec = results.spec
+    longest = max(c.training.steps for c in spec.conditions)
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    full = spec.profile == FULL and not results.facts["chosen"]
+    kind = (
+        "full study"
+        if full
+        else f"profile {spec.profile}, not the full study"
+        if spec.profile != FULL
+        else "part of the full study"
+    )
+    return f"{kind}: {seeds}, up to {longest:,} steps"
+
+
+def _lead(results: Results) -> list[str]:
+    spec = results.spec
+    n = len(results.conditions)
+    cells = results.tables["cells"].drop_duplicates("cell")
+    failed = int((cells["status"] == "failed").sum())
+    lost = (
+        f"**{failed} of {len(cells)} trainings failed** with an error: they have no measurements, and count as diverged "
+        "wherever the others are shown. `run.json` has the tracebacks; the same command tries them again."
+    )
+    warning = [lost] if failed else []
+    seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    if n == 1:
+        return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
+    same = " on the same minibatches" if len({c.training.batch_size for c in results.conditions}) == 1 else ""
+    return [
+        f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
+        "what a start costs, and what a repair is worth.",
+        _network(results),
+        *warning,
+    ]
+
+
+def _network(results: Results) -> str:
+    """The first condition's network and schedule, with the names that the page uses for its parts."""
+    c = results.main[0]
+    setup = c.setup
+    names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(setup.layers, start=1)]
+    levels = [
+        f"{width} {layer.activation} units ({name})"
+        for width, layer, name in zip(setup.widths, setup.hidden, names, strict=False)
+    ]
+    return (
+        f"{literal(c.title)} turns each of {setup.context} characters into {setup.embedding_size} numbers (the embedding C), and these through "
+        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {schedule_words(c.training)}. Outputs of the hidden units are called h, their inputs pre-activations."
+    )
+
+
+def _highlights(results: Results) -> list[Highlight]:
+    """The few numbers that a reader remembers: where the first condition starts and ends, and where the best one does."""
+    main = results.main
+    first = main[0]
+    start = {c.name: float(results.loss(c, "train", 0).mean()) for c in main}
+    found = []
+    # the first repair that brings the loss to ln V, not the one that luck brings nearest
+    near = [name for name, loss in start.items() if abs(loss - results.uniform) <= 0.05]
+    best = near[0] if near else min(start, key=lambda name: abs(start[name] - results.uniform))
+    if best != first.name:
+        found.append(
+            Highlight(
+                f"{start[first.name]:.2f} → {start[best]:.2f}",
+                f"initial loss, {first.title} to {results.titles[best]}; ln {results.vocabulary} = {results.uniform:.3f}",
+            )
+        )
+    final = {c.name: results.loss(c, "dev", c.training.steps) for c in main}
+    known = {name: values for name, values in final.items() if len(values) and values.notna().all()}
+    if known:
+        top = min(known, key=lambda name: float(known[name].mean()))
+        found.append(
+            Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {results.titles[top]}, n = {len(known[top])}")
+        )
+    judged = ledger.reproductions(results)
+    if judged:
+        t = results.tables["published"]
+        compared = int(t["comparable"].astype(bool).sum())
+        without = compared - len(judged)
+        found.append(
+            Highlight(
+                f"{sum(good for _, good, _ in judged)} of {compared}",
+                "published losses reproduced within their tolerance" + (f"; {without} have none" if without else ""),
+            )
+        )
+    return found

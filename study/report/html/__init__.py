@@ -1,0 +1,1 @@
+"""Parts of a page and their HTML."""

@@ -1,0 +1,162 @@
+"""The notebook of every condition, executed by papermill from the finished tables and rendered as a page."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from study import environment
+from study.files import replace as write
+from study.files import writing
+from study.report.html.page import TEMPLATES, render_notebook
+from study.report.notebook.names import page_name
+
+if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
+    from study.analysis.results import Results
+    from study.spec.records import Condition
+
+NOTEBOOK = Path(__file__).parent / "condition.ipynb"
+MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
+
+
+def render(results: Results, folder: Path, stamp: str) -> list[str]:
+    """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is.
+
+    Returns the names of the conditions whose notebook was executed.
+    """
+    target = folder / "notebooks"
+    with writing(folder, "--out"):
+        target.mkdir(exist_ok=True)
+    wanted = {page_name(c.name): c for c in results.conditions}
+    for old in target.glob("*.html"):
+        if old.name not in wanted:
+            old.unlink()
+    keys = {name: _key(results, condition, stamp) for name, condition in wanted.items()}
+    due = [name for name in wanted if _made_from(target / name) != keys[name]]
+    if not due:
+        return []
+    workers = min(len(due), os.cpu_count() or 1)
+    shares = [[wanted[name].name for name in due[i::workers]] for i in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        jobs = [pool.submit(execute, str(folder.resolve()), str(results.file), share) for share in shares]
+        bodies = {condition: body for job in jobs for condition, body in job.result().items()}
+    for name in due:
+        condition = wanted[name]
+        html = render_notebook(title=condition.title, stamp=stamp, body_html=bodies[condition.name])
+        with writing(folder, "--out"):
+            write(target / name, f"{html}<!-- made from {keys[name]} -->\n".encode())
+    return [wanted[name].name for name in due]
+
+
+def execute(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
+    """The executed notebook's HTML body of every condition, without what differs from run to run: timings, paths, counters.
+
+    One kernel for all, since its imports take longer than a notebook; every notebook finds an empty namespace.
+    """
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    import nbformat
+    import papermill
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import Engine, papermill_engines
+
+    reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
+    # --log-level: the kernel warns of its own transport on loopback
+    kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=["--log-level=50"])
+
+    class Running(Engine):  # type: ignore[misc, unused-ignore]
+        """papermill's own engine, but in the kernel that runs already."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
+            client = PapermillNotebookClient(nb_man, km=kernel.km, kernel_name=kernel_name)
+            client.kc = kernel.kc  # a second client of a kernel would take the first one's replies
+            client.execute()
+
+    papermill_engines.register("running", Running)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    # papermill only warns of a parameter that the notebook does not have
+    known = set(papermill.inspect_notebook(str(NOTEBOOK)))
+    assert known == {"condition", "folder", "file"}, f"the notebook has the parameters {known}"
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True
+    )
+    bodies = {}
+    with kernel.setup_kernel():
+        for condition in conditions:
+            parameters = {"condition": condition, "folder": folder, "file": file}
+            kernel.execute_cell(reset.cells[0], 0, store_history=False)
+            notebook = papermill.execute_notebook(
+                str(NOTEBOOK), None, parameters, "running", kernel_name="python3", progress_bar=False
+            )
+            clean(notebook, parameters)
+            bodies[condition] = str(exporter.from_notebook_node(notebook)[0])
+    return bodies
+
+
+def clean(notebook: Any, parameters: dict[str, str]) -> None:
+    """Drop everything of a notebook that depends on when and where it ran."""
+    notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec", {})}
+    shown = {"folder": "reports", "file": "experiments.yaml"}
+    kept = []
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            continue
+        if "parameters" in tags:  # as a reader would write them: the folders of this machine are not his
+            cell.source = "\n".join(f"{name} = {shown.get(name, value)!r}" for name, value in parameters.items())
+        cell.metadata = {}
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace(
+                "-p condition NAME", f"-p condition {shlex.quote(parameters['condition'])}"
+            )
+        if cell.cell_type == "code":
+            cell.execution_count = None
+            for output in cell.outputs:
+                if "execution_count" in output:
+                    output["execution_count"] = None
+        kept.append(cell)
+    notebook.cells = kept
+
+
+def _key(results: Results, condition: Condition, stamp: str) -> str:
+    """What a condition's page depends on: its rows of the tables, the condition, the notebook, the modules that show it."""
+    from pandas.util import hash_pandas_object
+
+    from study.report.figures.looks import looks_of
+    from study.report.notebook.view import own
+
+    digest = hashlib.sha256()
+    for part in (
+        stamp,
+        repr(condition),
+        results.titles.get(condition.parent or "", ""),
+        repr(looks_of(results)[condition.name]),
+        repr((results.spec.seeds, results.spec.measure, results.vocabulary)),
+        sys.version.split()[0],
+    ):
+        digest.update(part.encode() + b"\0")
+    for name, rows in own(results, condition).items():
+        digest.update(name.encode() + b"\0" + hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    digest.update(environment.bytes_of("report.notebook.view", "report.notebook.execute").encode())
+    for file in (NOTEBOOK, *sorted(path for path in TEMPLATES.iterdir() if path.is_file())):
+        digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _made_from(path: Path) -> str | None:
+    try:
+        found = MARK.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found[1] if found else None

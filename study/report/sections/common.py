@@ -1,0 +1,221 @@
+"""What sections share: estimates per condition as rows, strips of seeds, cells with a condition's look."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawn
+
+from study.analysis.estimate import Estimate
+from study.analysis.results import Results
+from study.report.figures import plots
+from study.report.figures.looks import looks_of
+from study.report.html.page import Cell, Column, Interval, Made, Table, Value
+from study.report.html.words import power
+from study.report.notebook.names import page_link
+from study.spec.records import Condition
+
+Values = Mapping[str, pd.Series]  # condition -> value by seed
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One quantity over conditions, to be drawn side by side with others."""
+
+    label: str
+    values: Values
+    reference: tuple[float, str] | None = None
+    log: bool = False
+
+
+def interval(e: Estimate | None) -> Value:
+    """An estimate as a table cell: mean, interval and n, or how many seeds diverged."""
+    if e is None:
+        return None
+    if e.diverged:
+        median = f", median {e.median:.4f}" if math.isfinite(e.median) else ""
+        return Cell(f"{e.diverged} of {e.n} diverged{median}", sort=e.median, tone="bad")
+    return Interval(e.mean, None if math.isnan(e.low) else e.low, None if math.isnan(e.high) else e.high, e.n)
+
+
+def name_cell(results: Results, condition: Condition) -> Cell:
+    """A condition's title with its look."""
+    return Cell(condition.title, sort=condition.name, look=looks_of(results)[condition.name])
+
+
+def notebook_cell(results: Results, condition: Condition) -> Cell:
+    """A condition's title with its look, linked to its notebook."""
+    return replace(name_cell(results, condition), href=page_link(condition.name))
+
+
+def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
+    """Shares as percentages."""
+    return values * factor
+
+
+def strips(
+    results: Results, name: str, alt: str, panels: Sequence[Panel], titles: Mapping[str, str] | None = None
+) -> plots.Drawing:
+    """Every seed of every condition, with mean and interval, one panel per quantity; `titles` where rows say more."""
+    titles = results.titles if titles is None else titles
+    # where every seed is lost the panels stay, without a dot
+    panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())] or list(panels)
+    names = [c.name for c in results.conditions if any(c.name in p.values for p in panels)]
+
+    def drawing(width: int) -> Drawn:
+        fig, axes = plots.new(len(panels), len(panels), plots.strip_height(len(names), width), width)
+        beside = width > plots.NARROW
+        for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
+            frame, intervals = tidy(results, panel.values)
+            plots.strip(
+                ax, frame, looks_of(results), titles, intervals=intervals, label=panel.label, log=panel.log,
+                named=i == 0 or not beside, names=names,
+            )  # fmt: skip
+            if panel.reference:
+                plots.reference(ax, *panel.reference, axis="x")
+        return fig
+
+    return plots.draw(name, alt, drawing)
+
+
+def tidy(results: Results, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(condition, seed, value) and (condition, mean, low, high) as plots.strip takes them."""
+    rows = [(name, seed, value) for name, found in values.items() for seed, value in found.items()]
+    estimates = [(name, results.estimate(found)) for name, found in values.items() if len(found)]
+    return (
+        pd.DataFrame(rows, columns=["condition", "seed", "value"]),
+        pd.DataFrame(
+            [(n, e.mean, e.low, e.high) for n, e in estimates if e], columns=["condition", "mean", "low", "high"]
+        ),
+    )
+
+
+def minus(results: Results, split: str, condition: Condition, parent: Condition, step: int) -> pd.Series:
+    """Loss at a step minus the parent's, by seed that both have; NaN where either has diverged."""
+    a, b = (results.loss(c, split, step) for c in (condition, parent))
+    both = a.index.intersection(b.index).sort_values()
+    return a.loc[both] - b.loc[both]
+
+
+def distinct(conditions: Sequence[Condition]) -> list[Condition]:
+    """One condition per training: those that only read it differently share everything else."""
+    found: dict[object, Condition] = {}
+    for c in conditions:
+        found.setdefault((c.setup, c.training), c)
+    return list(found.values())
+
+
+def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
+    """Rows of the table of histograms for h or preact of the first level, or for the logits."""
+    layer = len(condition.setup.layers) if quantity == "logits" else 1
+    return t[
+        (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
+    ]
+
+
+def within(rows: pd.DataFrame, reach: float) -> float:
+    """Share of a histogram between -reach and reach; of a bin that is cut, in proportion to its width."""
+    left, right, share = (rows[name].to_numpy(float) for name in ("left", "right", "share"))
+    inside = np.clip(np.minimum(right, reach) - np.maximum(left, -reach), 0, None)
+    return float((share * inside / (right - left)).sum())
+
+
+def central(rows: pd.DataFrame, share: float = 0.99) -> float:
+    """A reach of 1, 2, 3, 5 or 7 times a power of ten with at least `share` of a histogram in ±reach, or all its bins."""
+    edges = rows.loc[rows["density"].notna(), ["left", "right"]].to_numpy(float)
+    end = float(np.abs(edges).max()) if len(edges) else 1.0
+    steps = (digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 3, 5, 7))
+    return next((min(step, end) for step in steps if step >= end or within(rows, step) >= share), end)
+
+
+def beyond(rows: pd.DataFrame, reach: float) -> str:
+    """`8 %` where more than one percent of a histogram lies beyond ±reach, else nothing."""
+    share = 100 * (float(rows["share"].sum()) - within(rows, reach))
+    return f"{share:.0f}\u00a0%" if share > 1 else ""
+
+
+def cuts(conditions: Sequence[Condition]) -> dict[int, str]:
+    """Step -> `learning rate 0.1 → 0.01`, for every step at which the rate of one of the conditions changes."""
+    found: dict[int, list[str]] = {}
+    for training in dict.fromkeys(c.training for c in conditions):
+        for (_, before), (step, after) in pairwise(training.lr):
+            if before != after and step < training.steps:
+                found.setdefault(step, []).append(f"{before:g} → {after:g}")
+    return {step: f"learning rate {', '.join(dict.fromkeys(changes))}" for step, changes in sorted(found.items())}
+
+
+def mark_cuts(ax: Axes, conditions: Sequence[Condition], end: str = "right") -> None:
+    """An upright line at each cut of the learning rate, with its label left or right of it where it is the only one."""
+    found = cuts(conditions)
+    for step, label in found.items():
+        plots.reference(ax, step, label if len(found) == 1 else "", axis="x", end=end)
+
+
+def told_cuts(conditions: Sequence[Condition]) -> str:
+    """A sentence for the caption of a figure with such lines; nothing where the rate never changes."""
+    found = [f"step {step:,} ({label.removeprefix('learning rate ')})" for step, label in cuts(conditions).items()]
+    return (
+        f" Upright: the learning rate changes at {', '.join(found[:4])}{' and later' * (len(found) > 4)}."
+        if found
+        else ""
+    )
+
+
+def first_of(shown: Sequence[object], all_: Sequence[object]) -> str:
+    """For captions: that not every condition is drawn."""
+    return f" The first {len(shown)} of {len(all_)} are drawn." if len(shown) < len(all_) else ""
+
+
+def by_condition(
+    results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
+) -> dict[str, pd.Series]:
+    """What `get` finds for every condition that has it."""
+    found = {c.name: get(c) for c in conditions}
+    return {name: values for name, values in found.items() if values is not None and len(values)}
+
+
+def seed_table(results: Results, caption: str, values: Values, column: Column) -> Table:
+    """Every value behind a figure: a row per condition and seed."""
+    rows: list[dict[str, Value]] = [
+        {"condition": name_cell(results, results.spec.condition(name)), "seed": int(seed), column.name: float(value)}
+        for name, found in values.items()
+        for seed, value in found.items()
+    ]
+    return Table(caption, (Column("condition", "condition"), Column("seed", "seed"), column), rows)
+
+
+def made(text: str, code: str, tables: str) -> Made:
+    """How a section was made: a sentence, its tables, and the code besides its own; origin.py adds the rest.
+
+    Names are joined by commas. `experiments.yaml: sweeps` among the code is a key of the study file.
+    """
+    parts = [part.strip() for part in code.split(",") if part.strip()]
+    keys = [part.partition(": ")[2] for part in parts if part.startswith("experiments.yaml: ")]
+    return Made(
+        text,
+        tables=[table.strip() for table in tables.split(",") if table.strip()],
+        code=[part for part in parts if not part.startswith("experiments.yaml: ")],
+        keys=keys,
+    )
+
+
+def span(values: Sequence[float], spec: str = ".3f") -> str:
+    """`0.112`, or `0.087 to 0.112` where they differ as printed."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return "–"
+    low, high = format(min(finite), spec), format(max(finite), spec)
+    return low if low == high else f"{low} to {high}"
+
+
+def signed(text: str) -> str:
+    """The text with its numbers as typeset: true minus signs, powers of ten."""
+    text = re.sub(r"(?<![\w.])\d+(?:\.\d+)?e[+-]\d+", lambda found: power(found[0]), text)
+    return re.sub(r"(?<![\w-])-(?=\d)", "−", text)

@@ -1,0 +1,137 @@
+"""Distributions: where h, the pre-activations and the logits lie, at the start and at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study.analysis.results import Results
+from study.report.figures import plots
+from study.report.figures.looks import looks_of
+from study.report.html.page import Column, Figure, Section, Table, Value
+from study.report.sections.common import beyond, bins, central, distinct, first_of, made, name_cell
+from study.report.sections.registry import section
+from study.spec.records import Condition
+
+
+@section("distributions", "Distributions", "histograms of the activations")
+def distributions(results: Results) -> Section | None:
+    """Where the outputs lie, before and after training."""
+    t = results.tables["histograms"]
+    chosen = distinct(results.main)
+    if not len(t) or not chosen:
+        return None
+    figures = [
+        f for f in (_histograms(results, chosen, quantity) for quantity in ("h", "preact", "logits")) if f is not None
+    ]
+    tails = {c.name: _outer(t, c, 0) for c in chosen if c.setup.hidden[0].activation == "tanh"}
+    worst = max(tails, key=lambda name: tails[name], default="")
+    return Section(
+        anchor="distributions",
+        short="Distributions",
+        question="Where do the activations lie, at the start and at the end?",
+        answer=[
+            f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
+            "the range on either side"
+            + (f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f}\u00a0%" if len(set(tails.values())) > 1 else "")
+            + ". The histograms pool all seeds."
+        ] if tails else ["The histograms pool all seeds over the full training split."],
+        figures=figures,
+        made=made("Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
+                  "With BatchNorm the pre-activation is shown as the activation sees it, under calibrated statistics.",
+                  "study/measurement/metrics.py", "histograms"),
+    )  # fmt: skip
+
+
+def _outer(t: pd.DataFrame, condition: Condition, step: int) -> float:
+    rows = bins(t, condition, step, "h")
+    edge = 0.9 - 1e-9  # edges are rounded: the bin above 0.9 begins at 0.8999999999999999
+    return float(rows.loc[(rows["left"] >= edge) | (rows["right"] <= -edge), "share"].sum())
+
+
+def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) -> Figure | None:
+    t = results.tables["histograms"]
+    label = {"h": "h", "preact": "what the activation sees", "logits": "logit"}[quantity]
+    able = [c for c in chosen if _drawable(bins(t, c, 0, quantity))]
+    chosen = able[:8]
+    if not chosen:
+        return None
+    moments = {
+        c.name: {"start": bins(t, c, 0, quantity), "end": bins(t, c, c.training.steps, quantity)} for c in chosen
+    }
+    moments = {name: {when: rows for when, rows in found.items() if _drawable(rows)} for name, found in moments.items()}
+    reach = {name: max(central(rows) for rows in found.values()) for name, found in moments.items()}
+    off = {name: [f"{when}: {share} beyond" for when, rows in found.items() if (share := beyond(rows, reach[name]))] for name, found in moments.items()}  # fmt: skip
+
+    def drawing(width: int) -> Drawn:
+        fig, axes = plots.new(len(chosen), 3, 150 + 14 * max(map(len, off.values())), width)
+        for ax, c in zip(axes, chosen, strict=True):
+            for when, rows in moments[c.name].items():
+                inner = _seen(rows, reach[c.name])
+                inner = inner.assign(density=inner["density"] / inner["density"].max())
+                if when == "start":
+                    plots.histogram(ax, inner, looks_of(results)[c.name])
+                else:
+                    edges = np.append(inner["left"].to_numpy(float), float(inner["right"].iloc[-1]))
+                    ax.stairs(inner["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)
+            plots.note(ax, *off[c.name])
+            ax.set_title(plots.shorten(c.title, 24))
+            ax.set(xlabel=label, xlim=(-reach[c.name], reach[c.name]), ylim=(0, 1.05), yticks=[])
+            ax.spines["left"].set_visible(False)
+        fig.supylabel("density / its peak", fontsize=12)
+        return fig
+
+    columns = [
+        Column("condition", "condition"), Column("when", "when"), Column("left", "from", "", ".4g"), Column("right", "to", "", ".4g"),
+        Column("share", "share", "%", ".3f"),
+    ]  # fmt: skip
+    rows: list[dict[str, Value]] = [
+        {"condition": name_cell(results, c), "when": when, "left": r.left, "right": r.right, "share": 100 * r.share}
+        for c in chosen
+        for when, step in (("start", 0), ("end", c.training.steps))
+        for r in _coarse(bins(t, c, step, quantity)).itertuples()
+    ]
+    return Figure(
+        plots.draw(
+            f"distribution-{quantity}",
+            f"Histograms of {label} for each condition, filled at the start, outlined at the end.{first_of(chosen, able)}",
+            drawing,
+        ),
+        f"Distribution of {label}"
+        + ("" if quantity == "logits" else ", first level")
+        + ": filled at the start, outlined at the end of training, each scaled to its own peak, so shapes compare and heights do not. "
+        + (
+            "Every axis holds at least 99 % of both"
+            if not any(off.values())
+            else "An axis holds 99 % of both where the bins reach that far; below each panel, what lies beyond it where that is more than 1 %"
+        )
+        + ("." if len(set(reach.values())) == 1 else "; they differ in their ranges.")
+        + first_of(chosen, able),
+        Table(f"Distribution of {label}, in coarse bins", columns, rows),
+    )
+
+
+def _drawable(rows: pd.DataFrame) -> bool:
+    """Whether there is a histogram with anything in its bins."""
+    return bool(len(rows)) and bool(rows["share"].notna().all()) and bool((rows["density"] > 0).any())
+
+
+def _seen(rows: pd.DataFrame, reach: float) -> pd.DataFrame:
+    """The bins within ±reach, merged to no more than 80: the fine ones around 0 are narrower than a line, and their noise would be the peak."""
+    inner = rows[rows["density"].notna() & (rows["right"] > -reach) & (rows["left"] < reach)].sort_values("left")
+    fortieths = np.floor((inner["left"] + inner["right"]).to_numpy(float) / 2 / (reach / 40))
+    merged = inner.groupby(fortieths).agg(left=("left", "first"), right=("right", "last"), share=("share", "sum"))
+    return merged.assign(density=merged["share"] / (merged["right"] - merged["left"]))
+
+
+def _coarse(rows: pd.DataFrame, most: int = 24) -> pd.DataFrame:
+    """Neighbouring bins merged: a table that a person reads."""
+    rows = rows.sort_values("left")
+    step = max(1, math.ceil(len(rows) / most))
+    groups = np.arange(len(rows)) // step
+    merged = rows.groupby(groups).agg(left=("left", "first"), right=("right", "last"), share=("share", "sum"))
+    return merged[merged["share"] > 0]

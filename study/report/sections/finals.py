@@ -1,0 +1,101 @@
+"""Final losses, seed by seed: what each repair is worth against the condition that it repairs."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from study.analysis.estimate import Estimate, estimate
+from study.analysis.results import Results
+from study.report.html.page import Column, Figure, Section, Table, Value, number
+from study.report.sections.common import Panel, interval, made, minus, name_cell, strips
+from study.report.sections.registry import section
+from study.spec.records import Condition
+
+NEEDS = "a condition of the first group that comes from another of it and is trained as long"
+
+
+@section("final-losses", "Final losses", NEEDS)
+def final_losses(results: Results) -> Section | None:
+    """Differences of the final loss from the parent's, paired by seed."""
+    known = {c.name: c for c in results.main}
+    pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.training == known[c.parent].training]
+    told = {
+        split: {c.name: v for c, p in pairs if len(v := minus(results, split, c, p, c.training.steps))}
+        for split in ("dev", "train")
+    }
+    pairs = [(c, p) for c, p in pairs if c.name in told["dev"]]
+    if not pairs:
+        return None
+    differences = {c.name: estimate(told["dev"][c.name].to_numpy(float)) for c, _ in pairs}
+    columns = [
+        Column("condition", "condition"),
+        Column("parent", "minus"),
+        *(Column(split, f"difference in final {split} loss", "nats", "+.4f") for split in told),
+        Column("lower", "lower dev loss with"),
+    ]
+    rows: list[dict[str, Value]] = [
+        {
+            "condition": name_cell(results, c),
+            "parent": p.title,
+            **{split: interval(results.estimate(values.get(c.name))) for split, values in told.items()},
+            "lower": f"{int((told['dev'][c.name] < 0).sum())} of {len(told['dev'][c.name])}",
+        }
+        for c, p in pairs
+    ]
+    table = Table("Final loss minus that of the parent, paired by seed: mean with its 95 % interval", columns, rows)
+    panels = [Panel(f"difference in {split} loss, nats", values, (0.0, "")) for split, values in told.items()]
+    figure = Figure(
+        strips(
+            results,
+            "paired-differences",
+            "Difference of the final loss of each condition from that of its parent, one dot per seed, with mean and 95 % interval; a line marks 0.",
+            panels,
+            {c.name: f"{c.title} − {p.title}" for c, p in pairs},
+        ),
+        "Each repair against the condition that it repairs: a dot is one seed, trained both ways from the same draws on the same minibatches. "
+        "Left of the dashed line the repair is better.",
+        table,
+    )
+    return Section(
+        anchor="final-losses",
+        short="Final losses",
+        question="What is each repair worth at the end, seed by seed?",
+        answer=_answer(results, pairs, told, differences),
+        figures=(figure,),
+        tables=(table,),
+        made=made(
+            "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over seeds.",
+            "study/analysis/estimate.py",
+            "losses",
+        ),
+    )
+
+
+def _answer(
+    results: Results,
+    pairs: list[tuple[Condition, Condition]],
+    told: dict[str, dict[str, pd.Series]],
+    differences: dict[str, Estimate],
+) -> list[str]:
+    sound = [(c, p) for c, p in pairs if not differences[c.name].diverged]
+    if not sound:
+        return ["Every repair has a pair of seeds that diverged; the table says how many."]
+    best, parent = min(sound, key=lambda pair: differences[pair[0].name].mean)
+    d = differences[best.name]
+    lower = int((told["dev"][best.name] < 0).sum())
+    between = "" if math.isnan(d.low) else f" [{number(d.low, '+.4f')}, {number(d.high, '+.4f')}]"
+    word = "gains most" if d.mean < 0 else "loses least"
+    text = [
+        f"**{best.title}** {word} against the condition that it repairs: {number(d.mean, '+.4f')} nats of dev loss{between} against {parent.title}, "
+        f"lower with {lower} of {d.n} seed{'s' if d.n > 1 else ''}."
+    ]
+    rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
+    if rest:
+        text.append("The others: " + "; ".join(f"{c.title} {number(e.mean, '+.4f')}" for c, e in rest) + " nats.")
+    train = [(c, float(told["train"][c.name].mean())) for c, _ in sound if c.name in told["train"]]
+    if train:
+        listed = "; ".join(f"{c.title} {number(mean, '+.4f')}" for c, mean in train)
+        text.append(f"On train the differences are: {listed} nats.")
+    return text

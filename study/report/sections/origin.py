@@ -1,0 +1,146 @@
+"""How a section was made, from the section itself: the cells it shows, the lines of the study file, the code, the command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from study.analysis.results import Results
+from study.report.html.page import Cell, Listing, Made, Section
+from study.spec import document
+from study.spec.document import Document, Path_
+
+ALWAYS = ("data", "model", "training", "seeds")  # what every training rests on
+RESTS: dict[str, tuple[str, ...]] = {  # table -> keys of the study file that it rests on
+    "conditions": (),
+    "losses": (*ALWAYS, "measure", "evaluation", "groups"),
+    "curves": (*ALWAYS, "groups"),
+    "metrics": (*ALWAYS, "measure", "groups"),
+    "histograms": (*ALWAYS, "measure", "groups"),
+    "pictures": ALWAYS,
+    "probe": ("probe",),
+    "published": ("data", "published"),
+    "twins": (*ALWAYS, "twins"),
+    "cells": ALWAYS,
+}
+NOT_ONLY = ("published", "twins", "sweeps", "claims", "probe")  # what `--only` leaves out or cannot narrow
+FILES = (
+    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the provenance; "
+    "[`manifest.json`](manifest.json) is what the tables in `data/` came from."
+)
+SHOWN = 8  # conditions whose lines are named one by one
+
+
+def complete(made: Section, results: Results, code: Callable[..., Any]) -> Section:
+    """The section with its origin filled in; `code` is the function that made it."""
+    about = made.made or Made()
+    names = _named(made, results)
+    keys = tuple(dict.fromkeys([*(key for table in about.tables for key in RESTS[table]), *about.keys]))
+    if any(table in about.tables for table in ("losses", "curves", "metrics", "histograms", "pictures")):
+        keys = (*keys, "conditions")
+    place = f"{code.__module__.replace('.', '/')}.py: {code.__name__}"
+    facts = [
+        ("cells", _cells(results, about, names, keys)),
+        ("tables", ", ".join(f"data/{table}.parquet" for table in about.tables)),
+        ("config", _config(results, keys, names)),
+        ("code", ", ".join([place, *(part for part in about.code if part not in place)])),
+        ("command", _command(results, keys, names)),
+    ]
+    if made.anchor == "provenance":  # where the files stand that every section names
+        made = replace(made, answer=[*made.answer, FILES], listings=(_file(results), *made.listings))
+    return replace(made, made=replace(about, facts=[*about.facts, *(f for f in facts if f[1])]))
+
+
+def _named(made: Section, results: Results) -> list[str]:
+    """Names of the conditions whose look is in the section's tables, in the order of the study file."""
+    tables = [*made.tables, *(figure.table for figure in made.figures)]
+    found = {v.sort for t in tables for row in t.cells for v in row if isinstance(v, Cell) and v.look is not None}
+    return [c.name for c in results.conditions if c.name in found]
+
+
+def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[str]) -> str:
+    """How many trainings, which, and with what seeds: `50 cells: 5 trainings × seeds 0–9`, then one line each."""
+    t = results.tables["cells"]
+    if "published" in about.tables:
+        chosen = t[t["protocol"] == "lecture"]
+    elif "twins" in about.tables:
+        chosen = t[t["twin"].astype(bool)]
+    elif not names:
+        return ""
+    else:
+        swept = {v for s in results.spec.sweeps for v in s.yielded.values()} if "sweeps" in keys else set(names)
+        chosen = t[(t["protocol"] == "paired") & ~t["twin"].astype(bool) & t["condition"].isin(swept)]
+    chosen = chosen.drop_duplicates("cell")  # conditions that only read a training differently share its cells
+    lines = []
+    for (name, steps), here in chosen.groupby(["condition", "steps"], sort=False):
+        seeds, cells = _span([int(s) for s in here["seed"]]), here["cell"]
+        lines.append(f"{cells.iloc[0]}{' …' if len(cells) > 1 else ''}  {name}, seeds {seeds}, {steps:,} steps")
+    count = "1 cell" if len(chosen) == 1 else f"{len(chosen)} cells, the first of each training"
+    return "\n".join([f"{count}:", *lines]) if lines else ""
+
+
+def _span(numbers: Sequence[int]) -> str:
+    """`0–9` for a run of seeds, `1, 4, 6` for others."""
+    found = sorted(numbers)
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"{found[0]}–{found[-1]}"
+    return ", ".join(map(str, found))
+
+
+def _config(results: Results, keys: Iterable[str], names: Sequence[str]) -> str:
+    """`experiments.yaml:53-57  conditions.baseline`, a line per key that the section rests on; no key, no line."""
+    found = _document(results.file, results.spec.name)
+    paths: list[Path_] = []
+    for key in keys:
+        if key == "conditions" and 0 < len(names) <= SHOWN:
+            paths += [("conditions", name) for name in names]
+        else:
+            paths.append((key,))
+    if results.spec.profile in (found.value.get("profiles") or {}):
+        paths.append(("profiles", results.spec.profile))
+    known = [path for path in paths if path in found.lines]
+    return "\n".join(f"{found.name}:{extent(found, path)}  {'.'.join(map(str, path))}" for path in known)
+
+
+def extent(found: Document, path: Path_) -> str:
+    """Lines of a key and of all below it: `53-57`, or `11` where it is one."""
+    first = found.lines[path]
+    last = max(line for known, line in found.lines.items() if known[: len(path)] == path)
+    return str(first) if last == first else f"{first}-{last}"
+
+
+@cache
+def _document(file: Path, name: str) -> Document:
+    return document.load(file, Path(name).name)
+
+
+def _command(results: Results, keys: Sequence[str], names: Sequence[str]) -> str:
+    """What makes the section's numbers again, and the page."""
+    facts, spec = results.facts, results.spec
+    words = ["study", "run", facts["study_file"], "--profile", spec.profile]
+    only = facts["chosen"].get("only", "")
+    every = len(names) in (0, len(results.conditions)) or any("," in name for name in names)
+    if not only and not every and not set(keys) & set(NOT_ONLY):
+        only = ",".join(names)
+    for option, value in (("--only", only), ("--seeds", facts["chosen"].get("seeds", ""))):
+        words += [option, str(value)] if value else []
+    return shlex.join(words)
+
+
+def command(results: Results) -> str:
+    """What makes the whole report again."""
+    return _command(results, ("claims",), ())
+
+
+def _file(results: Results) -> Listing:
+    """The study file with the line numbers that the sections name."""
+    text = results.file.read_text("utf-8-sig").splitlines()
+    width = len(str(len(text)))
+    return Listing(
+        f"`{Path(results.spec.name).name}`, the study file",
+        "\n".join(f"{i:>{width}}  {line}" for i, line in enumerate(text, start=1)),
+    )

@@ -1,0 +1,170 @@
+"""Saturation: how many tanh outputs sit where almost no gradient passes, and the lecture's picture of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study.analysis.results import Results
+from study.report.figures import plots
+from study.report.figures.looks import looks_of
+from study.report.html.page import Column, Figure, Section, Table, Value
+from study.report.sections.common import (
+    Panel,
+    by_condition,
+    distinct,
+    first_of,
+    interval,
+    made,
+    name_cell,
+    scaled,
+    strips,
+)
+from study.report.sections.registry import section
+from study.spec.records import Condition
+
+
+def _tanh(results: Results) -> list[Condition]:
+    return [c for c in results.conditions if any(layer.activation == "tanh" for layer in c.setup.hidden)]
+
+
+def _levels(condition: Condition, activation: str | None = None) -> list[int]:
+    return [i for i, layer in enumerate(condition.setup.hidden, start=1) if activation in (None, layer.activation)]
+
+
+def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
+    return scaled(results.metric(condition, "saturation_99", 0, level))
+
+
+@section("saturation", "Saturation", "a condition with tanh units")
+def saturation(results: Results) -> Section | None:
+    """How many outputs sit where tanh passes almost no gradient."""
+    conditions = _tanh(results)
+    if not conditions:
+        return None
+    deepest = max(len(c.setup.hidden) for c in conditions)
+    panels = []
+    for level in list(range(1, deepest + 1))[:4]:
+        having = [c for c in conditions if level in _levels(c, "tanh")]
+        values = by_condition(results, having, partial(_saturated, results, level))
+        panels.append(Panel("|h| > 0.99 at the start, %" + (f", level {level}" if deepest > 1 else ""), values))
+    columns = [
+        Column("condition", "condition"),
+        *([Column("layer", "level")] if deepest > 1 else []),
+        Column("s97", "|h| > 0.97 at the start", "%", ".1f"),
+        Column("s99", "|h| > 0.99 at the start", "%", ".1f"),
+        Column("e99", "|h| > 0.99 at the end", "%", ".1f"),
+        Column("dead", "dead units at the start", "%", ".1f"),
+        Column("pass", "mean 1 − h² at the start", "", ".3f"),
+        Column("passend", "mean 1 − h² at the end", "", ".3f"),
+        Column("std", "std of the pre-activation", "", ".2f"),
+    ]
+    rows: list[dict[str, Value]] = []
+    for c in conditions:
+        for level in _levels(c, "tanh"):
+            end = c.training.steps
+
+            def est(name: str, step: int, factor: float = 1.0, c: Condition = c, level: int = level) -> Value:
+                return interval(results.estimate(scaled(results.metric(c, name, step, level), factor)))
+
+            row: dict[str, Value] = {
+                "condition": name_cell(results, c), "s97": est("saturation_97", 0, 100), "s99": est("saturation_99", 0, 100),
+                "e99": est("saturation_99", end, 100), "dead": est("dead", 0, 100), "pass": est("gradient_pass", 0),
+                "passend": est("gradient_pass", end), "std": est("preact_std", 0),
+            }  # fmt: skip
+            rows.append({**row, **({"layer": level} if deepest > 1 else {})})
+    table = Table(
+        "Saturation over the full training split: shares of outputs (a unit on an example); a unit is dead when |h| > 0.99 on every example",
+        columns,
+        rows,
+    )
+    first = {
+        c.name: results.estimate(scaled(results.metric(c, "saturation_99", 0, _levels(c, "tanh")[0])))
+        for c in conditions
+    }
+    known = {name: e for name, e in first.items() if e is not None and not math.isnan(e.mean)}
+    answer = ["Every condition has lost seeds; the table says how many."]
+    if known:
+        worst, best = max(known, key=lambda n: known[n].mean), min(known, key=lambda n: known[n].mean)
+        answer = [
+            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
+            "gradient 1 − h² is below 0.02"
+            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: "
+            "the table has the shares at 0.97, too."
+        ]  # fmt: skip
+    figures = [
+        Figure(
+            strips(
+                results,
+                "saturation-strip",
+                "Share of tanh outputs beyond 0.99 in absolute value at the start, every condition and seed.",
+                panels,
+            ),
+            "Share of tanh outputs with |h| > 0.99 before the first step.",
+            table,
+        )
+    ]
+    picture = _pictures(results, conditions)
+    if picture is not None:
+        figures.append(picture)
+    return Section(
+        anchor="saturation",
+        short="Saturation",
+        question="How many tanh outputs sit where almost no gradient passes?",
+        answer=answer,
+        figures=figures,
+        tables=(table,),
+        made=made("The output of every unit on every example of the full training split, streamed.", "study/measurement/metrics.py", "metrics, pictures"),
+    )  # fmt: skip
+
+
+def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | None:
+    """The lecture's picture: examples × units, a mark where |h| > 0.99."""
+    t = results.tables["pictures"]
+    shown = [c for c in results.main if c in conditions and ((t["condition"] == c.name) & (t["step"] == 0)).any()]
+    chosen = distinct(shown)[:6]  # conditions that share a training share a picture
+    if not chosen:
+        return None
+    bits = {}
+    for c in chosen:
+        rows = t[(t["condition"] == c.name) & (t["step"] == 0)]
+        rows = rows[rows["layer"] == rows["layer"].min()].sort_values("example")
+        bits[c.name] = np.array([[digit == "1" for digit in units] for units in rows["units"]])
+
+    def drawing(width: int) -> Drawn:
+        fig, axes = plots.new(len(chosen), 2, 120, width)
+        for ax, c in zip(axes, chosen, strict=True):
+            plots.mask(ax, bits[c.name], looks_of(results)[c.name].color)
+            ax.set_title(plots.shorten(c.title, 34))
+        return fig
+
+    columns = [
+        Column("condition", "condition"),
+        Column("share", "marked", "%", ".1f"),
+        Column("dead", "units marked in every row"),
+    ]
+    rows_: list[dict[str, Value]] = [
+        {
+            "condition": name_cell(results, results.spec.condition(n)),
+            "share": 100 * float(b.mean()),
+            "dead": int(b.all(0).sum()),
+        }
+        for n, b in bits.items()
+    ]
+    examples = len(next(iter(bits.values())))
+    more = first_of(chosen, distinct(shown))
+    return Figure(
+        plots.draw(
+            "saturation-map",
+            f"{examples} examples by the units of the first tanh level, a mark where the output is beyond 0.99.{more}",
+            drawing,
+        ),
+        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh level (columns), a mark where |h| > 0.99.{more} "
+        "A column marked from top to bottom is a unit that learns next to nothing from this minibatch.",
+        Table("Marks in the pictures", columns, rows_),
+    )

@@ -1,0 +1,116 @@
+"""Steps wasted: how many steps a repair saves on the way to a loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Drawn
+
+from study.analysis.curves import levels
+from study.analysis.estimate import paired
+from study.analysis.quantities import needed, trained
+from study.analysis.results import Results
+from study.report.figures import plots
+from study.report.figures.looks import looks_of
+from study.report.html.page import Cell, Column, Figure, Section, Table, Value
+from study.report.sections.common import distinct, made, name_cell
+from study.report.sections.registry import section
+
+
+@section("waste", "Steps wasted", "two trainings of the first group, of 20 steps or more")
+def waste(results: Results) -> Section | None:
+    """The steps that each condition needs to where the first one was after so many."""
+    reference = results.main[0]
+    others = [c for c in distinct(results.main) if c.name != reference.name]
+    marks = levels(reference.training.steps)
+    if not others or not marks or not trained(results, reference):
+        return None
+    rows: list[dict[str, Value]] = []
+    told = {}
+    for mark in marks:
+        base = {seed: steps for seed, (_, steps) in needed(results, reference, mark).items()}
+        for c in [reference, *others]:
+            found = needed(results, c, mark)
+            level = [loss for loss, _ in found.values()]
+            needs = {seed: steps for seed, (_, steps) in found.items()}
+            rows.append(
+                {
+                    "level": f"{reference.title} after {mark:,}",
+                    "loss": float(np.mean(level)) if level else None,
+                    "condition": name_cell(results, c),
+                    "median": _steps(needs),
+                    "range": _range(needs),
+                    "saved": _saved(base, needs) if c is not reference else None,
+                }
+            )
+            told[mark, c.name] = needs
+    columns = [
+        Column("level", "as good as"), Column("loss", "smoothed loss", "nats", ".3f"), Column("condition", "condition"),
+        Column("median", "steps needed, median", "", ",.0f"), Column("range", "smallest to largest seed"), Column("saved", "steps saved, paired by seed"),
+    ]  # fmt: skip
+    table = Table("Steps after which the smoothed loss is as low and stays so", columns, rows)
+    mark = marks[1] if len(marks) > 1 else marks[0]
+    # a seed that never gets there counts as infinitely late, here as in the table
+    median = {c.name: float(np.median(list(told[mark, c.name].values()))) for c in others if told[mark, c.name]}
+    answer = (
+        [f"The loss that **{reference.title}** has after {mark:,} steps others reach for good, median over seeds, after: "
+         + "; ".join(f"**{results.titles[n]}** {steps:,.0f}" for n, steps in median.items() if math.isfinite(steps)) + "."]
+        if any(map(math.isfinite, median.values())) else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
+    )  # fmt: skip
+    return Section(
+        anchor="waste",
+        short="Steps wasted",
+        question="How many steps does a bad start waste?",
+        answer=answer,
+        figures=(Figure(_drawing(results, [reference.name, *(c.name for c in others)], told, mark),
+                        f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
+        tables=(table,),
+        made=made("The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
+                  "a condition reaches it at the bin of its curve from which it stays as low.", "study/analysis/curves.py, study/report/sections/waste.py", "curves"),
+    )  # fmt: skip
+
+
+def _steps(needs: dict[int, float]) -> Value:
+    if not needs:
+        return None
+    median = float(np.median(list(needs.values())))
+    return median if math.isfinite(median) else Cell("not reached", sort=math.inf)
+
+
+def _range(needs: dict[int, float]) -> str:
+    finite = [v for v in needs.values() if math.isfinite(v)]
+    if not finite:
+        return "–"
+    missed = len(needs) - len(finite)
+    return f"{min(finite):,.0f} to {max(finite):,.0f}" + (f"; {missed} of {len(needs)} never" if missed else "")
+
+
+def _saved(base: dict[int, float], needs: dict[int, float]) -> str:
+    seeds = [s for s in needs if math.isfinite(needs[s]) and math.isfinite(base[s])]
+    if len(seeds) < len(needs) or len(seeds) < 2:
+        return "–"
+    d = paired(pd.Series({s: base[s] for s in seeds}), pd.Series({s: needs[s] for s in seeds}))
+    return f"{d.mean:,.0f} [{d.low:,.0f}, {d.high:,.0f}], n = {d.n}"
+
+
+def _drawing(
+    results: Results, names: list[str], told: dict[tuple[int, str], dict[int, float]], mark: int
+) -> plots.Drawing:
+    frame = pd.DataFrame(
+        [(n, s, v) for n in names for s, v in told[mark, n].items()], columns=["condition", "seed", "value"]
+    )
+
+    def drawing(width: int) -> Drawn:
+        fig, (ax,) = plots.new(1, 1, plots.strip_height(len(names), width), width)
+        plots.strip(
+            ax, frame, looks_of(results), results.titles, label="steps needed (log axis)", log=True, names=names
+        )
+        return fig
+
+    return plots.draw(
+        "waste-strip",
+        f"Steps that every condition and seed needs to the loss of the first condition after {mark:,} steps.",
+        drawing,
+    )

@@ -1,0 +1,117 @@
+"""The vocabulary of claims: which conditions, measurement, step, value, section. Checked when a study file is read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from study.data.words import SPLITS
+from study.errors import SpecError, suggest
+from study.measurement.labels import LABELS
+from study.measurement.probe import PROBES
+from study.spec.anchors import ORDER
+from study.spec.records import Condition
+from study.spec.schema import show
+
+PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
+PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
+OF_TRAINING = ("batch_gap", "steps_share", "twin_distance", "twin_gap")  # quantities.py; a twin's also at a step
+FORMULA = re.compile(
+    r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
+    r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
+)
+
+
+def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
+    """Conditions by name, by names, or by properties: {output_std: {max: 0.01}}, {norm: batch}, {parent: null}."""
+    if isinstance(of, Mapping):
+        for key, wanted in of.items():
+            _check_property(key, wanted, conditions[0].properties())
+        return [c for c in conditions if all(_matches(c.properties()[key], wanted) for key, wanted in of.items())]
+    names = [of] if isinstance(of, str) else list(of)
+    known = [c.name for c in conditions]
+    for name in names:
+        if name not in known:
+            raise SpecError(f"no condition {show(name)}{suggest(name, known)}")
+    return [c for c in conditions if c.name in names]
+
+
+def _check_property(key: str, wanted: Any, properties: Mapping[str, Any]) -> None:
+    if key not in properties:
+        raise SpecError(f"unknown property {show(key)}{suggest(key, properties)}")
+    if isinstance(wanted, Mapping):
+        good = bool(wanted) and set(wanted) <= {"min", "max"} and all(_number(v) for v in wanted.values())
+    else:
+        good = not any(isinstance(v, (dict, list)) for v in (wanted if isinstance(wanted, list) else [wanted]))
+    if not good:
+        expected = "expected a value, a list of values, or {min: …, max: …}"
+        raise SpecError(f"property '{key}': {expected}, got {show(wanted)}")
+
+
+def probed(of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
+    """Nothing: a claim about the probe names what it probes, not a condition. SpecError for what it does not know."""
+    if not isinstance(of, str) or of not in PROBES:
+        raise SpecError(f"the probe has no {show(of)}{suggest(str(of), PROBES)}")
+    return []
+
+
+def _matches(got: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        return _number(got) and bool(wanted.get("min", -math.inf) <= got <= wanted.get("max", math.inf))
+    values = wanted if isinstance(wanted, list) else [wanted]
+    return _null(got) in map(_null, values)
+
+
+def _null(value: Any) -> Any:
+    """The word `none` and null are the same."""
+    return None if value == "none" else value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_measure(measure: str) -> tuple[str, str]:
+    """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
+    name, dot, rest = measure.partition(".")
+    if name not in LABELS:
+        raise SpecError(f"unknown measurement {show(name)}{suggest(name, LABELS)}")
+    if name == "loss" and rest not in SPLITS:
+        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {show(measure)}")
+    several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
+    if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
+        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {show(measure)}")
+    if name == "probe" and not re.fullmatch(r"slope|[1-9][0-9]{0,8}", rest):
+        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {show(measure)}")
+    if name not in (*PER_PARAMETER, "loss", "probe") and dot:
+        raise SpecError(f"measurement '{name}' stands alone, got {show(measure)}")
+    return name, rest
+
+
+def check_at(measure: str, at: str | int) -> None:
+    """SpecError for a measurement of whole trainings that is asked for at another time."""
+    if measure not in OF_TRAINING or at == "end" or (isinstance(at, int) and measure.startswith("twin_")):
+        return
+    step = " or at: a step" if measure.startswith("twin_") else ""
+    raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {show(at)}")
+
+
+def check_section(name: str) -> None:
+    """SpecError for a section that the report does not have."""
+    if name and name not in ORDER:
+        raise SpecError(f"no section {show(name)}{suggest(name, ORDER)}")
+
+
+def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
+    """A number; or `log(vocabulary)`, `entropy(characters)` or `sqrt(100)`, plus or minus a number."""
+    if given is None:
+        return math.nan
+    if not isinstance(given, str):
+        return float(given)
+    found = FORMULA.fullmatch(given.strip())
+    if not found:
+        raise SpecError(f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got {show(given)}")
+    base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
+    return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)

@@ -1,0 +1,166 @@
+"""A study as records: conditions with their inheritance resolved, under one profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study.data.words import WordList
+from study.measurement.probe import ProbeSizes
+from study.network.layers import Setup
+from study.network.norms import Statistics
+from study.spec.schema import Claim
+from study.training.cells import Protocol, Training
+from study.training.identity import gained, network_values, schedule_values, sha256
+
+FULL = "full"  # the study as written; every other profile lays something over it
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A row of the study: a Setup under a schedule, and the statistics that it is read with."""
+
+    name: str
+    title: str
+    parent: str | None
+    group: str
+    setup: Setup
+    statistics: Statistics
+    training: Training
+    changes: tuple[str, ...]  # from its parent, in words; for a condition without a parent, all that it is
+    seeds: int | None = None  # how many of the study's seeds it is trained with; None: all
+    sweep: str = ""  # the sweep that yielded it
+
+    def properties(self) -> dict[str, Any]:
+        """What claims and sections select conditions by."""
+        fan_ins = [fan_in for fan_in, _ in self.setup.shapes(1)]
+        bias = self.setup.output.bias
+        return {
+            "name": self.name,
+            "parent": self.parent,
+            "group": self.group,
+            "statistics": self.statistics,
+            "norm": self.setup.norm,
+            "activation": self.setup.hidden[0].activation,
+            "depth": len(self.setup.hidden),
+            "hidden_std": self.setup.hidden[0].weight.scale(fan_ins[0]),
+            "output_std": self.setup.output.weight.scale(fan_ins[-1]),
+            "output_bias_std": 0.0 if bias is None else bias.scale(fan_ins[-1]),
+            "output_norm": self.setup.output.norm,
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A published run: what was run, the losses printed for it, and how near a reproduction must come."""
+
+    condition: Condition
+    origin: str
+    train: float
+    dev: float
+    tolerance: float | None
+    comparable: bool  # whether this profile trains what was published, to the last step
+
+
+@dataclass(frozen=True)
+class Published:
+    """Somebody else's numbers."""
+
+    source: str
+    seed: int
+    protocol: Protocol
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Conditions trained again at several learning rates, each to be seen at its own best."""
+
+    name: str
+    title: str
+    conditions: tuple[str, ...]  # names of those swept
+    rates: tuple[float, ...]
+    yielded: dict[tuple[str, float], str]  # (swept condition, rate) -> the condition that it yields
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Trainings repeated from a start that differs in the last place of one weight."""
+
+    conditions: tuple[str, ...]
+    seeds: int  # trained as long as the condition
+    short_seeds: int  # that many in all: those after the first `seeds` are trained for `short_steps`
+    short_steps: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The whole study under one profile."""
+
+    title: str
+    name: str  # of the file, as the user wrote it
+    path: Path  # of the file; data.path is relative to its folder
+    profile: str
+    data: WordList
+    seeds: tuple[int, ...]
+    measure: tuple[int, ...]  # steps besides the first and the last
+    batch_sizes: tuple[int, ...]
+    probe: ProbeSizes | None
+    groups: dict[str, str]  # name -> title
+    conditions: tuple[Condition, ...]
+    published: Published | None
+    twins: Twins | None
+    sweeps: tuple[Sweep, ...]
+    claims: tuple[Claim, ...]
+    document_sha256: str  # of everything in the file, comments and layout aside
+
+    @property
+    def folder(self) -> Path:
+        """Where data.path starts from."""
+        return self.path.parent
+
+    def condition(self, name: str) -> Condition:
+        """The condition called `name`."""
+        return next(c for c in self.conditions if c.name == name)
+
+    def digest(self) -> str:
+        """sha256 of all that determines a number of the tables: no titles, no claims, no published losses."""
+        conditions = [(c.name, *_numbers(c)) for c in self.conditions]
+        runs = [] if self.published is None else [_numbers(run.condition) for run in self.published.runs]
+        published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
+        probe = None if self.probe is None else _probe(self.probe)
+        data, twins = _data(self.data), None if self.twins is None else _twins(self.twins)
+        return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
+
+
+def _data(data: WordList) -> dict[str, Any]:
+    """What the words are and how they are cut; where they lie, and what is said of them, changes no number."""
+    own = {
+        "sha256": data.sha256,
+        "vocabulary": data.vocabulary,
+        "boundary": data.boundary,
+        "splits": data.splits,
+        "shuffle_seed": data.shuffle_seed,
+    }
+    return own | gained(data, "path", "about", *own)
+
+
+def _probe(probe: ProbeSizes) -> dict[str, Any]:
+    own = {"examples": probe.examples, "units": probe.units, "fan_in": probe.fan_in}
+    return own | gained(probe, *own)
+
+
+def _twins(twins: Twins) -> dict[str, Any]:
+    own = {
+        "conditions": twins.conditions,
+        "seeds": twins.seeds,
+        "short_seeds": twins.short_seeds,
+        "short_steps": twins.short_steps,
+    }
+    return own | gained(twins, *own)
+
+
+def _numbers(condition: Condition) -> tuple[Any, ...]:
+    """All of a condition that its numbers depend on."""
+    return network_values(condition.setup), condition.statistics, schedule_values(condition.training), condition.seeds

@@ -1,0 +1,410 @@
+"""What may stand in a study file, key by key: types, ranges, defaults. Meaning across keys is resolve.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from study.data.words import SplitName, WordList
+from study.errors import suggest, unknown
+from study.measurement.probe import ProbeSizes
+from study.network.activations import Activation
+from study.network.inits import GAINS
+from study.network.norms import Statistics
+from study.spec.document import Document
+
+Comparison = Literal["near", "above", "below", "less_than", "equivalent_to"]
+COMPARISONS: tuple[Comparison, ...] = ("near", "above", "below", "less_than", "equivalent_to")
+MAX_SEEDS = 100_000
+BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scale = Annotated[float, Field(allow_inf_nan=False, ge=0)]
+Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=100_000)]
+Step = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _problem(message: str) -> PydanticCustomError:
+    return PydanticCustomError("study", "{message}", {"message": message})
+
+
+def _none(value: Any) -> Any:
+    """The word `none` and null are the same."""
+    return None if value == "none" else value
+
+
+def _none_word(value: Any) -> Any:
+    return "none" if value is None else value
+
+
+def _name(name: str) -> str:
+    """A name that fits in one line, in a list between commas, and beside the word none."""
+    if not name.isprintable() or "," in name or name != name.strip() or not 0 < len(name) <= 100 or name == "none":
+        raise _problem(
+            "expected a name of 1 to 100 printable characters without a comma, without blanks around it, and not none; "
+            f"got {show(name)}"
+        )
+    return name
+
+
+def _gain(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in GAINS:
+            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {show(value)}")
+        return GAINS[value]
+    return value
+
+
+def _schedule(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {0: value}
+    if not isinstance(value, dict) or not value:
+        raise _problem(f"expected a rate, or a mapping such as {{0: 0.1, 1000: 0.01}}, got {show(value)}")
+    return value
+
+
+OrNone = BeforeValidator(_none)
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Entry(BaseModel):
+    """A mapping of the study file: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _problem(f"expected a mapping with {', '.join(cls.keys())}, got {show(value)}")
+        for key in value:
+            if key not in (known := cls.keys()):
+                hint = suggest(str(key), known)
+                raise PydanticCustomError(
+                    "unknown_key", "unknown key {key}{hint}", {"key": show(key), "hint": hint, "at": key}
+                )
+        return value
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that may stand here, as the user writes them."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+class Data(Entry):
+    """data: a word list and how it is cut."""
+
+    path: Text
+    sha256: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, OrNone] = None
+    about: Annotated[Text | None, OrNone] = None
+    vocabulary: Annotated[Text | None, OrNone] = None
+    boundary: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    splits: dict[SplitName, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}
+    shuffle_seed: int = 42
+
+    def record(self) -> WordList:
+        """The same for those who read the word list."""
+        return WordList(**self.model_dump())
+
+
+class Model(Entry):
+    """model: sizes. In a condition, any part of them."""
+
+    context: Annotated[int, Field(ge=1, le=1000)] | None = None
+    embedding: Size | None = None
+    hidden: Annotated[list[Size], Field(min_length=1, max_length=100)] | None = None
+
+
+class Training(Entry):
+    """training: the schedule of plain SGD. Elsewhere than at the top, any part of it."""
+
+    batch_size: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    steps: Count | None = None
+    lr: Annotated[dict[Step, Positive], BeforeValidator(_schedule)] | None = None
+
+
+class Init(Entry):
+    """The scale of a normal draw: {std: 0.2} or {gain: tanh}."""
+
+    std: Scale | None = None
+    gain: Annotated[Scale, BeforeValidator(_gain)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Init:
+        if (self.std is None) == (self.gain is None):
+            raise _problem("expected either std or gain, got " + ("neither" if self.std is None else "both"))
+        return self
+
+
+class Layer(Entry):
+    """What a condition says of a level; what it leaves out is its parent's."""
+
+    weight: Init | None = None
+    bias: Annotated[Init | None, OrNone] = None
+    norm: Annotated[Literal["none", "batch"] | None, BeforeValidator(_none_word)] = None
+    activation: Annotated[Activation | None, BeforeValidator(_none_word)] = None
+
+
+Hidden = Annotated[
+    Annotated[Layer, Tag("every level")] | Annotated[list[Layer], Tag("one per level")],
+    Discriminator(lambda value: "one per level" if isinstance(value, list) else "every level"),
+]
+
+
+class Condition(Entry):
+    """A condition: the parent it comes from and only what it changes."""
+
+    title: str | None = None
+    from_: Annotated[str | None, OrNone] = Field(default=None, alias="from")
+    group: str | None = None
+    statistics: Annotated[Statistics | None, BeforeValidator(_none_word)] = None
+    embedding: Init | None = None
+    hidden: Hidden | None = None
+    output: Layer | None = None
+    model: Model | None = None
+    training: Training | None = None
+
+
+class Run(Condition):
+    """Somebody else's run: a condition, and the losses that were published for it."""
+
+    train: Finite
+    dev: Finite
+    tolerance: Annotated[Positive | None, OrNone] = None
+    origin: str = ""
+
+
+class Published(Entry):
+    """published: numbers of others, with their source, and what exactly was run."""
+
+    source: str
+    seed: Seed
+    protocol: Literal["lecture"] = "lecture"  # by which the tables tell these runs from the study's own trainings
+    training: Training | None = None
+    runs: Annotated[dict[Name, Run], Field(min_length=1)]
+
+
+class Group(Entry):
+    """groups: conditions that are shown and compared together."""
+
+    title: str | None = None
+    training: Training | None = None
+
+
+class Sweep(Entry):
+    """sweeps: conditions trained again at several learning rates."""
+
+    title: str | None = None
+    of: Annotated[list[str], Field(min_length=1)]
+    lr: Annotated[list[Positive], Field(min_length=1)]
+    training: Training | None = None
+    seeds: Count | None = None
+
+
+class Short(Entry):
+    """The short pairs of twins: that many seeds in all, for so many steps."""
+
+    seeds: Count
+    steps: Count
+
+
+class Twins(Entry):
+    """twins: conditions trained again from a start that differs in the last place of one weight."""
+
+    of: Annotated[list[str], Field(min_length=1)]
+    seeds: Step = 3
+    short: Annotated[Short | None, OrNone] = None
+
+
+class Probe(Entry):
+    """probe: Gaussian x (examples, fan_in) @ w (fan_in, units), and how the std grows."""
+
+    examples: Annotated[int, Field(ge=2, le=10**6)] = 1000
+    units: Annotated[int, Field(ge=2, le=10**6)] = 200
+    fan_in: Annotated[list[Count], Field(min_length=1)] = [10, 30, 100, 300, 1000]
+
+    def record(self) -> ProbeSizes:
+        """The same for those who draw it."""
+        return ProbeSizes(self.examples, self.units, tuple(self.fan_in))
+
+
+class Evaluation(Entry):
+    """evaluation: batch sizes at which BatchNorm is read with the statistics of the batch, all on the same examples."""
+
+    batch_sizes: list[Count] = list(BATCH_SIZES)
+
+
+def _selection(value: Any) -> Any:
+    texts = value if isinstance(value, (list, dict)) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        raise _problem(f"expected a condition, a list of conditions or a mapping of properties, got {show(value)}")
+    return value
+
+
+class Claim(Entry):
+    """A sentence that the study asserts, the measurement that it rests on, and what would refute it.
+
+    Exactly one comparison: near (± within), above, below: about every seed of every condition selected; less_than:
+    another condition, paired by seed; equivalent_to: another condition, within ± margin.
+    """
+
+    id: Text
+    sentence: Text
+    measure: str  # loss.train, or a metric, or a gradient's metric and its parameter: grad_norm.W1
+    at: Literal["init", "common", "end", "best"] | Step = "init"
+    layer: Count = 1
+    of: Annotated[str | list[str] | dict[str, Any], BeforeValidator(_selection)]
+    near: Finite | str | None = None
+    within: Scale | None = None
+    above: Finite | str | None = None
+    below: Finite | str | None = None
+    minus: str | None = None  # near, above, below: of the difference to this condition, seed by seed
+    less_than: str | None = None
+    equivalent_to: str | None = None
+    margin: Positive | None = None
+    because: str = ""
+    gate: bool = False
+    section: str = ""
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Those that are given: exactly one, which is checked when a study file is read."""
+        return [key for key in COMPARISONS if getattr(self, key) is not None]
+
+    @property
+    def comparison(self) -> Comparison:
+        """The one that is given."""
+        (given,) = self.comparisons
+        return given
+
+    @property
+    def other(self) -> str | None:
+        """The condition (or init of the probe) that every condition selected is compared with, seed by seed, if any."""
+        comparison = self.comparison
+        match comparison:
+            case "near" | "above" | "below":
+                return self.minus
+            case "less_than":
+                return self.less_than
+            case "equivalent_to":
+                return self.equivalent_to
+            case _:
+                unknown(comparison)
+
+
+def _seeds(value: Any) -> Any:
+    """A number of seeds is that many, from 0."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SEEDS:
+        return list(range(value))
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_SEEDS:
+        raise _problem(f"expected a number of seeds from 1 to {MAX_SEEDS:,}, or a list of them, got {show(value)}")
+    return value
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise _problem(f"expected distinct seeds, got {show(seeds)}")
+    return seeds
+
+
+Seeds = Annotated[list[Seed], BeforeValidator(_seeds), AfterValidator(_distinct)]
+
+
+class Study(Entry):
+    """A whole study file, one profile laid over it."""
+
+    title: str = "A study of initialisation"
+    data: Data
+    model: Model
+    training: Training
+    seeds: Seeds
+    measure: list[Step] = []
+    evaluation: Evaluation = Evaluation()
+    probe: Annotated[Probe | None, OrNone] = None
+    groups: dict[Name, Group] = {}
+    profiles: dict[Name, Any] = {}
+    conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
+    published: Annotated[Published | None, OrNone] = None
+    sweeps: dict[Name, Annotated[Sweep | None, OrNone]] = {}
+    twins: Annotated[Twins | None, OrNone] = None
+    claims: list[Claim] = []
+
+
+def show(value: Any, limit: int = 60) -> str:
+    """The value as the user wrote it, roughly, and short."""
+    words = {None: "null", True: "true", False: "false"}
+    text = words[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def check(document: Document, value: Any) -> Study:
+    """The file's content as a Study; SpecError with place, what was got and what would do."""
+    try:
+        return Study.model_validate(value)
+    except ValidationError as problem:
+        error = problem.errors(include_url=False)[0]
+        path = _path(value, error["loc"])
+        if error["type"] == "unknown_key":
+            raise document.error((*path, error["ctx"]["at"]), error["msg"]) from None
+        if error["type"] == "missing":
+            raise document.error(path, f"missing key '{error['loc'][-1]}'") from None
+        if error["type"] == "study":
+            raise document.error(path, error["msg"]) from None
+        raise document.error(path, f"{_plain(error)}, got {show(error['input'])}{_quotes(error)}") from None
+
+
+PLAIN = {
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "string_too_short": "expected some text",
+    "string_too_long": "expected one character",
+    "string_pattern_mismatch": "expected 64 hexadecimal digits in lower case",
+    "too_short": "expected at least one entry",
+    "too_long": "expected at most {max_length} entries",
+    "greater_than_equal": "expected {ge:g} or more",
+    "greater_than": "expected more than {gt:g}",
+    "less_than_equal": "expected at most {le:,}",
+    "less_than": "expected less than {lt:,}",
+}  # in the words of a study file; for other types pydantic's own do
+
+
+def _plain(error: ErrorDetails) -> str:
+    if error["type"] in PLAIN:
+        return PLAIN[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].replace("Input should be", "expected", 1)
+
+
+def _quotes(error: ErrorDetails) -> str:
+    scalar = isinstance(error["input"], (bool, int, float))
+    return "; put it in quotes" if error["type"] == "string_type" and scalar else ""
+
+
+def _path(value: Any, loc: Iterable[str | int]) -> tuple[str | int, ...]:
+    """`loc` without what pydantic adds to it (names of union members): only keys and indices of the file."""
+    path: list[str | int] = []
+    for part in loc:
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            value = value[part]  # type: ignore[index]
+            path.append(part)
+    return tuple(path)

@@ -1,0 +1,1 @@
+"""Cells and stacks, and the two engines that train them."""

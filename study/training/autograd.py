@@ -1,0 +1,100 @@
+"""A stack of cells, trained: the SGD loop by torch autograd and nothing else.
+
+Bit for bit the lecture's loop, whatever else is in the stack: bmm works on each model by itself, C is gathered through
+flattened indices, and an update is a product, then a sum (`p += -lr * grad`), never one fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from study.data.examples import Split
+from study.network.mlp import (
+    Activations,
+    Params,
+    Statistics,
+    example_loss,
+    forward,
+    fresh_statistics,
+    initialise,
+    stacked,
+)
+from study.rng import Minibatches, blocks, streams
+from study.training.cells import Stack
+
+MOMENTUM = 0.001  # of the lecture's running statistics
+
+
+AT_ONCE = 200  # steps whose minibatches are gathered together, fewer of large ones; any number gives the same bits
+
+
+class Trainer:
+    """One stack in training. `advance` moves it; between calls `params` and `running` may be read, never written."""
+
+    def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
+        self.stack, self.step = stack, 0
+        draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
+        self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins)
+        self.running: Statistics = fresh_statistics(self.params, stack.setup)
+        self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
+        batch_size = stack.training.batch_size
+        self._minibatches = Minibatches(draws, len(split.Y), batch_size)
+        # (M, batch): what each example counts in the mean of its minibatch
+        self._share = torch.ones((len(stack.cells), batch_size), device=device) / batch_size
+        self._parameters = self.params.tensors()
+        for tensor in self._parameters:
+            tensor.requires_grad_()
+
+    def upcoming(self) -> Tensor:
+        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
+        return self._minibatches.upcoming()
+
+    def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        assert self.step == 0, "already begun"
+        params, running = stacked(models, len(self.stack.setup.layers), str(self._X.device))
+        with torch.no_grad():
+            for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
+                own.copy_(kept)
+        self.running = running
+        self._minibatches.skip(step)
+        self.step = step
+
+    def advance(self, until: int) -> Tensor:
+        """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
+        losses = []
+        for steps in blocks(until - self.step, self._share.numel() * self._X.shape[1], AT_ONCE):
+            rows = self._minibatches.take(steps).to(self._X.device)
+            X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
+            # as tensors: foreach turns a number into one for every parameter
+            rates = torch.tensor([-self.stack.training.rate(self.step + i) for i in range(steps)], device=X.device)
+            block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates.unbind(), strict=True)]
+            losses.append(torch.stack(block).mean(2))  # (steps, M)
+            self.step += steps
+        M = len(self.stack.cells)
+        return torch.cat(losses).T.contiguous() if losses else torch.empty((M, 0), device=self._X.device)
+
+    def _sgd(self, X: Tensor, Y: Tensor, minus_lr: Tensor) -> Tensor:
+        """One step of every model on its own X (M, batch, T), Y (M, batch), by minus_lr (); the losses before. (M, batch)"""
+        activations = forward(self.params, self.stack.setup, X)
+        loss = example_loss(activations.logits, Y)  # (M, batch)
+        # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
+        gradients = torch.autograd.grad(loss, self._parameters, self._share)
+        with torch.no_grad():
+            torch._foreach_mul_(gradients, minus_lr)
+            torch._foreach_add_(self._parameters, gradients)
+            self._update_running(activations)
+        return loss.detach()
+
+    def _update_running(self, activations: Activations) -> None:
+        """Exponential moving average of the batches' mean and std: the lecture averages the std, not the variance."""
+        for i in self.stack.setup.normed:
+            level = activations.levels[i]
+            for average, batch in ((self.running.mean[i], level.mean), (self.running.std[i], level.std)):
+                assert average is not None and batch is not None
+                average.mul_(1 - MOMENTUM).add_(MOMENTUM * batch)

@@ -1,0 +1,91 @@
+"""The records that identify a training: schedule, cell and stack. No torch, no disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from study.errors import unknown
+from study.network.layers import Setup
+from study.network.norms import Statistics
+
+Protocol = Literal["paired", "lecture"]
+Engine = Literal["autograd", "fused"]
+
+
+def reading_at(statistics: Statistics, step: int) -> Statistics:
+    """The statistics that a model is read with at a step: before the first one there are no running ones yet, so that
+    it is calibrated."""
+    match statistics:
+        case "running":
+            return "calibrated" if step == 0 else "running"
+        case "none" | "calibrated" | "batch":
+            return statistics
+        case _:
+            unknown(statistics)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A schedule of plain SGD: `lr` is ((first step, rate), …), the first of them at step 0."""
+
+    batch_size: int
+    steps: int
+    lr: tuple[tuple[int, float], ...]
+
+    def rate(self, step: int) -> float:
+        """Learning rate in force at `step`."""
+        return [rate for start, rate in self.lr if start <= step][-1]
+
+    def first(self, steps: int) -> Training:
+        """The same schedule, ended after `steps` steps."""
+        steps = min(steps, self.steps)
+        return Training(self.batch_size, steps, tuple((start, rate) for start, rate in self.lr if start < steps))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: everything its numbers depend on, except the data."""
+
+    setup: Setup
+    seed: int
+    protocol: Protocol
+    training: Training
+    twin: bool = False  # starts with one weight of W1 one unit in the last place away
+
+    @property
+    def original(self) -> Cell:
+        """The cell that a twin is the twin of."""
+        return replace(self, twin=False)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Cells of one graph and one schedule, for one engine; tuple order is the model axis M."""
+
+    cells: tuple[Cell, ...]
+    engine: Engine = "autograd"
+
+    def __post_init__(self) -> None:
+        kinds = {(cell.setup.graph, cell.training) for cell in self.cells}
+        assert len(kinds) == 1, f"a stack holds one graph and one schedule, got {len(kinds)}"
+
+    @property
+    def setup(self) -> Setup:
+        """A Setup with the graph that all cells share (its scales are the first cell's)."""
+        return self.cells[0].setup
+
+    @property
+    def setups(self) -> list[Setup]:
+        """The Setup of every model."""
+        return [cell.setup for cell in self.cells]
+
+    @property
+    def twins(self) -> list[bool]:
+        """Whether each model is a twin."""
+        return [cell.twin for cell in self.cells]
+
+    @property
+    def training(self) -> Training:
+        """The schedule that all cells share."""
+        return self.cells[0].training

@@ -1,0 +1,1 @@
+"""The fused engine: one model in one core's cache, compiled by Numba."""

@@ -1,0 +1,130 @@
+"""One model's training as compiled code: minibatches of (context, next character) as SGD steps in place.
+
+Backpropagation is written out by hand. Every number is a sum in one fixed order of terms rounded in one way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from study.training.fused.embedding import distinct, embed, embed_back
+from study.training.fused.layers import activate, cross_entropy, normalise, normalise_back, pass_back, view
+from study.training.fused.products import multiply, multiply_transposed, update
+from study.training.fused.tiles import address
+from study.training.fused.workspace import (
+    ACTIVATION,
+    BNGAIN,
+    EXAMPLES,
+    FAN_IN,
+    FAN_OUT,
+    FIRST,
+    ONE,
+    PANEL,
+    RATE,
+    ROW,
+    SECOND,
+    TOP,
+    TOTAL,
+    TURNED,
+    VOCABULARY,
+    ZEROS,
+    B,
+    D,
+    H,
+    W,
+)
+
+
+@njit(inline="always")
+def forward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, tanh: Any) -> None:
+    """h (N, H) of every level, the logits last."""
+    examples, zeros = sizes[EXAMPLES], address(work, sizes[ZEROS])
+    for level in range(levels.shape[0]):
+        p = levels[level]
+        row, h = p[ROW], view(work, p[H], examples * p[ROW])
+        if level == 0:
+            embed(params, work, p, sizes, tables)
+        else:
+            x, weight, panel = levels[level - 1], address(params, p[W]), address(work, sizes[PANEL])
+            start = address(params, p[B]) if p[B] >= 0 else zeros
+            i, o = x[ROW], p[FAN_OUT]
+            inputs, out = address(work, x[H]), address(work, p[H])
+            multiply_transposed(inputs, i, examples, weight, i, o, p[FAN_IN], start, zeros, panel, out, row)
+        if p[BNGAIN] >= 0:
+            first, second = view(work, sizes[FIRST], row), view(work, sizes[SECOND], row)
+            normalise(params, work, p, h, examples, first, second)
+        activate(h, p[ACTIVATION], tanh)
+
+
+@njit(inline="always")
+def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp: int) -> int:
+    """Steps every parameter, from the gradient of the logits down; a level's input gradient precedes its own step."""
+    examples, zeros, rate = sizes[EXAMPLES], address(work, sizes[ZEROS]), address(work, sizes[RATE])
+    still, single = stamp * 0, stamp * 0 + 1  # a column of ones: nothing from row to row, one across
+    for level in range(levels.shape[0] - 1, -1, -1):
+        p = levels[level]
+        row, h, d = p[ROW], view(work, p[H], examples * p[ROW]), view(work, p[D], examples * p[ROW])
+        pass_back(d, h, p[ACTIVATION])
+        if p[BNGAIN] >= 0:
+            first, second = view(work, sizes[FIRST], row), view(work, sizes[SECOND], row)
+            normalise_back(params, work, p, d, examples, work[sizes[RATE]], first, second)
+        after = address(work, p[D])
+        if p[B] >= 0:
+            one, bias = address(work, sizes[ONE]), address(params, p[B])
+            update(one, still, single, after, row, examples, zeros, rate, bias, row, row)
+        if level == 0:
+            stamp = embed_back(params, work, p, sizes, tables, stamp)
+        else:
+            x, weight = levels[level - 1], address(params, p[W])
+            i, o = x[ROW], p[FAN_OUT]
+            inputs, before = address(work, x[H]), address(work, x[D])
+            multiply(after, row, examples, weight, i, o, zeros, before, i, i)
+            update(after, row, o, inputs, i, examples, zeros, rate, weight, i, i)
+    return stamp
+
+
+def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
+    """The training loop with these functions of one number, compiled on first use and kept on disk.
+
+    What the loop closes over is part of what Numba looks up on disk. So the functions are closed over rather than
+    handed to the loop, and are plain ones (of `math`, or marked `register_jitable`): those are known by name, where a
+    compiled function is known by an identity that every process draws anew, and would be compiled in each. A number for
+    the `sources` that the loop is made of is closed over as well: Numba itself watches the file of the outermost
+    function only, and would run stale code after a change in another module.
+    """
+
+    @njit(error_model="numpy", nogil=True, cache=True)
+    def train(
+        params: Any,
+        work: Any,
+        levels: Any,
+        sizes: Any,
+        tables: Any,
+        contexts: Any,
+        characters: Any,
+        indices: Any,
+        rates: Any,
+        losses: Any,
+    ) -> int:
+        """Advances one model by len(indices) steps in place; losses (steps,) of each minibatch, in nats."""
+        last, lanes = levels[levels.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
+        row, zeros = last[ROW], address(work, sizes[ZEROS])
+        logits, d = view(work, last[H], lanes * row), view(work, last[D], lanes * row)
+        turned = view(work, sizes[TURNED], row * lanes)
+        top, total = view(work, sizes[TOP], lanes), view(work, sizes[TOTAL], lanes)
+        targets = np.empty(indices.shape[1], np.int64)
+        vocabulary, stamp = sizes[VOCABULARY], np.int64(0)
+        for step in range(indices.shape[0]):
+            for n in range(targets.size):
+                targets[n] = characters[indices[step, n]]
+            work[sizes[RATE]] = -rates[step]
+            stamp = distinct(contexts, indices[step], tables, stamp)
+            forward(params, work, levels, sizes, tables, tanh)
+            losses[step] = cross_entropy(logits, row, targets, vocabulary, zeros, turned, top, total, d, exp, log)
+            stamp = backward(params, work, levels, sizes, tables, stamp)
+        return sources
+
+    return train

@@ -1,0 +1,140 @@
+"""Matrix products of one level, x @ W, dy @ Wᵀ and W −= lr xᵀ dy, as loops over tiles that stay in the nearest cache.
+
+Matrices are pointers with the distance from row to row in elements; widths are whole vectors, zeros in the padding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from study.training.fused.layout import LANES
+from study.training.fused.tiles import COLUMNS, ROWS, STRIP, address, sum_rows, tile, transpose
+from study.training.fused.workspace import DEPTH, PANEL_SIZE
+
+assert DEPTH * COLUMNS * LANES <= PANEL_SIZE, f"{DEPTH=} {COLUMNS=} {LANES=} {PANEL_SIZE=}"
+
+
+@njit
+def block(left: int, largest: int) -> int:
+    """Size of the next block of `left` things in blocks as equal as can be, none above `largest`."""
+    number = (left + largest - 1) // largest
+    return (left + number - 1) // number
+
+
+@njit
+def multiply(
+    x: Any, x_row: int, rows: int, w: Any, w_row: int, depth: int, start: Any, out: Any, out_row: int, width: int
+) -> None:
+    """out (rows, width) = start (width) + x (rows, depth) @ w (depth, width)."""
+    vectors = width // LANES
+    for k in range(0, depth, DEPTH):
+        count = min(DEPTH, depth - k)
+        v = 0
+        while v < vectors:
+            columns = block(vectors - v, COLUMNS)
+            r = 0
+            while r < rows:
+                high = block(rows - r, ROWS)
+                place = address(out, r * out_row + v * LANES)
+                left, right = address(x, r * x_row + k), address(w, k * w_row + v * LANES)
+                first, first_row = (address(start, v * LANES), 0) if k == 0 else (place, out_row)
+                tile(high, columns, left, x_row, 1, right, w_row, count, first, first_row, place, out_row, False, start)
+                r += high
+            v += columns
+
+
+@njit
+def multiply_transposed(
+    y: Any,
+    y_row: int,
+    rows: int,
+    w: Any,
+    w_row: int,
+    inputs: int,
+    depth: int,
+    start: Any,
+    zeros: Any,
+    panel: Any,
+    out: Any,
+    out_row: int,
+) -> None:
+    """out (rows, inputs) = start (inputs) + y (rows, depth) @ wᵀ, w (inputs, depth): w is turned block by block in `panel`."""
+    vectors = (inputs + LANES - 1) // LANES
+    for k in range(0, depth, DEPTH):
+        count = min(DEPTH, depth - k)
+        v = 0
+        while v < vectors:
+            columns = block(vectors - v, COLUMNS)
+            turned_row = columns * LANES
+            for c in range(columns):
+                i = (v + c) * LANES
+                for m in range(0, count, LANES):
+                    source = address(w, i * w_row + k + m)
+                    transpose(source, w_row, inputs - i, zeros, address(panel, m * turned_row + c * LANES), turned_row)
+            r = 0
+            while r < rows:
+                high = block(rows - r, ROWS)
+                place = address(out, r * out_row + v * LANES)
+                left = address(y, r * y_row + k)
+                first, first_row = (address(start, v * LANES), 0) if k == 0 else (place, out_row)
+                tile(
+                    high,
+                    columns,
+                    left,
+                    y_row,
+                    1,
+                    panel,
+                    turned_row,
+                    count,
+                    first,
+                    first_row,
+                    place,
+                    out_row,
+                    False,
+                    zeros,
+                )
+                r += high
+            v += columns
+
+
+@njit
+def update(
+    x: Any,
+    x_row: int,
+    inputs: int,
+    y: Any,
+    y_row: int,
+    rows: int,
+    zeros: Any,
+    scale: Any,
+    w: Any,
+    w_row: int,
+    width: int,
+) -> None:
+    """w (inputs, width) += scale · xᵀ @ y for x (rows, inputs) and y (rows, width)."""
+    vectors = width // LANES
+    i = 0
+    while i < inputs:
+        high = block(inputs - i, ROWS)
+        v = 0
+        while v < vectors:
+            columns = block(vectors - v, COLUMNS)
+            left, right = address(x, i), address(y, v * LANES)
+            place = address(w, i * w_row + v * LANES)
+            tile(high, columns, left, 1, x_row, right, y_row, rows, zeros, 0, place, w_row, True, scale)
+            v += columns
+        i += high
+
+
+@njit
+def gather_sum(table: Any, table_row: int, places: Any, count: int, start: Any, out: Any, width: int) -> None:
+    """out (width) = start (width) + Σₖ table[places[k]] (width) for k < count, in the order of k."""
+    vectors = width // LANES
+    v = 0
+    while v < vectors:
+        columns = block(vectors - v, STRIP)
+        left = v * LANES
+        sum_rows(columns, address(table, left), table_row, places, count, address(start, left), address(out, left))
+        v += columns

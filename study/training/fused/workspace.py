@@ -1,0 +1,91 @@
+"""The scratch of one training at one batch size, and the map by which compiled code finds its way in flat arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from study.errors import unknown
+from study.network.activations import Activation
+from study.training.fused.layout import ABSENT, LANES, Layout, aligned, padded, row_length
+
+LINEAR, TANH, RELU = range(3)  # activations, as the kernel knows them
+
+# Columns of `levels`, a row per level: sizes, places among the parameters (ABSENT: none), places in floats.
+FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
+# Entries of `sizes`: sizes and the place of C, then places in floats that levels share.
+EXAMPLES, EMBEDDING, C, C_ROW, VOCABULARY = range(5)
+ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DTURNED, DC = range(5, 19)
+
+DEPTH = 128  # summed indices of a matrix product per pass: DEPTH × 3 vectors stay in first-level cache
+PANEL_SIZE = DEPTH * 3 * LANES  # room for one such block of a transposed matrix
+
+
+def code(activation: Activation) -> int:
+    """The number by which the kernel knows an activation."""
+    match activation:
+        case "linear":
+            return LINEAR
+        case "tanh":
+            return TANH
+        case "relu":
+            return RELU
+        case _:
+            unknown(activation)
+
+
+class Workspace:
+    """Flat arrays for the kernel: `floats` for activations and gradients, `tables` of a minibatch's characters."""
+
+    def __init__(self, layout: Layout, examples: int, dtype: Any) -> None:
+        setup, vocabulary = layout.setup, layout.vocabulary
+        shapes, lanes = setup.shapes(vocabulary), padded(examples)
+        self.size = 0
+        self.levels = np.full((len(shapes), INVERSE + 1), ABSENT, np.int64)
+        for p, layer, (fan_in, fan_out), n in zip(
+            self.levels, setup.layers, shapes, range(1, len(shapes) + 1), strict=True
+        ):
+            row = row_length(fan_out)
+            p[:W] = fan_in, fan_out, row, code(layer.activation)
+            p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
+            p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
+            match layer.norm:
+                case "none":
+                    pass
+                case "batch":
+                    p[XHAT], p[INVERSE] = self._take(lanes * row), self._take(row)
+                case _:
+                    unknown(layer.norm)
+
+        context, most, c_row = setup.context, min(examples, vocabulary), layout.places["C"].row
+        rows = self.levels[:, ROW].tolist()
+        widest = max(*rows, c_row)
+        shared = [
+            *((ZEROS, widest), (ONE, 1), (RATE, 1), (PANEL, PANEL_SIZE), (FIRST, widest), (SECOND, widest)),
+            *((TURNED, rows[-1] * lanes), (TOP, lanes), (TOTAL, lanes)),
+            *((GATHERED, context * most * c_row), (SUMS, context * most * rows[0])),
+            *((DGATHERED, max(most, LANES) * c_row), (DTURNED, c_row * LANES), (DC, vocabulary * c_row)),
+        ]
+        self.sizes = np.zeros(DC + 1, np.int64)
+        self.sizes[:ZEROS] = examples, setup.embedding_size, layout.offset("C"), c_row, vocabulary
+        for entry, size in shared:
+            self.sizes[entry] = self._take(size)
+        self.floats = aligned(self.size, dtype)
+        self.floats[self.sizes[ONE]] = 1
+        self.tables = (
+            np.zeros((context, most), np.int64),  # found: distinct characters
+            np.zeros(context, np.int64),  # counts: how many
+            np.zeros(examples * context, np.int64),  # terms: by example and position, row among all positions' products
+            np.zeros(context * examples, np.int64),  # order: by position, examples sorted by character
+            np.zeros((context, most + 1), np.int64),  # starts: where in `order` a character's examples begin
+            np.zeros(
+                vocabulary, np.int64
+            ),  # slots: a character's place in `found`, valid where the stamp is the newest
+            np.zeros(vocabulary, np.int64),  # stamps
+        )
+
+    def _take(self, size: int) -> int:
+        offset = self.size
+        self.size += padded(size)
+        return offset

@@ -1,0 +1,89 @@
+"""Records as plain values that identify them: what a cell is, written so that no name of a class or a field enters.
+
+The ids of cells, the keys of the cache and the hash of a study are made from these values, so they stay as they are:
+the names in quotes are part of them. A field that a record has gained since enters only where it is not at its
+default, so that it changes the identity of nothing that does without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from study.network.inits import Init
+from study.network.layers import Layer, Setup
+from study.training.cells import Cell, Training
+
+Values = dict[str, Any]
+
+
+def cell_values(cell: Cell) -> Values:
+    """Everything that a training's numbers depend on, except the data."""
+    own: Values = {
+        "setup": network_values(cell.setup),
+        "seed": cell.seed,
+        "protocol": cell.protocol,
+        "training": schedule_values(cell.training),
+        "twin": cell.twin,
+    }
+    return own | gained(cell, "setup", "seed", "protocol", "training", "twin")
+
+
+def cell_id(cell: Cell) -> str:
+    """Identity of a cell: 16 hexadecimal digits of the sha256 of its values."""
+    return sha256(cell_values(cell))[:16]
+
+
+def network_values(network: Setup) -> Values:
+    """A network: its sizes, and how every parameter is drawn."""
+    own: Values = {
+        "context": network.context,
+        "embedding_size": network.embedding_size,
+        "widths": network.widths,
+        "embedding": init_values(network.embedding),
+        "hidden": [layer_values(layer) for layer in network.hidden],
+        "output": layer_values(network.output),
+    }
+    return own | gained(network, *own)
+
+
+def layer_values(layer: Layer) -> Values:
+    """A layer: how its parameters are drawn, its norm and its activation."""
+    own: Values = {
+        "weight": init_values(layer.weight),
+        "bias": None if layer.bias is None else init_values(layer.bias),
+        "norm": layer.norm,
+        "activation": layer.activation,
+    }
+    return own | gained(layer, *own)
+
+
+def init_values(init: Init) -> Values:
+    """An initialiser."""
+    return {"std": init.std, "gain": init.gain} | gained(init, "std", "gain")
+
+
+def schedule_values(schedule: Training) -> Values:
+    """A schedule."""
+    own: Values = {"batch_size": schedule.batch_size, "steps": schedule.steps, "lr": schedule.lr}
+    return own | gained(schedule, *own)
+
+
+def gained(record: Any, *known: str) -> Values:
+    """The fields of a record that came after the known ones, those at their defaults left out."""
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in known}
+    return {f.name: values[f.name] for f in fields(record) if f.name in values and values[f.name] != _default(f)}
+
+
+def _default(of: Field[Any]) -> Any:
+    if of.default is not MISSING:
+        return of.default
+    assert of.default_factory is not MISSING, f"a field that came later has a default, {of.name} has none"
+    return of.default_factory()
+
+
+def sha256(value: Any) -> str:
+    """sha256 of a JSON value in canonical form; a tuple counts as a list."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
