@@ -23,13 +23,13 @@ class Graph:
     def __init__(self, work: Work, device: str = "cuda") -> None:
         stack, split, vocabulary = work.stack, training_split(), examples().vocabulary
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        self.models, self.setup, self.lr = work.models, stack.setup, work.training.rate(0)
+        self.models, self.setup, self.lr = work.models, stack.network, work.schedule.rate(0)
         self.params = initialise(stack.setups, vocabulary, draws, device)
-        self.running = fresh_statistics(self.params, stack.setup)
+        self.running = fresh_statistics(self.params, stack.network)
         self.tensors = self.params.tensors()
         for tensor in self.tensors:
             tensor.requires_grad_()
-        batch_size = work.training.batch_size
+        batch_size = work.schedule.batch_size
         rows = torch.stack([s.indices(len(split.Y), STEPS, batch_size) for s in draws], dim=1)
         self.X, self.Y, self.rows = split.X.to(device), split.Y.to(device), rows.to(device)  # rows (steps, M, batch)
         self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
@@ -45,9 +45,9 @@ class Graph:
         gradients = torch.autograd.grad(loss, self.tensors, self.share)
         with torch.no_grad():
             torch._foreach_add_(self.tensors, torch._foreach_mul(gradients, -self.lr))
-            for i in self.setup.normed:
-                level = activations.levels[i]
-                for average, batch in ((self.running.mean[i], level.mean), (self.running.std[i], level.std)):
+            for i in self.setup.batchnorm_layers:
+                layer = activations.layers[i]
+                for average, batch in ((self.running.mean[i], layer.mean), (self.running.std[i], layer.std)):
                     assert average is not None
                     assert batch is not None
                     average.copy_((1 - MOMENTUM) * average + MOMENTUM * batch)

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.work import Minibatches, Work, examples, training_split
 from study.errors import unknown
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import embed, initialise
 from study.rng import streams
 
@@ -27,14 +27,14 @@ def missing() -> str | None:
     return None if any(shutil.which(c) for c in compilers) else "no C++ compiler"
 
 
-def make_step(setup: Setup, lr: float) -> Any:
+def make_step(network: Network, lr: float) -> Any:
     """step(params, running, X (M, batch, T), Y (M, batch)) -> losses (M,); it changes params and running in place."""
 
     def total(params: Named, X: Tensor, Y: Tensor) -> tuple[Tensor, tuple[Tensor, Named]]:
         M, N, _ = X.shape
         x = embed(params["C"], X)  # (M, N, T·E)
         moments: Named = {}
-        for i, layer in enumerate(setup.layers, 1):
+        for i, layer in enumerate(network.layers, 1):
             x = torch.bmm(x, params[f"W{i}"])  # (M, N, H)
             if layer.bias is not None:
                 x = x + params[f"b{i}"]
@@ -67,13 +67,13 @@ class Inductor:
     def __init__(self, work: Work) -> None:
         stack = work.stack
         self.model_steps, self.minibatches, self.split = float(work.models), Minibatches(work), training_split()
-        self.shape = (work.models, work.training.batch_size)
+        self.shape = (work.models, work.schedule.batch_size)
         params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         self.params = dict(params.named())
-        shape = {i + 1: params.levels[i].W[:, :1] for i in stack.setup.normed}  # (M, 1, H)
+        shape = {i + 1: params.layers[i].W[:, :1] for i in stack.network.batchnorm_layers}  # (M, 1, H)
         self.running = {f"mean{i}": torch.zeros_like(t) for i, t in shape.items()}
         self.running |= {f"std{i}": torch.ones_like(t) for i, t in shape.items()}
-        self.step = make_step(stack.setup, work.training.rate(0))
+        self.step = make_step(stack.network, work.schedule.rate(0))
 
     def compile(self) -> None:
         """Compile the step, by taking it once with copies."""

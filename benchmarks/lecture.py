@@ -19,14 +19,14 @@ class Lecture:
     block = 50
 
     def __init__(self, work: Work) -> None:
-        setup = work.setup
-        assert [layer.activation for layer in setup.hidden] == ["tanh"], "the lecture's network has one tanh level"
-        self.model_steps, self.lr = float(work.models), work.training.rate(0)
+        network = work.network
+        assert [layer.activation for layer in network.hidden] == ["tanh"], "the lecture's network has one tanh level"
+        self.model_steps, self.lr = float(work.models), work.schedule.rate(0)
         self.minibatches, self.split = Minibatches(work), training_split()
-        self.normed = bool(setup.normed)
+        self.normed = bool(network.batchnorm_layers)
         self.models = []
         for cell in work.stack.cells:
-            alone = initialise([cell.setup], examples().vocabulary, [streams(cell.seed, cell.protocol)])
+            alone = initialise([cell.network], examples().vocabulary, [streams(cell.seed, cell.protocol)])
             parameters = {name: tensor[0].clone().requires_grad_() for name, tensor in alone.named()}
             H = parameters["W1"].shape[1]
             running = {"mean": torch.zeros(1, H), "std": torch.ones(1, H)} if self.normed else {}

@@ -45,10 +45,10 @@ class Fused:
     block = 1000  # as the study runs it: a thousand steps between two reports
 
     def __init__(self, work: Work, cores: Sequence[int] = ()) -> None:
-        reason = supported(work.setup)
+        reason = supported(work.network)
         assert reason is None, reason
-        self.model_steps, self.lr = float(work.models), work.training.rate(0)
-        self.minibatches, self.layout = Minibatches(work), Layout(work.setup, examples().vocabulary)
+        self.model_steps, self.lr = float(work.models), work.schedule.rate(0)
+        self.minibatches, self.layout = Minibatches(work), Layout(work.network, examples().vocabulary)
         self.X, self.Y = (t.numpy().astype(np.int32) for t in (training_split().X, training_split().Y))
         self.buffers, self.train = self._initial(work), compiled.train()
         self.pool = None
@@ -62,9 +62,9 @@ class Fused:
         """One packed buffer per model, with the parameters that every peer starts from."""
         stack = work.stack
         params = initialise(stack.setups, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
-        running = fresh_statistics(params, stack.setup)
+        running = fresh_statistics(params, stack.network)
         arrays = {name: tensor.numpy() for name, tensor in params.named()}
-        for i in stack.setup.normed:
+        for i in stack.network.batchnorm_layers:
             mean, std = running.mean[i], running.std[i]
             assert mean is not None
             assert std is not None

@@ -19,7 +19,7 @@ class Product:
     block = 1
 
     def __init__(self, work: Work) -> None:
-        operations = flops(work.setup, examples().vocabulary, work.training.batch_size)
+        operations = flops(work.network, examples().vocabulary, work.schedule.batch_size)
         self.model_steps = 2 * SIZE**3 / operations  # model-steps that one product amounts to
         rng = np.random.default_rng(0)
         self.a, self.b = (rng.standard_normal((SIZE, SIZE), np.float32) for _ in range(2))

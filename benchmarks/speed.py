@@ -131,7 +131,7 @@ def scaling_jobs(workers: Workers, extent: Extent) -> Iterator[Job]:
     works += [("depth", d, Work("none", widths=(100,) * d)) for d in extent.depths]
     for name in OURS:
         for axis, value, work in works:
-            mflop = flops(work.setup, examples().vocabulary, work.training.batch_size) / 1e6
+            mflop = flops(work.network, examples().vocabulary, work.schedule.batch_size) / 1e6
             facts = {"engine": name, "norm": "none", "axis": axis, "value": value, "models": work.models, "cores": 1}
             yield Job(workers[name][1], as_json(work), {**facts, "mflop": mflop})
 

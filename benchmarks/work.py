@@ -12,11 +12,11 @@ from torch import Tensor
 
 from study.data import words
 from study.data.examples import Dataset, Split, dataset
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.rng import streams
 from study.spec import read as resolve
 from study.spec.records import Spec
-from study.training.cells import Cell, Stack, Training
+from study.training.cells import Cell, Schedule, Stack
 
 STUDY = Path(__file__).parents[1] / "experiments.yaml"
 CONDITIONS = {"none": "kaiming", "batch": "batchnorm"}  # the condition that stands for a norm
@@ -33,23 +33,23 @@ class Work:
     widths: tuple[int, ...] | None = None
 
     @property
-    def setup(self) -> Setup:
-        """The Setup of the condition; other widths repeat its first hidden level."""
-        setup = study().condition(CONDITIONS[self.norm]).setup
+    def network(self) -> Network:
+        """The network of the condition; other widths repeat its first hidden level."""
+        network = study().condition(CONDITIONS[self.norm]).network
         if self.widths is None:
-            return setup
-        return replace(setup, widths=self.widths, hidden=(setup.hidden[0],) * len(self.widths))
+            return network
+        return replace(network, widths=self.widths, hidden=(network.hidden[0],) * len(self.widths))
 
     @property
-    def training(self) -> Training:
+    def schedule(self) -> Schedule:
         """The first learning rate of the condition, for as long as it takes."""
-        training = study().condition(CONDITIONS[self.norm]).training
-        return Training(training.batch_size, STEPS, training.lr[:1])
+        schedule = study().condition(CONDITIONS[self.norm]).schedule
+        return Schedule(schedule.batch_size, STEPS, schedule.lr[:1])
 
     @property
     def stack(self) -> Stack:
         """The models as cells of the paired protocol: the same draws and minibatches for every peer."""
-        return Stack(tuple(Cell(self.setup, seed, "paired", self.training) for seed in range(self.models)))
+        return Stack(tuple(Cell(self.network, seed, "paired", self.schedule) for seed in range(self.models)))
 
 
 class Minibatches:
@@ -57,7 +57,7 @@ class Minibatches:
 
     def __init__(self, work: Work) -> None:
         self._streams = [streams(cell.seed, cell.protocol) for cell in work.stack.cells]
-        self._high, self._batch_size = len(training_split().Y), work.training.batch_size
+        self._high, self._batch_size = len(training_split().Y), work.schedule.batch_size
         self._rows = self._fresh(0)
 
     def _fresh(self, steps: int) -> Tensor:
@@ -77,13 +77,13 @@ class Minibatches:
 @cache
 def study() -> Spec:
     """The project's own study at its full profile."""
-    return resolve.read(STUDY)
+    return resolve.read_study(STUDY)
 
 
 @cache
 def examples() -> Dataset:
     """The splits of the study's word list."""
-    return dataset(words.load(study().data, study().folder), study().conditions[0].setup.context)
+    return dataset(words.load(study().data, study().folder), study().conditions[0].network.context)
 
 
 def training_split() -> Split:
@@ -91,14 +91,14 @@ def training_split() -> Split:
     return examples().splits["train"]
 
 
-def flops(setup: Setup, vocabulary: int, batch_size: int) -> int:
+def flops(network: Network, vocabulary: int, batch_size: int) -> int:
     """Multiplications and additions of the matrix products of one SGD step of one model.
 
     A level of fan_in → fan_out takes three products of 2 · batch · fan_in · fan_out: x @ W, the gradient of W and the
     gradient of x. The first level needs all three as well, since its x is made of rows of C, which are trained. Biases,
     activations, norms, softmax, the gather of rows and the update are not counted: linear in the activations.
     """
-    return sum(3 * 2 * batch_size * fan_in * fan_out for fan_in, fan_out in setup.shapes(vocabulary))
+    return sum(3 * 2 * batch_size * fan_in * fan_out for fan_in, fan_out in network.shapes(vocabulary))
 
 
 def distinct_characters(X: Tensor, vocabulary: int, batch_size: int) -> list[float]:
@@ -108,25 +108,25 @@ def distinct_characters(X: Tensor, vocabulary: int, batch_size: int) -> list[flo
     return (1 - (1 - shares) ** batch_size).sum(1).tolist()  # type: ignore[no-any-return]
 
 
-def distinct_flops(setup: Setup, vocabulary: int, batch_size: int, distinct: list[float]) -> float:
+def distinct_flops(network: Network, vocabulary: int, batch_size: int, distinct: list[float]) -> float:
     """As `flops`, with the first level's products taken once per position and distinct character.
 
     Added are the sums that this needs: T rows of width H per example, forward, and one backward.
     """
-    (fan_in, H), E, T = setup.shapes(vocabulary)[0], setup.embedding_size, setup.context
+    (fan_in, H), E, T = network.shapes(vocabulary)[0], network.embedding_size, network.context
     first = 3 * 2 * sum(distinct) * E * H + 2 * batch_size * T * H
-    return flops(setup, vocabulary, batch_size) - 3 * 2 * batch_size * fan_in * H + first
+    return flops(network, vocabulary, batch_size) - 3 * 2 * batch_size * fan_in * H + first
 
 
 def summary() -> dict[str, Any]:
     """What one model-step is, and how many operations its matrix products take, in MFLOP."""
     work, vocabulary = Work("none"), examples().vocabulary
-    setup, batch_size = work.setup, work.training.batch_size
+    network, batch_size = work.network, work.schedule.batch_size
     distinct = distinct_characters(training_split().X, vocabulary, batch_size)
-    sizes = "→".join(map(str, (setup.embedding_size, *setup.widths, vocabulary)))
+    sizes = "→".join(map(str, (network.embedding_size, *network.widths, vocabulary)))
     return {
-        "setup": f"{setup.context}×{sizes}",
+        "setup": f"{network.context}×{sizes}",
         "batch_size": batch_size,
-        "mflop": flops(setup, vocabulary, batch_size) / 1e6,
-        "mflop_distinct": round(distinct_flops(setup, vocabulary, batch_size, distinct) / 1e6, 4),
+        "mflop": flops(network, vocabulary, batch_size) / 1e6,
+        "mflop_distinct": round(distinct_flops(network, vocabulary, batch_size, distinct) / 1e6, 4),
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.work import Minibatches, Work, examples, training_split
 from study.errors import unknown
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import initialise
 from study.rng import streams
 
@@ -20,7 +20,7 @@ def missing() -> str | None:
     return None if find_spec("jax") else "JAX is not installed"
 
 
-def make_block(setup: Setup, lr: float) -> Any:
+def make_block(network: Network, lr: float) -> Any:
     """block((params, running), X (N, T), Y (N,), rows (steps, M, batch)) -> ((params, running), losses (steps, M))."""
     import jax
     import jax.numpy as jnp
@@ -31,7 +31,7 @@ def make_block(setup: Setup, lr: float) -> Any:
         """Mean loss of one model on X (batch, T), Y (batch,), and the moments of its normed levels."""
         x = params["C"][X].reshape(len(X), -1)  # (N, T·E)
         moments: dict[str, Any] = {}
-        for i, layer in enumerate(setup.layers, 1):
+        for i, layer in enumerate(network.layers, 1):
             x = x @ params[f"W{i}"]  # (N, H)
             if layer.bias is not None:
                 x = x + params[f"b{i}"]
@@ -73,12 +73,12 @@ class Scan:
         params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         arrays = {name: jnp.array(tensor.numpy()) for name, tensor in params.named()}
         running: dict[str, Any] = {}
-        for i in stack.setup.normed:
+        for i in stack.network.batchnorm_layers:
             like = arrays[f"W{i + 1}"][:, :1]  # (M, 1, H)
             running |= {f"mean{i + 1}": jnp.zeros_like(like), f"std{i + 1}": jnp.ones_like(like)}
         self.state = (arrays, running)
         self.X, self.Y = (jnp.array(t.numpy(), dtype=jnp.int32) for t in (split.X, split.Y))
-        self.train = make_block(stack.setup, work.training.rate(0))
+        self.train = make_block(stack.network, work.schedule.rate(0))
 
     def draw(self, steps: int) -> None:
         """Have the minibatches of the next steps at hand."""

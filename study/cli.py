@@ -23,13 +23,15 @@ app = typer.Typer(
 File = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Profile = Annotated[str, typer.Option(help="full is the study as written; the file names others.")]
 Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.", show_default="all")]
-Seeds = Annotated[str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")]
+SeedsOption = Annotated[
+    str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")
+]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
 Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead out of the study file's folder.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
-Engine = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
+EngineOption = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
 Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
 CacheFolder = Annotated[
     Path,
@@ -49,9 +51,9 @@ def run(
     file: File = STUDY,
     profile: Profile = "full",
     only: Only = "",
-    seeds: Seeds = "",
+    seeds: SeedsOption = "",
     workers: Workers = "",
-    engine: Engine = "auto",
+    engine: EngineOption = "auto",
     device: Device = "cpu",
     executor: Executor = "local",
     cache: CacheFolder = CACHE,
@@ -66,21 +68,22 @@ def run(
     folder = out or _out(file, profile, bool(chosen))
     if out is None:
         _free(folder, file)
-    from study.execution.run import How
-    from study.execution.run import run as train
+    from study.execution.run import RunOptions, run_study
     from study.execution.usage import Usage
 
     usage = Usage()
     with usage.stage("training"):
-        done = train(spec, folder, How(_workers(workers), engine, device, executor, cache, fail_fast, chosen))
+        done = run_study(
+            spec, folder, RunOptions(_workers(workers), engine, device, executor, cache, fail_fast, chosen)
+        )
     log = {"study": os.path.relpath(file.resolve(), folder.resolve()), **done.log()}
     usage.write(folder, log)  # before the page: a rendering that breaks off loses no traceback
     if done.conditions:
         with usage.stage("report"):
             # after the training: matplotlib's memory comes when the workers' has gone
-            from study.report.build import report as render
+            from study.report.build import build_report
 
-            print(render(spec, folder, notebooks))
+            print(build_report(spec, folder, notebooks))
         usage.write(folder, log)
     print(usage, file=sys.stderr)
     if done.failures:
@@ -100,20 +103,19 @@ def report(
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
-    from study.analysis.ledger import load
-    from study.report.build import report as render
-    from study.report.screenshot import browser
-    from study.report.screenshot import screenshot as take
+    from study.analysis.ledger import load_results
+    from study.report.build import build_report as render
+    from study.report.screenshot import browser, take_screenshot
 
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
     spec, folder = _finished(file, profile, out, data_anywhere, page=False)
-    if not load(spec, folder).conditions:
+    if not load_results(spec, folder).conditions:
         raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:
-        print(take(page, screenshot))
+        print(take_screenshot(page, screenshot))
 
 
 @app.command()
@@ -121,17 +123,17 @@ def plan(
     file: File = STUDY,
     profile: Profile = "full",
     only: Only = "",
-    seeds: Seeds = "",
+    seeds: SeedsOption = "",
     workers: Workers = "",
-    engine: Engine = "auto",
+    engine: EngineOption = "auto",
     device: Device = "cpu",
     cache: CacheFolder = CACHE,
     data_anywhere: Anywhere = False,
 ) -> None:
     """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
-    from study.execution.listing import listing
+    from study.execution.listing import plan_text
 
-    print(listing(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
+    print(plan_text(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
 
 
 @app.command()
@@ -141,9 +143,9 @@ def clean(
 ) -> None:
     """Show the size of the cache; with --older, remove what was not used for so long."""
     from study.execution.cache import Cache
-    from study.execution.housekeeping import clean as remove
+    from study.execution.housekeeping import clean_cache
 
-    print(remove(Cache(cache), older))
+    print(clean_cache(Cache(cache), older))
 
 
 @app.command()
@@ -165,12 +167,12 @@ def diff(
 ) -> None:
     """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
     from study.analysis.diff import compare
-    from study.report.differences import save, text
+    from study.report.differences import differences_text, save
 
     found = compare(a, b)
     if html is not None:
         save(found, html)
-    print(text(found))
+    print(differences_text(found))
     raise typer.Exit(0 if found.equal else 1)
 
 
@@ -186,10 +188,10 @@ def verify(
     data_anywhere: Anywhere = False,
 ) -> None:
     """Train some cells of a report again; exit 1 when they come out otherwise."""
-    from study.execution.verify import verify as again
+    from study.execution.verify import verify_cells
 
     spec, folder = _finished(file, profile, out, data_anywhere)
-    text, passed = again(spec, folder, None if every else cells, seed, _workers(workers))
+    text, passed = verify_cells(spec, folder, None if every else cells, seed, _workers(workers))
     print(text)
     raise typer.Exit(0 if passed else 1)
 
@@ -210,7 +212,7 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
     from study import provenance
 
     folder = out or _out(file, profile, False)
-    facts = provenance.read(folder)
+    facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
     spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
     for warning in provenance.stale(facts, spec, page):
@@ -221,11 +223,11 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
 
 
 def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
-    from study.spec.read import read
-    from study.spec.subset import only as cut
+    from study.spec.read import read_study
+    from study.spec.subset import only_conditions
 
-    spec = read(file, profile, _seeds(seeds), str(file), anywhere)
-    return cut(spec, [name.strip() for name in only.split(",")]) if only else spec
+    spec = read_study(file, profile, _seeds(seeds), str(file), anywhere)
+    return only_conditions(spec, [name.strip() for name in only.split(",")]) if only else spec
 
 
 def _seeds(text: str) -> list[int] | None:

@@ -14,9 +14,9 @@ from study.errors import SpecError
 from study.files import replace
 from study.spec.records import Spec
 
-FORMAT = 2
+MANIFEST_FORMAT = 2
 NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
-PACKAGES = (
+NAMED_PACKAGES = (
     "torch", "numpy", "numba", "llvmlite", "safetensors", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
     "pydantic",
 )  # fmt: skip
@@ -25,7 +25,7 @@ PACKAGES = (
 def versions() -> dict[str, str]:
     """Versions of everything that a number or a page may depend on."""
     # a run without the report's packages is still a run
-    found = {package: installed(package) for package in ("study", *PACKAGES)}
+    found = {package: installed(package) for package in ("study", *NAMED_PACKAGES)}
     return {"python": platform.python_version(), **found}
 
 
@@ -46,13 +46,13 @@ def cpu() -> dict[str, str]:
     }
 
 
-def write(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
+def write_manifest(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
     """The manifest as folder/manifest.json, keys in order, one per line."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     replace(folder / name, text.encode())
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a report folder; SpecError where there is none."""
     path = folder / "manifest.json"
     try:
@@ -61,8 +61,8 @@ def read(folder: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: not there; make the tables with `study run`") from None
     except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{path}: not readable ({error!s:.80}); remake it with `study run`") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not NEEDED.issubset(manifest):
-        raise SpecError(f"{path}: not a manifest of format {FORMAT}; remake it with `study run`")
+    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT or not NEEDED.issubset(manifest):
+        raise SpecError(f"{path}: not a manifest of format {MANIFEST_FORMAT}; remake it with `study run`")
     return manifest
 
 

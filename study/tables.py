@@ -113,7 +113,7 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
 Tables = Mapping[str, pd.DataFrame]
 
 
-def schema(name: str) -> pa.Schema:
+def arrow_schema(name: str) -> pa.Schema:
     """Arrow schema of a table."""
     return pa.schema(list(TABLES[name].items()))
 
@@ -129,7 +129,7 @@ def arrow(name: str, rows: list[dict[str, object]]) -> pa.Table:
     for row in rows[:1]:
         assert set(row) <= set(columns), f"{name}: unknown columns {set(row) - set(columns)}"
     arrays = [pa.array([row.get(column) for row in rows], type=type_) for column, type_ in columns.items()]
-    return pa.Table.from_arrays(arrays, schema=schema(name))
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(name))
 
 
 def named(table: pa.Table, condition: str) -> pa.Table:

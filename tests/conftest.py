@@ -10,7 +10,7 @@ import torch
 
 from study.data.examples import Dataset, dataset
 from study.data.words import Words, load
-from study.spec.read import read
+from study.spec.read import read_study
 from study.spec.records import Spec
 
 torch.set_num_threads(1)  # as a worker; two runs then add in the same order
@@ -27,7 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def study() -> Spec:
     """experiments.yaml, profile full."""
-    return read(ROOT / "experiments.yaml")
+    return read_study(ROOT / "experiments.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,10 @@ from study import cli, provenance
 from study.errors import SpecError
 from study.execution.plan import split
 from study.execution.pool import Failure
-from study.execution.run import How
+from study.execution.run import RunOptions
 from study.execution.worker import Job
 from study.measurement.rows import Rows
-from study.spec.read import read
+from study.spec.read import read_study
 from study.training.cells import Cell, Stack
 from tests.support.finished import called, in_process, quick_run
 from tests.support.tiny import GONE, HERE, one_line, tiny, write
@@ -215,7 +215,7 @@ def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(lambda cell: False)
-    monkeypatch.setattr("study.report.build.report", lambda *_: "page")
+    monkeypatch.setattr("study.report.build.build_report", lambda *_: "page")
     monkeypatch.setattr("study.execution.verify.run_shards", in_process)
     file, out = write(tmp_path), tmp_path / "out"
     assert study("run", file, "--out", out, "--cache", tmp_path / "cache", "--engine", "autograd").status == 0
@@ -231,8 +231,8 @@ def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_
 @pytest.mark.parametrize("command", ["report", "check", "verify"])
 def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_path: Path, command: str) -> None:
     file, out = write(tmp_path), tmp_path / "out"
-    spec = read(file)
-    quick_run(spec, out, How(workers=1, cache=tmp_path / "cache"))
+    spec = read_study(file)
+    quick_run(spec, out, RunOptions(workers=1, cache=tmp_path / "cache"))
     with (tmp_path / "tiny.txt").open("ab") as words:
         words.write(b"abba\n")
     before = content(out)
@@ -248,7 +248,7 @@ def test_another_study_file_of_the_same_name_overwrites_no_report(
     study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(lambda cell: False)
-    monkeypatch.setattr("study.report.build.report", lambda *_: "page")
+    monkeypatch.setattr("study.report.build.build_report", lambda *_: "page")
     monkeypatch.chdir(tmp_path)
     a, b = (write(tmp_path / name) for name in "ab" if (tmp_path / name).mkdir() is None)
     options = ("--cache", tmp_path / "cache", "--engine", "autograd")
@@ -270,7 +270,7 @@ def test_a_rendering_that_breaks_off_loses_no_traceback(
         raise SpecError("broken")
 
     failing(lambda cell: cell.seed == 1)
-    monkeypatch.setattr("study.report.build.report", broken)
+    monkeypatch.setattr("study.report.build.build_report", broken)
     out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
     assert study("run", write(tmp_path), "--out", out, *cache).err == "broken\n"
     log = json.loads((out / "run.json").read_bytes())
@@ -302,7 +302,7 @@ def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Pat
     (out := tmp_path / "out").mkdir()
     data = {"sha256": hashlib.sha256((tmp_path / "tiny.txt").read_bytes()).hexdigest()}
     facts = {"profile": "full", "chosen": {}, "tables": {}, "data": data}
-    provenance.write({"format": provenance.FORMAT, **dict.fromkeys(provenance.NEEDED), **facts}, out)
+    provenance.write_manifest({"format": provenance.MANIFEST_FORMAT, **dict.fromkeys(provenance.NEEDED), **facts}, out)
     for command in ("run", "plan", "report", "check"):
         options = [] if command == "plan" else ["--out", out]
         assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))

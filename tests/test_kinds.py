@@ -14,26 +14,26 @@ import torch
 from pydantic.fields import FieldInfo
 
 from study import cli
-from study.analysis.ledger import ledger
+from study.analysis.ledger import judge_claims
 from study.analysis.results import Results
 from study.analysis.theory import growth, predict
 from study.data.examples import Dataset
-from study.execution.collect import collect
+from study.execution.collect import collect_tables
 from study.execution.listing import graph
-from study.execution.plan import plan, seconds
+from study.execution.plan import plan_study, seconds
 from study.measurement.histograms import bins_of
 from study.measurement.measure import loss_rows, readings
 from study.measurement.metrics import METRICS, names
-from study.measurement.probe import PROBES, ProbeSizes, probe
+from study.measurement.probe import PROBES, ProbeSizes, probe_growth
 from study.measurement.rows import as_rows
 from study.network.inits import Init
-from study.network.layers import Setup
-from study.network.mlp import LevelActivations, Params, Statistics, forward, fresh_statistics, initialise
+from study.network.layers import Network
+from study.network.mlp import LayerTrace, Params, Statistics, forward, fresh_statistics, initialise
 from study.rng import streams
-from study.spec.describe import describe
+from study.spec.describe import described
 from study.spec.records import Spec, Twins
-from study.spec.schema import COMPARISONS, Claim, Condition, Data, Entry, Layer, Published
-from study.spec.subset import only
+from study.spec.schema import COMPARISONS, ClaimEntry, ConditionEntry, DataEntry, Entry, LayerEntry, PublishedEntry
+from study.spec.subset import only_conditions
 from study.training.cells import Stack
 from study.training.engines import choose, supported
 from study.training.fused.layout import Layout
@@ -71,7 +71,7 @@ def allowed(entry: type[Entry], field: str) -> Iterator[None]:
 def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Claims may compare by the word `far`, too."""
     monkeypatch.setattr("study.spec.schema.COMPARISONS", (*COMPARISONS, "far"))
-    with allowed(Claim, "far"):
+    with allowed(ClaimEntry, "far"):
         yield
 
 
@@ -84,13 +84,13 @@ def unknown(name: str, where: str = r"\S+") -> str:
 
 SPLITS = {"train": 0.6, "dev": 0.2, "test": 0.2}
 STUDIES = {
-    "norm": (Layer, "norm", "conditions.batchnorm.hidden.norm", "layer", "batch"),
-    "norm of the output": (Layer, "norm", "conditions.fixed.output.norm", "layer", "batch"),
-    "activation": (Layer, "activation", "conditions.batchnorm.hidden.activation", "gelu", "relu"),
-    "activation of the output": (Layer, "activation", "conditions.fixed.output.activation", "gelu", "tanh"),
-    "statistics": (Condition, "statistics", "conditions.calibrated.statistics", "frozen", "batch"),
-    "split": (Data, "splits", "data.splits", {**SPLITS, "train": 0.5, "extra": 0.1}, SPLITS),
-    "protocol": (Published, "protocol", "published.protocol", "mixed", "lecture"),
+    "norm": (LayerEntry, "norm", "conditions.batchnorm.hidden.norm", "layer", "batch"),
+    "norm of the output": (LayerEntry, "norm", "conditions.fixed.output.norm", "layer", "batch"),
+    "activation": (LayerEntry, "activation", "conditions.batchnorm.hidden.activation", "gelu", "relu"),
+    "activation of the output": (LayerEntry, "activation", "conditions.fixed.output.activation", "gelu", "tanh"),
+    "statistics": (ConditionEntry, "statistics", "conditions.calibrated.statistics", "frozen", "batch"),
+    "split": (DataEntry, "splits", "data.splits", {**SPLITS, "train": 0.5, "extra": 0.1}, SPLITS),
+    "protocol": (PublishedEntry, "protocol", "published.protocol", "mixed", "lecture"),
 }
 
 
@@ -116,7 +116,7 @@ def test_a_study_with_a_claim_is_refused_by_the_name_of_its_comparison(tmp_path:
 def test_the_command_stops_at_the_kind_before_it_writes_anything(tmp_path: Path) -> None:
     path, out = write(tmp_path, {"conditions.batchnorm.hidden.norm": "layer"}), tmp_path / "out"
     command = ["run", str(path), "--out", str(out), "--cache", str(tmp_path / "cache")]
-    with allowed(Layer, "norm"), pytest.raises(AssertionError, match=unknown("layer")):
+    with allowed(LayerEntry, "norm"), pytest.raises(AssertionError, match=unknown("layer")):
         cli.app(command, standalone_mode=False)
     assert sorted(tmp_path.iterdir()) == [path.with_suffix(".txt"), path]
 
@@ -127,24 +127,24 @@ PLAIN, NORMED = network(), network(norm="batch")
 LAYER, GELU = network(norm="layer"), network(activation="gelu")  # type: ignore[arg-type]
 
 
-def params(setup: Setup) -> Params:
+def params(setup: Network) -> Params:
     return initialise([setup], V, [streams(0, "paired")])
 
 
-def statistics(setup: Setup) -> Statistics:
+def statistics(setup: Network) -> Statistics:
     return fresh_statistics(params(setup), setup)
 
 
-def workspace(setup: Setup) -> Workspace:
-    """That of a layout whose Setup was exchanged: of the Setup itself there is no layout."""
+def workspace(setup: Network) -> Workspace:
+    """That of a layout whose network was exchanged: of the network itself there is no layout."""
     layout = Layout(PLAIN, V)
-    layout.setup = setup
+    layout.network = setup
     return Workspace(layout, 8, np.float32)
 
 
 def measure(metric: str) -> None:
     h = torch.zeros((1, 2, 3))
-    METRICS[metric].measure(LevelActivations(h, None, None, h, h), GELU.hidden[0])
+    METRICS[metric].measure(LayerTrace(h, None, None, h, h), GELU.hidden[0])
 
 
 def spec(**changes: Any) -> Spec:
@@ -156,9 +156,11 @@ def spec(**changes: Any) -> Spec:
 
 def collected(study: Spec, **changes: Any) -> None:
     """The tables of a study whose twins have a distance and nothing else; what its cells are used for, changed."""
-    work = plan(study)
+    work = plan_study(study)
     work = replace(work, uses={c: tuple(replace(use, **changes) for use in uses) for c, uses in work.uses.items()})
-    collect(study, work, {c: as_rows({"twins": [{"step": 0, "distance": 0.0}]}) for c in work.uses if c.twin}, [])
+    collect_tables(
+        study, work, {c: as_rows({"twins": [{"step": 0, "distance": 0.0}]}) for c in work.uses if c.twin}, []
+    )
 
 
 def extra() -> None:
@@ -167,7 +169,7 @@ def extra() -> None:
     loss_rows(params(NORMED), NORMED, Dataset({"extra": split()}, V), known, {})  # type: ignore[dict-item]
 
 
-class Far(Claim):
+class Far(ClaimEntry):
     """A claim that says with what it compares, by a comparison that the ledger was not told of."""
 
     comparison: ClassVar[Any] = "far"
@@ -184,8 +186,8 @@ def results(study: Spec) -> Results:
 X = torch.zeros((4, 3), dtype=torch.int64)
 FROZEN: dict[str, Any] = {"statistics": "frozen"}
 BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
-    ("Layer.batch_norm", "layer", lambda: LAYER.normed),
-    ("Setup.norm", "layer", lambda: LAYER.norm),
+    ("Layer.batch_norm", "layer", lambda: LAYER.batchnorm_layers),
+    ("Network.norm", "layer", lambda: LAYER.norm),
     ("initialise", "layer", lambda: params(LAYER)),
     ("forward", "layer", lambda: forward(params(PLAIN), LAYER, X)),
     ("activate", "gelu", lambda: forward(params(PLAIN), GELU, X)),
@@ -204,20 +206,20 @@ BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
     ("dead", "gelu", lambda: measure("dead")),
     ("names", "gelu", lambda: names("level", GELU.hidden[0])),
     ("bins_of", "gelu", lambda: bins_of("h", GELU.hidden[0])),
-    ("Setup.norm", "layer", lambda: readings(params(PLAIN), statistics(PLAIN), LAYER, dataset(), 0)),
+    ("Network.norm", "layer", lambda: readings(params(PLAIN), statistics(PLAIN), LAYER, dataset(), 0)),
     ("loss_rows", "extra", extra),
-    ("_norm", "layer", lambda: describe(LAYER)),
-    ("_activation", "gelu", lambda: describe(GELU)),
-    ("Setup.norm", "layer", lambda: spec(setup=LAYER).conditions[0].properties()),
+    ("_norm", "layer", lambda: described(LAYER)),
+    ("_activation", "gelu", lambda: described(GELU)),
+    ("Network.norm", "layer", lambda: spec(network=LAYER).conditions[0].properties()),
     ("_kinds", "layer", lambda: graph(LAYER, V)),
     ("_kinds", "gelu", lambda: graph(GELU, V)),
     ("seconds", "turbo", lambda: seconds(Stack((cell(PLAIN),), "turbo"))),  # type: ignore[arg-type]
-    ("Setup.norm", "layer", lambda: seconds(Stack((cell(LAYER),)))),
-    ("collect", "spare", lambda: collected(spec(), kind="spare")),
+    ("Network.norm", "layer", lambda: seconds(Stack((cell(LAYER),)))),
+    ("collect_tables", "spare", lambda: collected(spec(), kind="spare")),
     ("reading_at", "frozen", lambda: collected(spec(**FROZEN))),
     ("reading_at", "frozen", lambda: results(spec()).loss(spec(**FROZEN).conditions[0], "train", 0)),
     ("reading_at", "frozen", lambda: results(spec()).metric(spec(**FROZEN).conditions[0], "h_std", 0, 1)),
-    ("wanted", "far", lambda: ledger(results(replace(spec(), claims=(Far(**CLAIM),))))),
+    ("wanted", "far", lambda: judge_claims(results(replace(spec(), claims=(Far(**CLAIM),))))),
 ]
 
 
@@ -235,12 +237,12 @@ def test_random_numbers_are_drawn_by_a_known_protocol_alone() -> None:
 def test_the_probe_refuses_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROBES, "gelu", (Init(std=1.0), GELU.hidden[0].activation))
     with pytest.raises(AssertionError, match=unknown("gelu", "activate")):
-        probe(ProbeSizes(examples=2, units=2, fan_in=(2,)), (0,))
+        probe_growth(ProbeSizes(examples=2, units=2, fan_in=(2,)), (0,))
 
 
 @pytest.mark.usefixtures("far")
 def test_a_claim_by_an_unknown_comparison_is_neither_judged_nor_cut() -> None:
-    study = replace(spec(), claims=(Claim(**CLAIM, far=3.0),))
-    for reached in (lambda: ledger(results(study)), lambda: only(study, ["baseline"])):
-        with pytest.raises(AssertionError, match=unknown("far", "Claim.other")):
+    study = replace(spec(), claims=(ClaimEntry(**CLAIM, far=3.0),))
+    for reached in (lambda: judge_claims(results(study)), lambda: only_conditions(study, ["baseline"])):
+        with pytest.raises(AssertionError, match=unknown("far", "ClaimEntry.other")):
             reached()

@@ -12,7 +12,7 @@ import pytest
 
 from study import environment, provenance
 from study.errors import SpecError
-from study.provenance import FORMAT, NEEDED
+from study.provenance import MANIFEST_FORMAT, NEEDED
 from study.spec.records import Spec
 from tests.support.tiny import load, one_line
 
@@ -23,15 +23,15 @@ def facts(spec: Spec) -> dict[str, Any]:
         "document_sha256": spec.document_sha256,
         "source_sha256": environment.source_digest(),
     }
-    return {"format": FORMAT, **dict.fromkeys(NEEDED), **now}
+    return {"format": MANIFEST_FORMAT, **dict.fromkeys(NEEDED), **now}
 
 
 def test_a_manifest_reads_as_it_was_written_and_has_one_form(tmp_path: Path) -> None:
     written = facts(load(tmp_path))
-    provenance.write(written, tmp_path)
+    provenance.write_manifest(written, tmp_path)
     first = (tmp_path / "manifest.json").read_bytes()
-    assert provenance.read(tmp_path) == written
-    provenance.write(dict(reversed(written.items())), tmp_path)
+    assert provenance.read_manifest(tmp_path) == written
+    provenance.write_manifest(dict(reversed(written.items())), tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == first
 
 
@@ -39,15 +39,15 @@ def test_a_manifest_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = facts(load(tmp_path))
-    provenance.write(written, tmp_path)
+    provenance.write_manifest(written, tmp_path)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        provenance.write({**written, "title": "another"}, tmp_path)
-    assert provenance.read(tmp_path) == written
+        provenance.write_manifest({**written, "title": "another"}, tmp_path)
+    assert provenance.read_manifest(tmp_path) == written
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_manifest_that_cannot_be_written_leaves_the_one_before(
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(SpecError, match="remake it with `study run`") as refused:
-        provenance.read(tmp_path)
+        provenance.read_manifest(tmp_path)
     one_line(str(refused.value))
 
 
 def test_where_no_tables_are_the_way_to_make_them_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="not there; make the tables with `study run`"):
-        provenance.read(tmp_path / "nowhere")
+        provenance.read_manifest(tmp_path / "nowhere")
 
 
 def test_nothing_is_out_of_date_until_something_changes(tmp_path: Path) -> None:

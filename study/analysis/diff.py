@@ -18,7 +18,7 @@ from study.errors import SpecError
 from study.measurement.labels import LABELS, Label
 from study.tables import TABLES, Tables
 
-Kind = Literal["loss", "metric", "other"]
+ChangeKind = Literal["loss", "metric", "other"]
 
 ENVIRONMENT = (
     "cpu",
@@ -29,8 +29,8 @@ ENVIRONMENT = (
 )  # of a manifest: what the study file does not say
 ELSEWHERE = ("draws", "parameters", "tables")  # of a manifest: compared seed by seed, cell by cell, row by row
 PLACE = ["kind", "condition", "measure", "detail", "at"]  # of a measurement
-SHOWN = 64  # characters of a value: a sha256
-ABSENT = "–"
+SHOWN_CHARACTERS = 64  # characters of a value: a sha256
+NOT_THERE = "–"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class TableChange:
 class Measured:
     """One measurement of one condition whose values differ: B - A over the seeds that both have and that not both lost."""
 
-    kind: Kind
+    kind: ChangeKind
     condition: str
     what: str  # with its unit
     at: str
@@ -98,7 +98,7 @@ class Diff:
     conditions: list[Change]
     tables: list[TableChange]
     measured: list[Measured]
-    same: dict[Kind, int]  # measurements that are equal for every seed that both have
+    same: dict[ChangeKind, int]  # measurements that are equal for every seed that both have
     unpaired: list[Unpaired]
     cells: Cells
 
@@ -107,14 +107,14 @@ class Diff:
         """Whether every table holds the same rows."""
         return not self.tables
 
-    def of(self, kind: Kind) -> list[Measured]:
+    def of(self, kind: ChangeKind) -> list[Measured]:
         """The measurements of one kind that differ."""
         return [m for m in self.measured if m.kind == kind]
 
 
 def compare(a: Path, b: Path) -> Diff:
     """What differs between two report folders; SpecError for a folder that holds no report."""
-    facts = [provenance.read(folder) for folder in (a, b)]
+    facts = [provenance.read_manifest(folder) for folder in (a, b)]
     found = [parquet.read(folder / "data") for folder in (a, b)]
     ours, theirs = found
     study, environment = _facts(*facts)
@@ -141,7 +141,7 @@ def _facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Change], li
     study, environment = list[Change](), list[Change]()
     for key in sorted({*a, *b} - {*ELSEWHERE}):
         found = environment if key in ENVIRONMENT else study
-        found += _changes(key, *(facts.get(key, ABSENT) for facts in (a, b)))
+        found += _changes(key, *(facts.get(key, NOT_THERE) for facts in (a, b)))
     ours, theirs = a.get("draws"), b.get("draws")
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for seed in (seed for seed in ours if seed in theirs):
@@ -157,7 +157,7 @@ def _changes(place: str, a: Any, b: Any, depth: int = 3) -> list[Change]:
         return [
             change
             for key in sorted({*a, *b})
-            for change in _changes(f"{place}.{key}", a.get(key, ABSENT), b.get(key, ABSENT), depth - 1)
+            for change in _changes(f"{place}.{key}", a.get(key, NOT_THERE), b.get(key, NOT_THERE), depth - 1)
         ]
     return [Change(place, *_shorten(*(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in (a, b))))]
 
@@ -165,9 +165,12 @@ def _changes(place: str, a: Any, b: Any, depth: int = 3) -> list[Change]:
 def _shorten(a: str, b: str) -> tuple[str, str]:
     """Two texts cut to the part in which they differ."""
     start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    start = 0 if max(len(a), len(b)) <= SHOWN else max(0, start - SHOWN // 4)
+    start = 0 if max(len(a), len(b)) <= SHOWN_CHARACTERS else max(0, start - SHOWN_CHARACTERS // 4)
     cut = [
-        ("…" if start else "") + text[start : start + SHOWN] + ("…" if text[start + SHOWN :] else "") for text in (a, b)
+        ("…" if start else "")
+        + text[start : start + SHOWN_CHARACTERS]
+        + ("…" if text[start + SHOWN_CHARACTERS :] else "")
+        for text in (a, b)
     ]
     return cut[0], cut[1]
 
@@ -181,13 +184,13 @@ def _conditions(a: pd.DataFrame, b: pd.DataFrame) -> list[Change]:
     for name in {**ours, **theirs}:
         if name not in ours or name not in theirs:
             here = ours.get(name) or theirs[name]
-            texts = (f"“{here['title']}”", ABSENT)
+            texts = (f"“{here['title']}”", NOT_THERE)
             found.append(Change(str(name), *(texts if name in ours else reversed(texts))))
             continue
         for column in TABLES["conditions"]:
             x, y = (str(row[name][column]).replace("\n", "; ") for row in (ours, theirs))
             if x != y:
-                found.append(Change(f"{name}: {column}", *_shorten(x or ABSENT, y or ABSENT)))
+                found.append(Change(f"{name}: {column}", *_shorten(x or NOT_THERE, y or NOT_THERE)))
     return found
 
 
@@ -247,12 +250,12 @@ def _cells(a: pd.DataFrame, b: pd.DataFrame) -> Cells:
 
 def _measured(
     folder_a: Path, folder_b: Path, a: Tables, b: Tables
-) -> tuple[list[Measured], dict[Kind, int], list[Unpaired]]:
+) -> tuple[list[Measured], dict[ChangeKind, int], list[Unpaired]]:
     """Measurements that differ, how many do not, and those without a pair."""
     lengths = _lengths(a), _lengths(b)
     other = {name for name, steps in lengths[0].items() if lengths[1].get(name, steps) != steps}
     ours, theirs = (
-        _keyed(readings(t, other), [*PLACE, "seed"], folder) for t, folder in ((a, folder_a), (b, folder_b))
+        _keyed(measurements(t, other), [*PLACE, "seed"], folder) for t, folder in ((a, folder_a), (b, folder_b))
     )
     whole = pd.concat([ours, theirs])
     sizes = whole["value"].abs().where(np.isfinite(whole["value"])).groupby([whole["kind"], whole["measure"]]).mean()
@@ -268,7 +271,7 @@ def _measured(
     measured.sort(key=lambda m: (-m.share, m.condition, m.what, m.at))
     alone = merged[~pd.MultiIndex.from_frame(merged[PLACE]).isin(same.index)]
     kinds = same[same].groupby(level="kind").size()
-    counts: dict[Kind, int] = {kind: int(kinds.get(kind, 0)) for kind in ("loss", "metric", "other")}
+    counts: dict[ChangeKind, int] = {kind: int(kinds.get(kind, 0)) for kind in ("loss", "metric", "other")}
     return measured, counts, list(_unpaired(alone))
 
 
@@ -303,7 +306,7 @@ def _unpaired(alone: pd.DataFrame) -> Iterator[Unpaired]:
         yield Unpaired(condition, why[side], int(count))
 
 
-def readings(found: Tables, other: set[str]) -> pd.DataFrame:
+def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
     """Every measurement of a report, a row for each seed: PLACE, seed, value; shares as percentages.
 
     What is measured at a condition's last step is `at` its end, and for the conditions in `other`, which are not trained
@@ -350,7 +353,7 @@ def _joined(*parts: pd.Series) -> list[str]:
     return [", ".join(filter(None, texts)) for texts in zip(*parts, strict=True)]
 
 
-def _part(kind: Kind, table: pd.DataFrame, measure: Any, detail: Any, value: str, **more: Any) -> pd.DataFrame:
+def _part(kind: ChangeKind, table: pd.DataFrame, measure: Any, detail: Any, value: str, **more: Any) -> pd.DataFrame:
     values = table[value].to_numpy(float, na_value=math.nan)
     columns = {"condition": table["condition"].to_numpy(object), "measure": measure, "detail": detail, "value": values}
     seed = table["seed"].to_numpy(float, na_value=math.nan) if "seed" in table else 0.0

@@ -79,7 +79,7 @@ class Equivalence:
     method: str
 
 
-def estimate(values: ArrayLike, level: float = 0.95, method: Method = "t") -> Estimate:
+def over_seeds(values: ArrayLike, level: float = 0.95, method: Method = "t") -> Estimate:
     """Mean over seeds with its `level` interval, and the median. NaN and inf are diverged seeds.
 
     "t": mean ± t · s / √n (Student 1908). "bca": bias-corrected and accelerated bootstrap of the mean (Efron 1987) with
@@ -124,7 +124,7 @@ def paired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Difference:
     assert left.shape == right.shape, f"as many seeds on both sides, got {left.shape} and {right.shape}"
     with np.errstate(invalid="ignore"):  # inf - inf is NaN: diverged, as it should be
         d = left - right
-    e, p, method = estimate(d, level), NAN, "none: diverged pairs"
+    e, p, method = over_seeds(d, level), NAN, "none: diverged pairs"
     if not e.diverged:
         p = sign_flip(d)
         flips = f"all {2**e.n:,}" if e.n <= EXACT else f"B = {FLIPS:,} random"
@@ -183,7 +183,7 @@ def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivale
     """
     assert margin > 0, f"an equivalence margin is positive, got {margin}"
     d, _ = _seeds(differences)
-    e = estimate(differences, 1 - 2 * alpha)
+    e = over_seeds(differences, 1 - 2 * alpha)
     if e.diverged or e.n == 1:
         return Equivalence(e.n, e.diverged, margin, alpha, e.mean, e.low, e.high, NAN, None, e.method)
     if e.low == e.high:

@@ -18,7 +18,7 @@ from study.analysis.estimate import Estimate
 from study.analysis.results import Results
 from study.spec.records import Condition
 
-FORMAT: Final = 1
+RECORD_FORMAT: Final = 1
 
 
 def _finite(value: object) -> float | None:
@@ -34,7 +34,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Seeds(_Record):
+class SeedsRecord(_Record):
     """What the seeds say about one quantity."""
 
     mean: Number = Field(description="mean over seeds; null when a seed has diverged")
@@ -89,16 +89,16 @@ class Summary(_Record):
     changes: list[str] = Field(description="what it changes of its parent; of a condition without one, all that it is")
     statistics: str = Field(description="BatchNorm statistics that its losses are read with")
     steps: int = Field(ge=1, description="SGD steps of its training")
-    initial_loss: Seeds | None = Field(description="loss of the full training split before the first step, nats")
-    saturation: Seeds | None = Field(
+    initial_loss: SeedsRecord | None = Field(description="loss of the full training split before the first step, nats")
+    saturation: SeedsRecord | None = Field(
         description="share of the first level's tanh outputs with |h| > 0.99 before the first step, from 0 to 1; null without tanh"
     )
-    losses: dict[Literal["train", "dev", "test"], Seeds] = Field(
+    losses: dict[Literal["train", "dev", "test"], SeedsRecord] = Field(
         description="loss of the full split after the last step, nats"
     )
 
 
-class Report(_Record):
+class ReportRecord(_Record):
     """report.json: keys in this order, NaN and infinities as null, the same bytes for the same tables."""
 
     format: Literal[1] = Field(description="version of this layout")
@@ -112,30 +112,30 @@ class Report(_Record):
     )
 
 
-def schema() -> dict[str, Any]:
+def record_schema() -> dict[str, Any]:
     """JSON Schema of report.json (draft 2020-12), with what every field means and its unit."""
-    return Report.model_json_schema()
+    return ReportRecord.model_json_schema()
 
 
-def report(results: Results) -> Report:
+def report_record(results: Results) -> ReportRecord:
     """Everything that report.json says."""
-    return Report(
-        format=FORMAT,
+    return ReportRecord(
+        format=RECORD_FORMAT,
         title=results.spec.title,
-        claims=[_judgement(results, entry) for entry in ledger.ledger(results)],
+        claims=[_judgement(results, entry) for entry in ledger.judge_claims(results)],
         summary=[_summary(results, c) for c in results.conditions],
         provenance=results.facts,
     )
 
 
-def text(made: Report) -> str:
+def record_text(made: ReportRecord) -> str:
     """report.json as text, one key per line; its layout is `schema()`."""
     return json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _summary(results: Results, c: Condition) -> Summary:
-    tanh = c.setup.hidden[0].activation == "tanh"
-    finals = {split: results.estimate(results.loss(c, split, c.training.steps)) for split in ("train", "dev", "test")}
+    tanh = c.network.hidden[0].activation == "tanh"
+    finals = {split: results.estimate(results.loss(c, split, c.schedule.steps)) for split in ("train", "dev", "test")}
     return Summary(
         condition=c.name,
         title=c.title,
@@ -143,20 +143,20 @@ def _summary(results: Results, c: Condition) -> Summary:
         group=c.group,
         changes=list(c.changes),
         statistics=c.statistics,
-        steps=c.training.steps,
+        steps=c.schedule.steps,
         initial_loss=_seeds(results.estimate(results.loss(c, "train", 0))),
         saturation=_seeds(results.estimate(results.metric(c, "saturation_99", 0, 1))) if tanh else None,
         losses={split: found for split, e in finals.items() if (found := _seeds(e)) is not None},  # type: ignore[misc]
     )
 
 
-def _seeds(e: Estimate | None) -> Seeds | None:
+def _seeds(e: Estimate | None) -> SeedsRecord | None:
     if e is None:
         return None
-    return Seeds(mean=e.mean, low=e.low, high=e.high, median=e.median, n=e.n, diverged=e.diverged)
+    return SeedsRecord(mean=e.mean, low=e.low, high=e.high, median=e.median, n=e.n, diverged=e.diverged)
 
 
-def _judgement(results: Results, entry: ledger.Entry) -> Judgement:
+def _judgement(results: Results, entry: ledger.Judged) -> Judgement:
     claim = entry.claim
     return Judgement(
         id=claim.id,

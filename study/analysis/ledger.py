@@ -12,24 +12,24 @@ import numpy as np
 import pandas as pd
 
 from study import parquet, provenance
-from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach, estimate, holm, iqm, paired, tost
+from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach, holm, iqm, over_seeds, paired, tost
 from study.analysis.quantities import QUANTITIES
 from study.analysis.results import Results
 from study.errors import SpecError, unknown
 from study.measurement.labels import LABELS, Label
 from study.spec.claims import check_measure, select, value
 from study.spec.records import Condition, Spec
-from study.spec.schema import Claim
+from study.spec.schema import ClaimEntry
 
 Verdict = Literal["holds", "fails", "cannot be told"]
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Entry:
+class Judged:
     """One claim about one condition, judged."""
 
-    claim: Claim
+    claim: ClaimEntry
     condition: str  # title
     verdict: Verdict
     measured: str  # effect with its interval, in words
@@ -45,7 +45,7 @@ class Entry:
     reason: str = ""  # why it cannot be told
 
 
-def ledger(results: Results) -> list[Entry]:
+def judge_claims(results: Results) -> list[Judged]:
     """Every claim of the study about every condition that it selects, judged; Holm over all difference claims."""
     entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
     family = [i for i, entry in enumerate(entries) if entry.claim.less_than is not None]
@@ -55,13 +55,13 @@ def ledger(results: Results) -> list[Entry]:
     return entries
 
 
-def _judge(claim: Claim, results: Results) -> list[Entry]:
+def _judge(claim: ClaimEntry, results: Results) -> list[Judged]:
     if claim.measure.startswith("probe."):
         return [_one(claim, str(claim.of), lambda name: values_of_probe(results, name, claim.measure), results)]
     chosen = select([c for c in results.spec.conditions if not c.sweep], claim.of)
     if not chosen:
         reason = "no condition of this study is selected"
-        return [Entry(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
+        return [Judged(claim, "–", "cannot be told", "–", wanted(claim, results), 0, reason=reason)]
 
     def measured(name: str) -> pd.Series | None:
         return values_of(results, results.spec.condition(name), claim)
@@ -69,11 +69,11 @@ def _judge(claim: Claim, results: Results) -> list[Entry]:
     return [_one(claim, condition.name, measured, results) for condition in chosen]
 
 
-def values_of(results: Results, condition: Condition, claim: Claim) -> pd.Series | None:
+def values_of(results: Results, condition: Condition, claim: ClaimEntry) -> pd.Series | None:
     """What the claim measures of a condition, by seed; None where this profile did not measure it."""
     if claim.measure in QUANTITIES:
         return QUANTITIES[claim.measure](
-            results, condition, condition.training.steps if claim.at == "end" else int(claim.at)
+            results, condition, condition.schedule.steps if claim.at == "end" else int(claim.at)
         )
     return results.measured(condition, claim.measure, claim.at, claim.layer)
 
@@ -96,12 +96,12 @@ def _slope(rows: pd.DataFrame) -> float:
     return float(np.polyfit(np.log(rows["fan_in"].to_numpy(float)), np.log(rows["std_y"].to_numpy(float)), 1)[0])
 
 
-def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Entry:
+def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Judged:
     """One claim about one condition (or one init of the probe)."""
     values, other = measured(name), claim.other
     against = measured(other) if other is not None else None
     names = (name,) if other is None else (name, other)
-    entry = Entry(claim, results.titles.get(name, name), "cannot be told", "–", wanted(claim, results), 0, names=names)
+    entry = Judged(claim, results.titles.get(name, name), "cannot be told", "–", wanted(claim, results), 0, names=names)
     if values is None or (other is not None and against is None):
         where = names[0] if values is None else names[-1]
         return replace(entry, reason=f"{results.titles.get(where, where)}: not measured in this profile")
@@ -123,7 +123,7 @@ def _one(claim: Claim, name: str, measured: Callable[[str], pd.Series | None], r
             unknown(comparison)
 
 
-def printed(claim: Claim) -> tuple[Label, float, str]:
+def printed(claim: ClaimEntry) -> tuple[Label, float, str]:
     """How a claim's numbers are printed: the label of what it measures, a factor, and what follows them."""
     label = LABELS[check_measure(claim.measure)[0]]
     return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
@@ -135,7 +135,7 @@ def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, 
     return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
 
 
-def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
+def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
     """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
     claim, comparison = entry.claim, entry.claim.comparison
     match comparison:
@@ -153,7 +153,7 @@ def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
     good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
     label, factor, unit = printed(claim)
     x = factor * values.to_numpy(float)
-    e = estimate(x, method="t" if claim.minus else label.interval)
+    e = over_seeds(x, method="t" if claim.minus else label.interval)
     low, high = (format(end, label.spec) for end in (x.min(), x.max()))
     seeds = "" if e.diverged or low == high else f", seeds {low} to {high}"
     return replace(
@@ -167,7 +167,7 @@ def _absolute(entry: Entry, values: pd.Series, results: Results) -> Entry:
     )
 
 
-def _different(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+def _different(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
     """less_than: a difference paired by seed; its verdict waits for the family."""
     label, factor, unit = printed(entry.claim)
     d = paired(factor * a, factor * b)
@@ -182,7 +182,7 @@ def _different(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
     )
 
 
-def _equivalent(entry: Entry, a: pd.Series, b: pd.Series) -> Entry:
+def _equivalent(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
     """equivalent_to: two one-sided tests of the differences paired by seed."""
     label, factor, unit = printed(entry.claim)
     margin, spec = factor * (entry.claim.margin or 0.0), label.spec
@@ -213,7 +213,7 @@ def _middle(a: pd.Series, b: pd.Series) -> float:
     return iqm((a - b).to_numpy(float))
 
 
-def _difference(entry: Entry, p: float, family: int) -> Entry:
+def _difference(entry: Judged, p: float, family: int) -> Judged:
     """The verdict of a difference, its p adjusted over the family."""
     if not entry.n:
         return entry  # not measured
@@ -227,14 +227,14 @@ def _difference(entry: Entry, p: float, family: int) -> Entry:
     return replace(adjusted, verdict="holds" if entry.effect < 0 else "fails", reason="")
 
 
-def _value(given: float | str | None, claim: Claim, results: Results) -> float:
+def _value(given: float | str | None, claim: ClaimEntry, results: Results) -> float:
     """A bound as a number; the entropy of the characters is that of the split which the claim is about."""
     name, split = check_measure(claim.measure)
     entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
     return value(given, results.vocabulary, entropy)
 
 
-def wanted(claim: Claim, results: Results, typeset: Callable[[str], str] = str) -> str:
+def wanted(claim: ClaimEntry, results: Results, typeset: Callable[[str], str] = str) -> str:
     """What would make a claim hold, in words; `typeset` prints its numbers."""
     name, comparison = claim.other, claim.comparison
     other = results.titles.get(name, name) if name else ""
@@ -271,9 +271,9 @@ def reproductions(results: Results) -> list[tuple[str, bool, str]]:
     return found
 
 
-def load(spec: Spec, folder: Path) -> Results:
+def load_results(spec: Spec, folder: Path) -> Results:
     """The results in a folder; SpecError when its tables were made for another study."""
-    facts = provenance.read(folder)
+    facts = provenance.read_manifest(folder)
     if facts["spec_sha256"] != spec.digest():
         raise SpecError(
             f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
@@ -283,8 +283,8 @@ def load(spec: Spec, folder: Path) -> Results:
 
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
     """The ledger as text, and whether every gate holds and every published number within reach was reproduced."""
-    results = load(spec, folder)
-    entries, numbers = ledger(results), reproductions(results)
+    results = load_results(spec, folder)
+    entries, numbers = judge_claims(results), reproductions(results)
     lines = [_line(entry) for entry in entries]
     lines += [f"{'holds' if good else 'FAILS':<15} published  {name}: {text}" for name, good, text in numbers]
     gates = [entry for entry in entries if entry.claim.gate]
@@ -296,7 +296,7 @@ def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
     return "\n".join(lines), not bad
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: Judged) -> str:
     verdict = (
         entry.verdict if entry.verdict == "holds" else entry.verdict.upper() if entry.claim.gate else entry.verdict
     )
@@ -307,6 +307,6 @@ def _line(entry: Entry) -> str:
     return f"{verdict:<15} {kind:<6} {judged}; wanted {entry.wanted}{because}"
 
 
-def summary(entries: Sequence[Entry]) -> dict[str, int]:
+def count_verdicts(entries: Sequence[Judged]) -> dict[str, int]:
     """How many entries have each verdict."""
     return {verdict: sum(e.verdict == verdict for e in entries) for verdict in ("holds", "fails", "cannot be told")}

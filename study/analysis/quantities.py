@@ -63,7 +63,7 @@ def trained(results: Results, condition: Condition) -> dict[int, Curve]:
     """Seed -> training curve, for the seeds that have not diverged."""
     t, lost = results.tables["curves"], results.diverged(condition)
     rows = t[t["condition"] == condition.name]
-    return {int(s): curve(here, condition.training.steps) for s, here in rows.groupby("seed") if int(s) not in lost}
+    return {int(s): curve(here, condition.schedule.steps) for s, here in rows.groupby("seed") if int(s) not in lost}
 
 
 def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
@@ -88,7 +88,7 @@ def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple
 @quantity
 def steps_share(results: Results, condition: Condition, step: int) -> pd.Series | None:
     """Steps needed to where the first condition is after a 20th of its training, as a share of those, by seed."""
-    marks = levels(results.conditions[0].training.steps)
+    marks = levels(results.conditions[0].schedule.steps)
     if len(marks) < 2:
         return None
     found = {seed: steps / marks[1] for seed, (_, steps) in needed(results, condition, marks[1]).items()}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from study.analysis.estimate import Estimate, estimate
+from study.analysis.estimate import Estimate, over_seeds
 from study.errors import unknown
-from study.network.norms import Statistics
+from study.network.norms import Reading
 from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
 from study.tables import Tables
@@ -61,15 +61,15 @@ class Results:
         return [c for c in self.conditions if c.group == first]
 
     @property
-    def normed(self) -> list[Condition]:
+    def with_batchnorm(self) -> list[Condition]:
         """Conditions with BatchNorm."""
-        return [c for c in self.conditions if c.setup.normed]
+        return [c for c in self.conditions if c.network.batchnorm_layers]
 
     @property
     def common(self) -> int | None:
         """The step at which all conditions can be compared: the end of the shortest training, if all are measured there."""
-        step = min(c.training.steps for c in self.conditions)
-        return step if all(step in (c.training.steps, *self.spec.measure) for c in self.conditions) else None
+        step = min(c.schedule.steps for c in self.conditions)
+        return step if all(step in (c.schedule.steps, *self.spec.measure) for c in self.conditions) else None
 
     @property
     def file(self) -> Path:
@@ -80,10 +80,10 @@ class Results:
         """The step that `init`, `common`, `end` or a number means for a condition; None where nothing was measured."""
         if at == "common":
             return self.common
-        step = {"init": 0, "end": condition.training.steps}.get(str(at), at)
+        step = {"init": 0, "end": condition.schedule.steps}.get(str(at), at)
         return (
             int(step)
-            if step in (0, condition.training.steps, *self.spec.measure) and int(step) <= condition.training.steps
+            if step in (0, condition.schedule.steps, *self.spec.measure) and int(step) <= condition.schedule.steps
             else None
         )
 
@@ -95,7 +95,7 @@ class Results:
         found = {}
         for rate in sweep.rates:
             swept = self.spec.condition(sweep.yielded[condition.name, rate])
-            values = self.loss(swept, "train", swept.training.steps)
+            values = self.loss(swept, "train", swept.schedule.steps)
             if len(values) and values.notna().all():
                 found[rate] = float(values.mean())
         if not found:
@@ -103,11 +103,11 @@ class Results:
         rate = min(found, key=lambda r: found[r])
         return rate, self.spec.condition(sweep.yielded[condition.name, rate])
 
-    def reading(self, condition: Condition, step: int) -> Statistics:
+    def reading(self, condition: Condition, step: int) -> Reading:
         """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
         return reading_at(condition.statistics, step)
 
-    def _of_activations(self, condition: Condition, step: int) -> Statistics:
+    def _of_activations(self, condition: Condition, step: int) -> Reading:
         """Statistics under which a condition's activations are read at a step: calibrated ones stand in for a batch's."""
         kind = self.reading(condition, step)
         match kind:
@@ -210,4 +210,4 @@ class Results:
 
     def estimate(self, values: pd.Series | None) -> Estimate | None:
         """The estimate over seeds, or None where there is no value."""
-        return None if values is None or not len(values) else estimate(values.to_numpy(float))
+        return None if values is None or not len(values) else over_seeds(values.to_numpy(float))

@@ -1,4 +1,4 @@
-"""A Setup before its first step as numbers: spread of the signal, saturation, initial loss, predicted without a draw.
+"""A network before its first step as numbers: spread of the signal, saturation, initial loss, predicted without a draw.
 
 The reasoning, all of it in expectation over seeds. Given its input, a pre-activation is Gaussian with variance
 q = |input|² · σ_w² + σ_b², because the weights are. |embedding|² differs from context to context, so level one is a
@@ -23,11 +23,11 @@ from scipy.stats import chi2
 from study.errors import unknown
 from study.network.activations import Activation
 from study.network.inits import Init
-from study.network.layers import Setup
+from study.network.layers import Network
 
 Floats = NDArray[np.float64]
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
-Row = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
+Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
 
 SMALL = 0.3  # logit std up to which the initial loss is a closed form: the next term is below 1e-4 nats for V >= 27
 THRESHOLDS = {"saturation_97": 0.97, "saturation_99": 0.99}
@@ -165,7 +165,9 @@ def growth(init: Init, fan_in: int, activation: Activation = "linear") -> float:
     return math.sqrt(weights @ squared - (weights @ mean) ** 2)
 
 
-def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None, examples: float = math.inf) -> pd.DataFrame:
+def predict(
+    network: Network, vocabulary: int, patterns: Repeats | None = None, examples: float = math.inf
+) -> pd.DataFrame:
     """One row per level and metric at initialisation: layer (1 is that of W1), metric, predicted, error, method.
 
     Shares and stds are over examples and units, the loss is in nats. preact_std is before BatchNorm, normed_std after
@@ -176,11 +178,11 @@ def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None, exam
     make the values of one unit only roughly Gaussian: with the few characters of an alphabet its tails are heavier, and
     from level two on thinner by a term of order 1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
     """
-    patterns = patterns or {(1,) * setup.context: 1.0}
-    assert all(sum(pattern) == setup.context for pattern in patterns), f"{setup.context} characters, got {patterns}"
+    patterns = patterns or {(1,) * network.context: 1.0}
+    assert all(sum(pattern) == network.context for pattern in patterns), f"{network.context} characters, got {patterns}"
     assert math.isclose(sum(patterns.values()), 1), f"shares of patterns add up to 1, got {patterns}"
-    fine = _propagate(setup, vocabulary, patterns, examples, NODES)
-    rough = _propagate(setup, vocabulary, patterns, examples, NODES * 2 // 3)
+    fine = _propagate(network, vocabulary, patterns, examples, NODES)
+    rough = _propagate(network, vocabulary, patterns, examples, NODES * 2 // 3)
     rows = [
         (layer, metric, value, error + abs(value - other[2]), method)
         for (layer, metric, value, error, method), other in zip(fine, rough, strict=True)
@@ -188,17 +190,17 @@ def predict(setup: Setup, vocabulary: int, patterns: Repeats | None = None, exam
     return pd.DataFrame(rows, columns=["layer", "metric", "predicted", "error", "method"])
 
 
-def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, examples: float, nodes: int) -> list[Row]:
+def _propagate(network: Network, vocabulary: int, patterns: Repeats, examples: float, nodes: int) -> list[Predicted]:
     """Every prediction with `nodes` per χ², and of its error the part known in closed form."""
-    rows: list[Row] = []
-    norm, weights = embedding_norm(setup.embedding_size, patterns, nodes)
-    size = setup.context * setup.embedding_size
-    scale = setup.embedding.scale(vocabulary)
+    rows: list[Predicted] = []
+    norm, weights = embedding_norm(network.embedding_size, patterns, nodes)
+    size = network.context * network.embedding_size
+    scale = network.embedding.scale(vocabulary)
     square = norm / size * scale**2  # mean square of the level's input, per node of the mixture
     basis = "χ² mixture over embeddings"
-    levels = zip(setup.layers, setup.shapes(vocabulary), strict=True)
-    for number, (layer, (fan_in, _)) in enumerate(levels, start=1):
-        output = number == len(setup.layers)
+    layers = zip(network.layers, network.shapes(vocabulary), strict=True)
+    for number, (layer, (fan_in, _)) in enumerate(layers, start=1):
+        output = number == len(network.layers)
         scale *= layer.weight.scale(fan_in)  # 0 once a level is the same for every example
         q = fan_in * square * layer.weight.scale(fan_in) ** 2
         q = q + (layer.bias.scale(fan_in) ** 2 if layer.bias else 0.0)
@@ -231,4 +233,4 @@ def _propagate(setup: Setup, vocabulary: int, patterns: Repeats, examples: float
         rows.append((number, "h_std", math.sqrt(weights @ square - (weights @ mean) ** 2), 0.0, basis))
         rows.append((number, "gradient_pass", float(weights @ passed), 0.0, how))
         basis = basis if "mean field" in basis else f"{basis}, mean field behind it"
-    raise AssertionError("a Setup has an output layer")
+    raise AssertionError("a network has an output layer")

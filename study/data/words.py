@@ -90,7 +90,7 @@ def fillable(sizes: tuple[int, ...], examples: int) -> tuple[int, ...]:
 
 def load(data: WordList, folder: Path) -> Words:
     """The word list at data.path, relative to `folder`, shuffled and cut as the lecture does."""
-    lines, sha256 = read(folder / data.path, data.path, data.sha256)
+    lines, sha256 = read_words(folder / data.path, data.path, data.sha256)
     vocabulary = make_vocabulary(lines, data)
     words = [word for word in lines if word]
     shuffled = list(words)
@@ -116,7 +116,7 @@ def _repeated(words: Sequence[str]) -> int:
     return len(twice)
 
 
-def read(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
+def read_words(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
     """Lines of a UTF-8 file, a word in each that is not empty, and the sha256 of its bytes."""
     try:
         content = path.read_bytes()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.console import warn
-from study.execution.keys import FORMAT, Facts, Keys
+from study.execution.keys import KEY_FORMAT, Facts, Keys
 from study.files import replace, writing
 from study.measurement.rows import Rows
 from study.measurement.rows import decode as decode_rows
@@ -32,11 +32,11 @@ from study.training.identity import sha256
 if TYPE_CHECKING:
     from study.training.trajectory import Trajectory
 
-Kind = Literal["trajectories", "rows"]
+EntryKind = Literal["trajectories", "rows"]
 
-MAGIC = f"study-cache-{FORMAT}"
+MAGIC = f"study-cache-{KEY_FORMAT}"
 # the user's to mend: a full disk, a folder that may only be read, a file where the cache's folder should be
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 # what this module writes, and nothing else that may lie in a folder that somebody calls a cache
 PLACES = ("trajectories/??/*", "rows/??/*", "last/*")
 OWN = re.compile(r".+/([0-9a-f]{2})/\1[0-9a-f]*\.(bin|damaged)|last/[0-9a-f]{16}\.json|.+/\.tmp-[0-9a-z_]+")
@@ -49,7 +49,7 @@ class Cache:
 
     folder: Path
 
-    def read(self, kind: Kind, key: str) -> bytes | None:
+    def read(self, kind: EntryKind, key: str) -> bytes | None:
         """The content under a key; None where there is none, or where it is damaged, which is said and set aside."""
         path = self._path(kind, key)
         try:
@@ -67,19 +67,19 @@ class Cache:
             os.utime(path)  # what is used is not old
         return content
 
-    def write(self, kind: Kind, key: str, content: bytes) -> None:
+    def write(self, kind: EntryKind, key: str, content: bytes) -> None:
         """Keep the content under its key: there after this call, whatever happens then. SpecError on a full disk."""
         path = self._path(kind, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace(path, _head(key, content) + b"\n" + content)
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in CANNOT_WRITE:
                 raise
             with writing(self.folder, "--cache"):
                 raise
 
-    def set_aside(self, kind: Kind, key: str, why: str) -> None:
+    def set_aside(self, kind: EntryKind, key: str, why: str) -> None:
         """Take an entry that is not what it should be out of the way, and say so."""
         path, done = self._path(kind, key), "set aside"
         try:
@@ -90,7 +90,7 @@ class Cache:
             done = f"not to be moved ({error.strerror})"
         self._say(path, f"damaged ({why}); {done}, and made again")
 
-    def _path(self, kind: Kind, key: str) -> Path:
+    def _path(self, kind: EntryKind, key: str) -> Path:
         return self.folder / kind / key[:2] / f"{key}.bin"
 
     def _say(self, path: Path, what: str) -> None:
@@ -155,13 +155,13 @@ class Store:
         """SGD steps that are missing from a cell's trajectory."""
         from study.training.trajectory import boundaries
 
-        return sum(gap.steps for gap in trajectory.gaps(boundaries(cell.training, self.keys.reading.measure)))
+        return sum(gap.steps for gap in trajectory.gaps(boundaries(cell.schedule, self.keys.reading.measure)))
 
     def measured(self, cell: Cell, engine: Engine) -> bool:
         """Whether there are sound rows of a cell."""
         return self.cache.read("rows", sha256(self.keys.measuring(cell, engine))) is not None
 
-    def _decoded(self, kind: Kind, key: str, decode: Any) -> Any:
+    def _decoded(self, kind: EntryKind, key: str, decode: Any) -> Any:
         content = self.cache.read(kind, key)
         if content is None:
             return None

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from study import tables
 from study.errors import unknown
-from study.execution.plan import Plan, twins
+from study.execution.plan import Plan, twin_cells
 from study.measurement.rows import Row, Rows, as_rows
 from study.training.cells import Cell, reading_at
 from study.training.identity import cell_id
@@ -23,7 +23,7 @@ FAILED: Row = {"status": "failed", "step": None, "sha256": None}
 PLAIN = ("losses", "curves", "metrics")  # the tables of a condition that are those of its cells, one after the other
 
 
-def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
+def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
     """Every table, its rows in the order of the study: no trace of which shard came first. A cell without rows failed."""
 
     def of(cell: Cell) -> Rows:
@@ -50,7 +50,7 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
             "protocol": cell.protocol,
             "engine": work.engines[cell],
             "twin": cell.twin,
-            "steps": cell.training.steps,
+            "steps": cell.schedule.steps,
         }
         return [{**row, **keys} for row in of(cell).listed("cells")]
 
@@ -66,8 +66,8 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
                 "group": condition.group,
                 "statistics": condition.statistics,
                 "changes": "\n".join(condition.changes),
-                "steps": condition.training.steps,
-                "cell": cell_id(Cell(condition.setup, 0, "paired", condition.training)),
+                "steps": condition.schedule.steps,
+                "cell": cell_id(Cell(condition.network, 0, "paired", condition.schedule)),
             }
         )
         for _, found in cells:
@@ -83,7 +83,7 @@ def collect(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row])
             cell, found = published[run_.condition.name]
             short["cells"] += outcome(cell, run_.condition.name)
             short["published"] += _published(spec, run_.condition.name, found)
-    for condition, cell in twins(spec):
+    for condition, cell in twin_cells(spec):
         if cell.twin:
             short["cells"] += outcome(cell, condition.name)
             short["twins"] += _twins(condition, cell, of(cell), of(cell.original))
@@ -115,7 +115,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
     run_ = next(r for r in spec.published.runs if r.condition.name == name)
     condition, rows = run_.condition, []
     for split, loss in (("train", run_.train), ("dev", run_.dev)):
-        reproduced = _read(found, condition.training.steps, split, condition.statistics)
+        reproduced = _read(found, condition.schedule.steps, split, condition.statistics)
         rows.append(
             {
                 "condition": name,
@@ -128,7 +128,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
                 "published": loss,
                 "reproduced": reproduced,
                 "tolerance": run_.tolerance,
-                "steps": condition.training.steps,
+                "steps": condition.schedule.steps,
                 "comparable": run_.comparable,
             }
         )
@@ -152,6 +152,6 @@ def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list
         statistics = reading_at(condition.statistics, row["step"])
         theirs, ours = (_read(one, row["step"], "dev", statistics) for one in (twin, original))
         gap = None if theirs is None or ours is None else theirs - ours
-        keys = {"condition": condition.name, "seed": cell.seed, "steps": cell.training.steps, "step": row["step"]}
+        keys = {"condition": condition.name, "seed": cell.seed, "steps": cell.schedule.steps, "step": row["step"]}
         found.append({**keys, "distance": row["distance"], "loss_gap": gap})
     return found

@@ -12,7 +12,7 @@ from study.errors import SpecError
 from study.execution import worker
 
 
-class Place(Protocol):
+class Backend(Protocol):
     """Somewhere that shards can run."""
 
     at_once: int | None  # shards handed over at a time; None: all of them, the place has a queue of its own
@@ -112,7 +112,7 @@ class Dask:
     close = stop
 
 
-def place(executor: str, workers: int) -> Place:
+def backend(executor: str, workers: int) -> Backend:
     """The place that --executor names."""
     if executor == "local":
         return Local(workers)

@@ -12,7 +12,7 @@ from study.execution.cache import Cache
 UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def clean(cache: Cache, older: str = "") -> str:
+def clean_cache(cache: Cache, older: str = "") -> str:
     """Remove the entries older than `older` (30d, 12h, 5m), none if it is empty; what was removed and what is left."""
     limit = age(older) if older else None
     removed, held, kept, sizes = 0, 0, Counter[str](), Counter[str]()

@@ -14,12 +14,12 @@ from typing import Any
 from study import environment
 from study.data.words import Words
 from study.environment import cpu_level, installed
-from study.measurement.rows import Reading
+from study.measurement.rows import Request
 from study.training.cells import Cell, Engine
 from study.training.identity import cell_values, gained, sha256
 
-FORMAT = 2  # of the keys and of what they lead to: raised when either means something else
-PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
+KEY_FORMAT = 2  # of the keys and of what they lead to: raised when either means something else
+KEY_PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
 
 Facts = dict[str, Any]
 
@@ -29,21 +29,21 @@ class Keys:
     """The keys of one study on one machine."""
 
     data: Facts  # word list, vocabulary and splits
-    reading: Reading
+    reading: Request
     device: str  # kind of device: cpu, cuda
     cpu: str  # its architecture and the widest vectors that it has
 
     def training(self, cell: Cell, engine: Engine) -> Facts:
         """All that a cell's trajectory depends on."""
         facts = {
-            "format": FORMAT,
+            "format": KEY_FORMAT,
             **cell_values(cell),
             "data": self.data,
             "engine": engine,
             "dtype": "float32",
             "device": self.device,
             "code that trains": environment.code_digest(engine),
-            "versions": {package: installed(package) for package in PACKAGES[engine]},
+            "versions": {package: installed(package) for package in KEY_PACKAGES[engine]},
         }
         # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
         return facts if engine == "fused" else {**facts, "cpu": self.cpu}
@@ -55,11 +55,11 @@ class Keys:
             "code that measures": environment.code_digest("measuring"),
             "reading": _values(self.reading),
             "cpu": self.cpu,
-            "versions": {package: installed(package) for package in PACKAGES["autograd"]},
+            "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
         }
 
 
-def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys:
+def keys_of(words: Words, shuffle_seed: int, reading: Request, device: str) -> Keys:
     """The keys of a study of these words."""
     data = {
         "sha256": words.sha256,
@@ -70,7 +70,7 @@ def keys(words: Words, shuffle_seed: int, reading: Reading, device: str) -> Keys
     return Keys(data, reading, device.partition(":")[0], cpu_level())
 
 
-def _values(reading: Reading) -> Facts:
+def _values(reading: Request) -> Facts:
     own: Facts = {"measure": reading.measure, "batch_sizes": reading.batch_sizes}
     return own | gained(reading, *own)
 
@@ -78,7 +78,7 @@ def _values(reading: Reading) -> Facts:
 def surroundings() -> dict[str, str]:
     """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
     roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
-    packages = sorted({package for engine in PACKAGES.values() for package in engine})
+    packages = sorted({package for engine in KEY_PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},
         "CPU": cpu_level(),

@@ -12,14 +12,14 @@ from study.errors import unknown
 from study.execution.plan import makespan
 from study.execution.prepare import prepare
 from study.execution.status import statuses
-from study.network.layers import Layer, Setup
+from study.network.layers import Layer, Network
 from study.spec.describe import schedule_words
 from study.spec.records import Spec
 from study.training.cells import Cell, Stack
 from study.training.identity import cell_id
 
 
-def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
+def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
     """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
     made = prepare(spec, engine, device, cache)
     found, work, store = made.words, made.plan, made.store
@@ -35,14 +35,14 @@ def listing(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> 
     for cell, uses in work.uses.items():
         words_ = {"condition": "", "published": "published ", "twin": "twin of " if cell.twin else "for the twin of "}
         readers = ", ".join(dict.fromkeys(words_[use.kind] + use.condition.name for use in uses))
-        steps = f"{cell.training.steps:>9,} steps"
+        steps = f"{cell.schedule.steps:>9,} steps"
         lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}: {states[cell]}")
     lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
     for stack in work.stacks:
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        shape = graph(stack.setup, len(found.vocabulary))
-        lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.training)}")
+        shape = graph(stack.network, len(found.vocabulary))
+        lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.schedule)}")
     if not shards:
         return "\n".join([*lines, "", "nothing to train: every cell is done"])
     sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())
@@ -61,7 +61,7 @@ def _rest(shard: Stack, left: dict[Cell, int]) -> Stack | None:
     cells = [cell for cell in shard.cells if cell in left]
     steps = max((left[cell] for cell in cells), default=0)
     return (
-        Stack(tuple(replace(cell, training=cell.training.first(steps)) for cell in cells), shard.engine)
+        Stack(tuple(replace(cell, schedule=cell.schedule.first(steps)) for cell in cells), shard.engine)
         if cells
         else None
     )
@@ -72,10 +72,10 @@ def _counts(states: Iterable[str]) -> str:
     return ", ".join(f"{n} {state}" for state, n in Counter(re.split("[:;]", state)[0] for state in states).items())
 
 
-def graph(setup: Setup, vocabulary: int) -> str:
+def graph(network: Network, vocabulary: int) -> str:
     """`3×10 → 200 tanh → 27`, with the norms."""
-    parts = [f"{setup.context}×{setup.embedding_size}"]
-    for (_, width), layer in zip(setup.shapes(vocabulary), setup.layers, strict=True):
+    parts = [f"{network.context}×{network.embedding_size}"]
+    for (_, width), layer in zip(network.shapes(vocabulary), network.layers, strict=True):
         parts.append(f"{width}{_kinds(layer)}")
     return " → ".join(parts)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from study.errors import unknown
 from study.network.norms import Norm
-from study.training.cells import Cell, Engine, Stack, Training
+from study.training.cells import Cell, Engine, Schedule, Stack
 from study.training.engines import choose
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class Plan:
 
     def model_steps(self) -> int:
         """SGD steps of single models, all in all."""
-        return sum(cell.training.steps for cell in self.uses)
+        return sum(cell.schedule.steps for cell in self.uses)
 
 
-def plan(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
+def plan_study(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
     """Every cell once, however many conditions read it; stacks split by graph, schedule and engine only."""
     uses: dict[Cell, tuple[Use, ...]] = {}
 
@@ -75,17 +75,17 @@ def plan(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
 
     for condition in spec.conditions:
         for seed in spec.seeds[: condition.seeds]:
-            add(Cell(condition.setup, seed, "paired", condition.training), Use(condition, "condition"))
+            add(Cell(condition.network, seed, "paired", condition.schedule), Use(condition, "condition"))
     if spec.published is not None:
         for run in spec.published.runs:
-            cell = Cell(run.condition.setup, spec.published.seed, spec.published.protocol, run.condition.training)
+            cell = Cell(run.condition.network, spec.published.seed, spec.published.protocol, run.condition.schedule)
             add(cell, Use(run.condition, "published"))
-    for condition, cell in twins(spec):
+    for condition, cell in twin_cells(spec):
         add(cell, Use(condition, "twin"))
     reasons = {cell: choose(cell, engine, device) for cell in uses}
-    groups: dict[tuple[object, Training, Engine], list[Cell]] = {}
+    groups: dict[tuple[object, Schedule, Engine], list[Cell]] = {}
     for cell in uses:
-        groups.setdefault((cell.setup.graph, cell.training, reasons[cell][0]), []).append(cell)
+        groups.setdefault((cell.network.graph, cell.schedule, reasons[cell][0]), []).append(cell)
     stacks = tuple(Stack(tuple(cells), key[2]) for key, cells in groups.items())
     return Plan(uses, stacks, {cell: reason for cell, (_, reason) in reasons.items() if reason})
 
@@ -95,7 +95,7 @@ def twin(cell: Cell) -> Cell:
     return replace(cell, twin=True)
 
 
-def twins(spec: Spec) -> list[tuple[Condition, Cell]]:
+def twin_cells(spec: Spec) -> list[tuple[Condition, Cell]]:
     """Both cells of every pair of twins, with the condition that they are twins of.
 
     The first seeds train as the condition does, the others for a few steps only.
@@ -106,10 +106,10 @@ def twins(spec: Spec) -> list[tuple[Condition, Cell]]:
     for name in spec.twins.conditions:
         condition = spec.condition(name)
         for i, seed in enumerate(spec.seeds[: spec.twins.short_seeds]):
-            training = condition.training
+            schedule = condition.schedule
             if i >= spec.twins.seeds:
-                training = training.first(spec.twins.short_steps)
-            cell = Cell(condition.setup, seed, "paired", training)
+                schedule = schedule.first(spec.twins.short_steps)
+            cell = Cell(condition.network, seed, "paired", schedule)
             found += [(condition, cell), (condition, twin(cell))]
     return found
 
@@ -129,9 +129,9 @@ def split(stack: Stack, size: int) -> list[Stack]:
 
 def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
     """Expected duration of a shard on one core: a rough figure, for the plan and for starting the longest first."""
-    setup, training = shard.setup, shard.training
-    weights = sum(a * b for a, b in setup.shapes(vocabulary))
-    relative = 0.2 + 0.8 * weights / REFERENCE * training.batch_size / 32
+    network, schedule = shard.network, shard.schedule
+    weights = sum(a * b for a, b in network.shapes(vocabulary))
+    relative = 0.2 + 0.8 * weights / REFERENCE * schedule.batch_size / 32
     match shard.engine:
         case "autograd":  # launching small operations is shared by the models of a shard
             alone = 1 + 2.5 / len(shard.cells)
@@ -139,8 +139,8 @@ def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
             alone = 1
         case _:
             unknown(shard.engine)
-    cost = MICROSECONDS[shard.engine, setup.norm] * relative
-    return cost * alone * training.steps * len(shard.cells) / 1e6
+    cost = MICROSECONDS[shard.engine, network.norm] * relative
+    return cost * alone * schedule.steps * len(shard.cells) / 1e6
 
 
 def makespan(shards: Sequence[Stack], workers: int, vocabulary: int = LECTURE) -> float:

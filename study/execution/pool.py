@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from study.errors import ShardError, SpecError
 from study.execution import worker
-from study.execution.executors import Place
+from study.execution.executors import Backend
 from study.execution.plan import split
 from study.measurement.rows import Rows
 from study.processes import interrupts_held
@@ -52,7 +52,7 @@ class Task:
 def run(
     shards: Sequence[Stack],
     job: worker.Job,
-    place: Place,
+    place: Backend,
     watch: Watch,
     say: Say = lambda text: None,
     fail_fast: bool = False,
@@ -88,7 +88,7 @@ def run(
                         raise ShardError(_text(error)) from None
                     yield from _failed(task, error, waiting, say)
                 else:
-                    finished[2 * task.slot] = float(sum(cell.training.steps for cell in task.shard.cells))
+                    finished[2 * task.slot] = float(sum(cell.schedule.steps for cell in task.shard.cells))
                     yield rows
             if broken:
                 executor = place.start(slots)
@@ -99,7 +99,11 @@ def run(
 
 
 def _hand_over(
-    executor: Executor, place: Place, packed: bytes, waiting: list[Task], running: dict[Future[dict[Cell, Rows]], Task]
+    executor: Executor,
+    place: Backend,
+    packed: bytes,
+    waiting: list[Task],
+    running: dict[Future[dict[Cell, Rows]], Task],
 ) -> bool:
     """Give the executor what is due, as much as the place takes at a time; False where it has broken down."""
     now = time.monotonic()

@@ -12,12 +12,12 @@ from typing import Any
 from study import provenance
 from study.data.words import Words
 from study.errors import SpecError
-from study.measurement.probe import probe
+from study.measurement.probe import probe_growth
 from study.spec.records import Spec
 
 
 @dataclass(frozen=True)
-class Facts:
+class Preflight:
     """What a run knows before it trains."""
 
     cpu: dict[str, str]
@@ -25,13 +25,15 @@ class Facts:
     probe: list[dict[str, Any]]
 
 
-def facts(spec: Spec, words: Words, device: str) -> Facts:
+def facts(spec: Spec, words: Words, device: str) -> Preflight:
     """All of it; SpecError unless torch sees the device."""
     import torch
 
     torch.set_num_threads(1)
     check_device(device)
-    return Facts(provenance.cpu(), draws(spec, words), [] if spec.probe is None else probe(spec.probe, spec.seeds))
+    return Preflight(
+        provenance.cpu(), draws(spec, words), [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
+    )
 
 
 def check_device(device: str) -> None:
@@ -54,12 +56,12 @@ def draws(spec: Spec, words: Words) -> dict[str, str]:
     wanted: dict[tuple[str, tuple[int, ...]], None] = {}
     sizes: dict[int, None] = {}
     for condition in spec.conditions:
-        setup = condition.setup
-        wanted[("C", (V, setup.embedding_size))] = None
-        for i, (fan_in, fan_out) in enumerate(setup.shapes(V), start=1):
+        network = condition.network
+        wanted[("C", (V, network.embedding_size))] = None
+        for i, (fan_in, fan_out) in enumerate(network.shapes(V), start=1):
             wanted[(f"W{i}", (fan_in, fan_out))] = None
             wanted[(f"b{i}", (fan_out,))] = None
-        sizes[condition.training.batch_size] = None
+        sizes[condition.schedule.batch_size] = None
     result = {}
     for seed in spec.seeds:
         digest = hashlib.sha256()

@@ -24,7 +24,7 @@ class Display(Protocol):
 
 
 @contextmanager
-def progress(models: int, total: int) -> Iterator[Display]:
+def show_progress(models: int, total: int) -> Iterator[Display]:
     """A display of `total` model-steps of `models` models on standard error."""
     if sys.stderr.isatty():
         from rich.console import Console

@@ -17,13 +17,13 @@ from study import environment, parquet, provenance
 from study.data.words import Words
 from study.errors import SpecError
 from study.execution import preflight, status
-from study.execution.collect import collect
-from study.execution.executors import place
+from study.execution.collect import collect_tables
+from study.execution.executors import backend
 from study.execution.plan import Plan
 from study.execution.pool import Failure
 from study.execution.pool import run as run_shards
 from study.execution.prepare import prepare
-from study.execution.progress import progress
+from study.execution.progress import show_progress
 from study.execution.worker import Job
 from study.files import sync, writable, writing
 from study.measurement.rows import Rows
@@ -33,7 +33,7 @@ from study.training.cells import Cell
 
 
 @dataclass(frozen=True)
-class How:
+class RunOptions:
     """How a study is run: nothing here changes a number, but for the engine and the device in their last digits."""
 
     workers: int
@@ -61,7 +61,7 @@ class Done:
         return {**counts, "failures": [failure.traceback for failure in self.failures]}
 
 
-def run(spec: Spec, out: Path, how: How) -> Done:
+def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
     writable(out, "--out")
     made = prepare(spec, how.engine, how.device, how.cache)
@@ -69,7 +69,7 @@ def run(spec: Spec, out: Path, how: How) -> Done:
     known = call_apart(preflight.facts, spec, words, how.device)
     with _locked(out):
         rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
-        frames = collect(spec, work, rows, known.probe)
+        frames = collect_tables(spec, work, rows, known.probe)
         facts = _facts(spec, words, work, known, how)
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
         _publish(frames, facts, out)
@@ -91,7 +91,7 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows], Done]:
+def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell, Rows], Done]:
     """Rows of every cell that did not fail: out of the cache, or trained now."""
     store = job.store
     assert store is not None
@@ -108,8 +108,8 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
     try:
         if shards:
             writable(store.cache.folder, "--cache")  # a folder that may only be read serves while it holds everything
-            with progress(len(left), sum(cell.training.steps for cell in left)) as display:
-                site = place(how.executor, min(how.workers, len(shards)))
+            with show_progress(len(left), sum(cell.schedule.steps for cell in left)) as display:
+                site = backend(how.executor, min(how.workers, len(shards)))
                 for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):
                     if isinstance(result, Failure):
                         failures.append(result)
@@ -119,7 +119,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
                             store.keep_rows(cell, work.engines[cell], rows)
                         found[cell] = rows
     finally:
-        status.note(spec, work, store, found)
+        status.remember_keys(spec, work, store, found)
     uses = [use for cell in found for use in work.uses[cell]]
     shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
     done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures))
@@ -129,10 +129,10 @@ def _train(spec: Spec, work: Plan, job: Job, how: How) -> tuple[dict[Cell, Rows]
 # -- provenance ---------------------------------------------------------------------------------------------------
 
 
-def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Facts, how: How) -> dict[str, Any]:
+def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how: RunOptions) -> dict[str, Any]:
     """The manifest, the hashes of the tables aside."""
     return {
-        "format": provenance.FORMAT,
+        "format": provenance.MANIFEST_FORMAT,
         "title": spec.title,
         "study_file": Path(spec.name).name,
         "profile": spec.profile,
@@ -152,7 +152,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Facts, how: Ho
             "character_entropy": {name: words.entropy(name) for name in words.splits},
             "repeats": {
                 str(context): {" ".join(map(str, k)): v for k, v in words.repeats("train", context).items()}
-                for context in sorted({c.setup.context for c in spec.conditions})
+                for context in sorted({c.network.context for c in spec.conditions})
             },
         },
         "cells": len(work.uses),
@@ -181,7 +181,7 @@ def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) 
     with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
         new = Path(name)
         facts["tables"] = {table: parquet.write(table, frame, new) for table, frame in frames.items()}
-        provenance.write(facts, new)
+        provenance.write_manifest(facts, new)
         (out / "data").mkdir(exist_ok=True)
         # a cut between two of these leaves tables that the manifest does not name: readers notice, and a run mends it
         for table in frames:

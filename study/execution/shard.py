@@ -7,36 +7,36 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from study.data.examples import Dataset
-from study.measurement.measure import measure
-from study.measurement.rows import Reading, Rows
+from study.measurement.measure import measure_cell
+from study.measurement.rows import Request, Rows
 from study.training.autograd import Trainer
 from study.training.cells import Cell, Stack
 from study.training.loop import Training, train
 from study.training.stacking import stackable
-from study.training.trajectory import NEW, Gap, Trajectory, boundaries
+from study.training.trajectory import NEW, Lacking, Trajectory, boundaries
 
 if TYPE_CHECKING:
     from study.execution.cache import Store
 
-Report = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
+Progress = Callable[[int, float], None]  # (model-steps done, mean loss of the last block)
 
 
 def train_shard(
     shard: Stack,
     data: Dataset,
-    reading: Reading,
+    reading: Request,
     device: str = "cpu",
-    report: Report | None = None,
+    report: Progress | None = None,
     store: Store | None = None,
 ) -> dict[Cell, Rows]:
     """Train the cells of a shard together and measure each by itself: the rows of every cell."""
-    pauses = boundaries(shard.training, reading.measure)
+    pauses = boundaries(shard.schedule, reading.measure)
     found: dict[Cell, Trajectory] = {}
     for cell in shard.cells:
         stored = None if store is None else store.trajectory(cell, shard.engine)
         found[cell] = stored or NEW
     wanted = list(parts(shard, found, pauses, data.vocabulary, device))
-    done = shard.training.steps * len(shard.cells) - sum(gap.steps * len(part.cells) for part, gap in wanted)
+    done = shard.schedule.steps * len(shard.cells) - sum(gap.steps * len(part.cells) for part, gap in wanted)
 
     def keep(cell: Cell, trajectory: Trajectory) -> None:
         found[cell] = trajectory
@@ -51,7 +51,7 @@ def train_shard(
                 report(done, loss)
     rows = {}
     for cell in shard.cells:
-        rows[cell] = measure(cell, found[cell], data, reading, found[cell.original] if cell.twin else None)
+        rows[cell] = measure_cell(cell, found[cell], data, reading, found[cell.original] if cell.twin else None)
         if store is not None:
             store.keep_rows(cell, shard.engine, rows[cell])
     return rows
@@ -59,9 +59,9 @@ def train_shard(
 
 def parts(
     shard: Stack, found: dict[Cell, Trajectory], pauses: Iterable[int], vocabulary: int, device: str
-) -> Iterator[tuple[Stack, Gap]]:
+) -> Iterator[tuple[Stack, Lacking]]:
     """What is trained together: cells with the same gap, unless stacking would change their bits here."""
-    lacking: dict[Gap, list[Cell]] = {}
+    lacking: dict[Lacking, list[Cell]] = {}
     for cell in shard.cells:
         for gap in found[cell].gaps(pauses):
             lacking.setdefault(gap, []).append(cell)

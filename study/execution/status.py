@@ -35,7 +35,7 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
 def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> str:
     """The state of a cell that has been trained, if not to the end, and whose rows are not there; `again`: why not."""
     left = store.lacking(cell, trajectory)
-    if trajectory.step < cell.training.steps:
+    if trajectory.step < cell.schedule.steps:
         return f"stopped at step {trajectory.step:,}; {left:,} steps to go"
     first = f"trained; {left:,} steps of it again, for states that were not kept; then" if left else "trained;"
     return f"{first} to be measured" + (f" again: {again}" if again else "")
@@ -47,7 +47,7 @@ def _again(measured: Facts, now: Facts) -> str:
     return difference(old, new) or "its rows are gone"
 
 
-def note(spec: Spec, work: Plan, store: Store, done: Container[Cell]) -> None:
+def remember_keys(spec: Spec, work: Plan, store: Store, done: Container[Cell]) -> None:
     """Remember what the finished cells depend on, so that the next plan can say what has changed."""
     facts = {
         _slot(cell, uses[0]): {

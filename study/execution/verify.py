@@ -16,13 +16,13 @@ from study.data.words import load
 from study.environment import cpu_level, installed
 from study.errors import SpecError, unknown
 from study.execution.executors import Local
-from study.execution.keys import PACKAGES
-from study.execution.plan import plan, twin
+from study.execution.keys import KEY_PACKAGES
+from study.execution.plan import plan_study, twin
 from study.execution.pool import Failure
 from study.execution.pool import run as run_shards
-from study.execution.progress import progress
+from study.execution.progress import show_progress
 from study.execution.worker import Job
-from study.measurement.rows import Reading, Rows
+from study.measurement.rows import Request, Rows
 from study.spec.records import Spec
 from study.tables import Tables
 from study.training.cells import Cell, Engine, Stack
@@ -47,21 +47,21 @@ class Check:
     why: str
 
 
-def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int) -> tuple[str, bool]:
+def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers: int) -> tuple[str, bool]:
     """Train `count` cells of a report again, chosen by `seed`, or all of them: a table, and whether it holds.
 
     By the fused engine parameters must come out bit for bit on any CPU, unless versions differ. By autograd they do on
     the same kind of CPU, mostly; the final losses must agree within SAME there, within OTHER where CPU or versions differ.
     Other bits there of a cell of which the report holds no final loss say nothing, and fail nothing.
     """
-    facts, found = provenance.read(folder), parquet.read(folder / "data")
+    facts, found = provenance.read_manifest(folder), parquet.read(folder / "data")
     if facts["spec_sha256"] != spec.digest():
         raise SpecError(
             f"{folder}: made from another study than {spec.name}; verify it with the study file it came from"
         )
     words = load(spec.data, spec.folder)
     known = found["cells"].drop_duplicates("cell").set_index("cell")
-    cells = {cell_id(cell): cell for cell in plan(spec).uses}
+    cells = {cell_id(cell): cell for cell in plan_study(spec).uses}
     names = [name for name in cells if name in known.index and known.loc[name, "status"] != "failed"]
     if not names:
         raise SpecError(
@@ -70,10 +70,10 @@ def verify(spec: Spec, folder: Path, count: int | None, seed: int, workers: int)
     chosen = names if count is None else sorted(random.Random(seed).sample(names, min(count, len(names))))
     differing = differences(facts)
     shards = _shards([cells[name] for name in chosen], known)
-    reading = Reading(spec.measure, spec.batch_sizes)
-    total = sum(cell.training.steps for shard in shards for cell in shard.cells)
+    reading = Request(spec.measure, spec.batch_sizes)
+    total = sum(cell.schedule.steps for shard in shards for cell in shard.cells)
     rows: dict[Cell, Rows] = {}
-    with progress(sum(len(shard.cells) for shard in shards), total) as display:
+    with show_progress(sum(len(shard.cells) for shard in shards), total) as display:
         job = Job(words, reading, facts["device"])
         for result in run_shards(shards, job, Local(min(workers, len(shards))), display.update, display.say):
             if isinstance(result, Failure):
@@ -97,7 +97,7 @@ def differences(facts: dict[str, Any]) -> list[str]:
     """What here is not what the report was made with, as far as numbers may depend on it."""
     packages = {"cpu": (facts["cpu"].get("level"), cpu_level())}
     packages |= {
-        name: (facts["versions"].get(name), installed(name)) for engine in PACKAGES.values() for name in engine
+        name: (facts["versions"].get(name), installed(name)) for engine in KEY_PACKAGES.values() for name in engine
     }
     return [f"{name} {here}, there {there}" for name, (there, here) in packages.items() if there != here]
 
@@ -122,7 +122,7 @@ def _losses(found: Tables, condition: str, cell: Cell) -> dict[tuple[str, str], 
             if cell.twin:
                 return {}
             t = found["losses"]
-            t = t[(t["condition"] == condition) & (t["seed"] == cell.seed) & (t["step"] == cell.training.steps)]
+            t = t[(t["condition"] == condition) & (t["seed"] == cell.seed) & (t["step"] == cell.schedule.steps)]
             t = t[t["batch_size"].isna()]
             kinds = zip(t["split"], t["statistics"], t["loss"].astype(float), strict=True)
             return {(s, k): float(v) for s, k, v in kinds}
@@ -135,12 +135,12 @@ def _check(cell: Cell, row: pd.Series, rows: Rows, there: dict[tuple[str, str], 
     here = {
         (r["split"], r["statistics"]): r["loss"]
         for r in rows.listed("losses")
-        if r["step"] == cell.training.steps and r["batch_size"] is None
+        if r["step"] == cell.schedule.steps and r["batch_size"] is None
     }
     gaps = [_gap(here.get(key, math.nan), loss) for key, loss in there.items() if math.isfinite(loss)]
     largest, exact = max(gaps, default=None), _same_everywhere(row["engine"]) and differing <= {"cpu"}
     passed, why = _verdict(same_bits, largest, exact, bool(differing))
-    keys = cell_id(cell), str(row["condition"]), cell.seed, str(row["engine"]), cell.training.steps
+    keys = cell_id(cell), str(row["condition"]), cell.seed, str(row["engine"]), cell.schedule.steps
     return Check(*keys, same_bits, largest, passed, why)
 
 

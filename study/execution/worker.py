@@ -23,7 +23,7 @@ from study.errors import SpecError, unknown
 from study.execution.cache import Store
 from study.execution.keys import shown, surroundings
 from study.execution.progress import COMPILING
-from study.measurement.rows import Reading, Rows
+from study.measurement.rows import Request, Rows
 from study.training.cells import Cell, Stack
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Job:
     """What every worker needs besides a shard."""
 
     words: Words
-    reading: Reading
+    reading: Request
     device: str
     store: Store | None = None
     environment: dict[str, str] = field(default_factory=surroundings)  # what the store's keys say of whoever trains
@@ -71,7 +71,7 @@ def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
             _compile(lambda: report(0, COMPILING))
         case _:
             unknown(shard.engine)
-    rows = train_shard(shard, _data(packed, shard.setup.context), job.reading, job.device, report, job.store)
+    rows = train_shard(shard, _data(packed, shard.network.context), job.reading, job.device, report, job.store)
     _trim()
     return rows
 

@@ -13,22 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from study.data.examples import Split
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import Activations, Params, Statistics, forward, fresh_statistics
 
 CHUNK = 250_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
 
 
-def chunks(split: Split, setup: Setup) -> Iterator[tuple[Tensor, Tensor]]:
+def chunks(split: Split, network: Network) -> Iterator[tuple[Tensor, Tensor]]:
     """Distinct contexts X (n, T), counts of what follows (n, V) float64: pieces that fit the memory at any size."""
-    size = chunk_size(setup, split.vocabulary)
+    size = chunk_size(network, split.vocabulary)
     for start in range(0, len(split.distinct[0]), size):
         yield split.piece(start, start + size)
 
 
-def chunk_size(setup: Setup, vocabulary: int) -> int:
+def chunk_size(network: Network, vocabulary: int) -> int:
     """Contexts per piece."""
-    return max(32, CHUNK // max(sum(setup.widths), vocabulary))
+    return max(32, CHUNK // max(sum(network.widths), vocabulary))
 
 
 class Moments:
@@ -61,46 +61,46 @@ class Moments:
         return (self.squares / (self.n - 1)).sqrt()
 
 
-def _partial(params: Params, setup: Setup) -> tuple[list[Tensor | None], list[Tensor | None]]:
+def _partial(params: Params, network: Network) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """Statistics to be filled in from the first normed level to the last."""
-    blank = fresh_statistics(params, setup)
+    blank = fresh_statistics(params, network)
     return list(blank.mean), list(blank.std)
 
 
 @torch.no_grad()
-def calibrate(params: Params, setup: Setup, split: Split) -> Statistics:
+def calibrate(params: Params, network: Network, split: Split) -> Statistics:
     """Mean and std of every normed level's pre-activation over the whole split, (M, 1, H): the split as one batch.
 
     The lecture's definition: unbiased std, no eps. Level after level, each fed by levels that use the statistics just
     measured. PyTorch's recipe (fvcore's precise_bn) averages the statistics of minibatches instead.
     """
-    mean, std = _partial(params, setup)
-    for i in setup.normed:
+    mean, std = _partial(params, network)
+    for i in network.batchnorm_layers:
         moments = Moments()
-        for X, counts in chunks(split, setup):
-            level = forward(params, setup, X, Statistics(tuple(mean), tuple(std)), depth=i + 1).levels[i]
-            moments.add(Moments.of(level.preact, counts.sum(1)))
+        for X, counts in chunks(split, network):
+            layer = forward(params, network, X, Statistics(tuple(mean), tuple(std)), depth=i + 1).layers[i]
+            moments.add(Moments.of(layer.preact, counts.sum(1)))
         mean[i], std[i] = moments.mean.float(), moments.std().float()
     return Statistics(tuple(mean), tuple(std))
 
 
 @torch.no_grad()
-def batch_statistics(params: Params, setup: Setup, X: Tensor, size: int) -> Statistics:
+def batch_statistics(params: Params, network: Network, X: Tensor, size: int) -> Statistics:
     """Mean and std over consecutive batches of `size` contexts of X (n, T), repeated for every example. (M, n, H)"""
-    levels = _in_batches(params, setup, X, size).levels
+    layers = _in_batches(params, network, X, size).layers
     mean, std = (
         tuple(None if t is None else t.repeat_interleave(size, dim=1) for t in ts)
-        for ts in ([level.mean for level in levels], [level.std for level in levels])
+        for ts in ([layer.mean for layer in layers], [layer.std for layer in layers])
     )
     return Statistics(mean, std)
 
 
-def _in_batches(params: Params, setup: Setup, X: Tensor, size: int) -> Activations:
+def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activations:
     """Activations of X (n, T), every `size` contexts normalised by their own statistics."""
     if size < 2:
         raise ValueError(f"a batch of {size} has no standard deviation; batch statistics need 2 examples or more")
     assert len(X) % size == 0, f"{len(X)} contexts do not fill batches of {size}"
-    return forward(params, setup, X, batch=size)
+    return forward(params, network, X, batch=size)
 
 
 def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
@@ -111,23 +111,23 @@ def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def split_loss(params: Params, setup: Setup, split: Split, statistics: Statistics | None = None) -> Tensor:
+def split_loss(params: Params, network: Network, split: Split, statistics: Statistics | None = None) -> Tensor:
     """Mean loss over a whole split under `statistics`, in nats, float64. (M,)"""
-    if setup.normed and statistics is None:
+    if network.batchnorm_layers and statistics is None:
         raise ValueError("a model with BatchNorm is read under given statistics: running, calibrated, the split's own")
     total = torch.zeros(len(params.C), dtype=torch.float64)
-    for X, counts in chunks(split, setup):
-        total += negative_log_likelihood(forward(params, setup, X, statistics).logits, counts)
+    for X, counts in chunks(split, network):
+        total += negative_log_likelihood(forward(params, network, X, statistics).logits, counts)
     return total / len(split.Y)
 
 
 @torch.no_grad()
-def small_batch_loss(params: Params, setup: Setup, X: Tensor, Y: Tensor, size: int) -> Tensor:
+def small_batch_loss(params: Params, network: Network, X: Tensor, Y: Tensor, size: int) -> Tensor:
     """Mean loss of X (n, T), Y (n,) when every batch of `size` is normalised by its own statistics, float64. (M,)"""
-    step = size * max(1, chunk_size(setup, params.C.shape[1]) // size)
+    step = size * max(1, chunk_size(network, params.C.shape[1]) // size)
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for start in range(0, len(X), step):
         x, y = X[start : start + step], Y[start : start + step]
-        log_p = F.log_softmax(_in_batches(params, setup, x, size).logits, dim=-1)  # (M, n, V)
+        log_p = F.log_softmax(_in_batches(params, network, x, size).logits, dim=-1)  # (M, n, V)
         total -= log_p.gather(2, y.view(1, -1, 1).expand(len(log_p), -1, 1)).double().sum((1, 2))
     return total / len(X)

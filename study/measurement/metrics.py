@@ -17,7 +17,7 @@ from study.errors import unknown
 from study.measurement.reducers import All, Chunk, Extreme, Mean, Reducer, Spread
 from study.network.activations import Activation
 from study.network.layers import Layer
-from study.network.mlp import Activations, LevelActivations
+from study.network.mlp import Activations, LayerTrace
 
 Needs = Literal["level", "output", "gradient"]
 
@@ -55,19 +55,19 @@ def metric(
 
 
 @metric("level", Mean, activations=["tanh"])
-def saturation_97(a: LevelActivations, layer: Layer) -> Tensor:
+def saturation_97(a: LayerTrace, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.97, per example. (M, n)"""
     return _share(saturated(a, "0.97"))
 
 
 @metric("level", Mean, activations=["tanh"])
-def saturation_99(a: LevelActivations, layer: Layer) -> Tensor:
+def saturation_99(a: LayerTrace, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.99, per example. (M, n)"""
     return _share(saturated(a, "0.99"))
 
 
 @metric("level", All, activations=["tanh", "relu"])
-def dead(a: LevelActivations, layer: Layer) -> Tensor:
+def dead(a: LayerTrace, layer: Layer) -> Tensor:
     """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu. (M, n, H)"""
     match layer.activation:
         case "tanh":
@@ -81,7 +81,7 @@ def dead(a: LevelActivations, layer: Layer) -> Tensor:
 
 
 @metric("level", Mean)
-def gradient_pass(a: LevelActivations, layer: Layer) -> Tensor:
+def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
     """Mean local gradient of the activation over units, per example: 1 − h² for tanh. (M, n)"""
     match layer.activation:
         case "tanh":
@@ -95,25 +95,25 @@ def gradient_pass(a: LevelActivations, layer: Layer) -> Tensor:
 
 
 @metric("level", lambda: Spread("mean"))
-def preact_mean(a: LevelActivations, layer: Layer) -> Tensor:
+def preact_mean(a: LayerTrace, layer: Layer) -> Tensor:
     """Pre-activations, before any norm. (M, n, H)"""
     return a.preact
 
 
 @metric("level", lambda: Spread("std"))
-def preact_std(a: LevelActivations, layer: Layer) -> Tensor:
+def preact_std(a: LayerTrace, layer: Layer) -> Tensor:
     """Pre-activations, before any norm. (M, n, H)"""
     return a.preact
 
 
 @metric("level", lambda: Spread("std"))
-def normed_std(a: LevelActivations, layer: Layer) -> Tensor:
+def normed_std(a: LayerTrace, layer: Layer) -> Tensor:
     """What the activation sees: the pre-activation, normalised where there is a norm. (M, n, H)"""
-    return a.normed
+    return a.z
 
 
 @metric("level", lambda: Spread("std"))
-def h_std(a: LevelActivations, layer: Layer) -> Tensor:
+def h_std(a: LayerTrace, layer: Layer) -> Tensor:
     """Outputs of the activation. (M, n, H)"""
     return a.h
 
@@ -195,12 +195,12 @@ def not_below(exact: Decimal, dtype: torch.dtype) -> float:
     return float(nearest)
 
 
-def saturated(a: LevelActivations, bound: str) -> Tensor:
+def saturated(a: LayerTrace, bound: str) -> Tensor:
     """Where |h| > `bound`, "0.97" or "0.99", for a level of tanh units. (M, n, H)
 
     Asked of what tanh saw, as |z| > artanh(bound): the last bit of tanh, which depends on the CPU, decides nothing.
     """
-    return a.normed.abs() >= _beyond(bound, a.normed.dtype)
+    return a.z.abs() >= _beyond(bound, a.z.dtype)
 
 
 @cache

@@ -25,7 +25,7 @@ class ProbeSizes:
     fan_in: tuple[int, ...]
 
 
-def probe(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
+def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
     """Rows of the table `probe`: std of x (examples, fan_in) and of y = x @ w, w (fan_in, units), per init and seed."""
     import numpy as np
     import torch

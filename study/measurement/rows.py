@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Request:
     """What is measured of every cell of a study."""
 
     measure: tuple[int, ...]  # steps, besides the first and the last

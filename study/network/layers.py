@@ -33,7 +33,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Setup:
+class Network:
     """All that makes a trained model different, apart from seed, protocol and schedule: its graph and its initialisation."""
 
     context: int  # T, characters seen
@@ -54,7 +54,7 @@ class Setup:
         return list(pairwise(ends))
 
     @property
-    def normed(self) -> tuple[int, ...]:
+    def batchnorm_layers(self) -> tuple[int, ...]:
         """Indices of the levels with BatchNorm."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.batch_norm)
 

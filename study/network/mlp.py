@@ -18,15 +18,15 @@ from torch import Tensor
 
 from study.errors import unknown
 from study.network.activations import Activation
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.rng import Streams
 
 EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
 
 
 @dataclass(frozen=True)
-class Level:
-    """Parameters of one level; a field that the Setup does not have is None."""
+class LayerParams:
+    """Parameters of one level; a field that the network does not have is None."""
 
     W: Tensor  # (M, in, out)
     b: Tensor | None  # (M, 1, out)
@@ -39,14 +39,14 @@ class Params:
     """Everything that SGD updates."""
 
     C: Tensor  # (M, V, E)
-    levels: tuple[Level, ...]
+    layers: tuple[LayerParams, ...]
 
     def named(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) in the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
         yield "C", self.C
-        for number, level in enumerate(self.levels, start=1):
+        for number, layer in enumerate(self.layers, start=1):
             for name in ("W", "b", "bngain", "bnbias"):
-                tensor = getattr(level, name)
+                tensor = getattr(layer, name)
                 if tensor is not None:
                     yield f"{name}{number}", tensor
 
@@ -64,13 +64,13 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class LevelActivations:
+class LayerTrace:
     """What one level makes of its input."""
 
     preact: Tensor  # (M, N, H), before the norm
     mean: Tensor | None  # (M, 1, H) that the norm subtracted; (M, N / batch, H) in batches
     std: Tensor | None  # (M, 1, H) that the norm divided by; (M, N / batch, H) in batches
-    normed: Tensor  # (M, N, H), what the activation sees
+    z: Tensor  # (M, N, H), what the activation sees
     h: Tensor  # (M, N, H)
 
 
@@ -78,16 +78,16 @@ class LevelActivations:
 class Activations:
     """One forward pass, the output level last."""
 
-    levels: tuple[LevelActivations, ...]
+    layers: tuple[LayerTrace, ...]
 
     @property
     def logits(self) -> Tensor:
         """Output of the last level. (M, N, V)"""
-        return self.levels[-1].h
+        return self.layers[-1].h
 
 
 def initialise(
-    setups: Sequence[Setup],
+    setups: Sequence[Network],
     vocabulary: int,
     streams: Sequence[Streams],
     device: str = "cpu",
@@ -102,12 +102,12 @@ def initialise(
     shared, twins = setups[0], twins or [False] * len(setups)
     embedding = (vocabulary, shared.embedding_size)
     C = column([s.embedding.apply(r.normal("C", embedding), vocabulary) for s, r in zip(setups, streams, strict=True)])
-    levels = []
+    layers = []
     for i, (fan_in, fan_out) in enumerate(shared.shapes(vocabulary)):
         kind = shared.layers[i]
         W, b = [], []
-        for setup, twin, random in zip(setups, twins, streams, strict=True):
-            layer = setup.layers[i]
+        for network, twin, random in zip(setups, twins, streams, strict=True):
+            layer = network.layers[i]
             W.append(layer.weight.apply(random.normal(f"W{i + 1}", (fan_in, fan_out)), fan_in))
             if twin and i == 0:  # the smallest difference there is, in one weight
                 W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
@@ -122,15 +122,15 @@ def initialise(
                 bnbias = torch.zeros_like(bngain)
             case _:
                 unknown(kind.norm)
-        levels.append(
-            Level(
+        layers.append(
+            LayerParams(
                 W=column(W),  # (M, in, out)
                 b=column(b) if b else None,  # (M, 1, out)
                 bngain=bngain,  # (M, 1, out)
                 bnbias=bnbias,  # (M, 1, out)
             )
         )
-    return Params(C, tuple(levels))
+    return Params(C, tuple(layers))
 
 
 def embed(C: Tensor, X: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ def _offsets(M: int, V: int, device: torch.device) -> Tensor:
 
 def forward(
     params: Params,
-    setup: Setup,
+    network: Network,
     X: Tensor,
     statistics: Statistics | None = None,
     batch: int | None = None,
@@ -161,8 +161,8 @@ def forward(
     `depth` only so many levels are computed, from the first on.
     """
     x = embed(params.C, X)  # (M, N, T·E)
-    levels = []
-    for i, (level, layer) in enumerate(zip(params.levels[:depth], setup.layers[:depth], strict=True)):
+    layers = []
+    for i, (level, layer) in enumerate(zip(params.layers[:depth], network.layers[:depth], strict=True)):
         preact = torch.bmm(x, level.W)  # (M, N, H)
         if level.b is not None:
             preact = preact + level.b
@@ -184,8 +184,8 @@ def forward(
             case _:
                 unknown(layer.norm)
         x = activate(normed, layer.activation)  # (M, N, H)
-        levels.append(LevelActivations(preact, mean, std, normed, x))
-    return Activations(tuple(levels))
+        layers.append(LayerTrace(preact, mean, std, normed, x))
+    return Activations(tuple(layers))
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
@@ -225,11 +225,11 @@ def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[
     return gaps.mul_(scale).add_(bias.unsqueeze(2)).flatten(1, 2), mean.squeeze(2), variance.sqrt().squeeze(2)
 
 
-def fresh_statistics(params: Params, setup: Setup) -> Statistics:
+def fresh_statistics(params: Params, network: Network) -> Statistics:
     """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
     mean: list[Tensor | None] = []
     std: list[Tensor | None] = []
-    for level, layer in zip(params.levels, setup.layers, strict=True):
+    for level, layer in zip(params.layers, network.layers, strict=True):
         match layer.norm:
             case "none":
                 mean.append(None)
@@ -253,7 +253,7 @@ def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.
 
 
 def stacked(
-    models: Sequence[Mapping[str, NDArray[np.float32]]], levels: int, device: str = "cpu"
+    models: Sequence[Mapping[str, NDArray[np.float32]]], layers: int, device: str = "cpu"
 ) -> tuple[Params, Statistics]:
     """What arrays() took apart, as tensors of all models, in memory of their own, (M, rows, columns) each."""
 
@@ -262,7 +262,7 @@ def stacked(
             torch.stack([torch.from_numpy(model[name]) for model in models]).to(device) if name in models[0] else None
         )
 
-    names = [tuple(f"{name}{number}" for name in ("W", "b", "bngain", "bnbias")) for number in range(1, levels + 1)]
-    params = Params(column("C"), tuple(Level(*map(column, level)) for level in names))  # type: ignore[arg-type]
-    numbers = range(1, levels + 1)
+    names = [tuple(f"{name}{number}" for name in ("W", "b", "bngain", "bnbias")) for number in range(1, layers + 1)]
+    params = Params(column("C"), tuple(LayerParams(*map(column, layer)) for layer in names))  # type: ignore[arg-type]
+    numbers = range(1, layers + 1)
     return params, Statistics(tuple(column(f"mean{n}") for n in numbers), tuple(column(f"std{n}") for n in numbers))

@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Norm = Literal["none", "batch"]
-Statistics = Literal["none", "batch", "running", "calibrated"]
+Reading = Literal["none", "batch", "running", "calibrated"]

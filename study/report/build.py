@@ -10,44 +10,44 @@ from study.analysis import export, ledger
 from study.analysis.results import Results
 from study.files import replace as write
 from study.files import writing
-from study.report.html.page import Highlight, Section, literal, render
+from study.report.html.page import Highlight, Section, literal, render_page
 from study.report.html.verbatim import Shield
 from study.report.notebook import execute
 from study.report.sections.contents import SECTIONS
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from study.spec.describe import schedule_words
-from study.spec.records import FULL, Spec
+from study.spec.records import FULL_PROFILE, Spec
 
 
-def report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
+def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page."""
-    results = ledger.load(spec, folder)
+    results = ledger.load_results(spec, folder)
     facts = {**results.facts, "document_sha256": spec.document_sha256}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
     if notebooks:
-        execute.render(results, folder, stamp_)
-    html, data = page(results, stamp_), export.text(export.report(results))
+        execute.render_notebooks(results, folder, stamp_)
+    html, data = report_page(results, stamp_), export.record_text(export.report_record(results))
     with writing(folder, "--out"):
         write(folder / "index.html", html.encode())
         write(folder / "report.json", data.encode())
-        provenance.write(facts, folder)
+        provenance.write_manifest(facts, folder)
     return folder / "index.html"
 
 
-def page(results: Results, stamp_: str) -> str:
+def report_page(results: Results, stamp_: str) -> str:
     """The whole page as HTML."""
     shield = Shield.of(results.spec)
     sections: list[Section] = []
     left_out = {}  # a link to such a section leads to the line that says why it is not there
-    for anchor in ORDER:
+    for anchor in SECTION_ORDER:
         made = SECTIONS[anchor].make(results)
         if made is None:
             left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
         else:
             sections.append(shield.section(made))
     facts = results.facts
-    return render(
+    return render_page(
         title=results.spec.title,
         stamp=stamp_,
         lead=_lead(results),
@@ -67,14 +67,14 @@ def page(results: Results, stamp_: str) -> str:
 def stamp(results: Results) -> str:
     """Which profile made the page, for the top of every page."""
     spec = results.spec
-    longest = max(c.training.steps for c in spec.conditions)
+    longest = max(c.schedule.steps for c in spec.conditions)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
-    full = spec.profile == FULL and not results.facts["chosen"]
+    full = spec.profile == FULL_PROFILE and not results.facts["chosen"]
     kind = (
         "full study"
         if full
         else f"profile {spec.profile}, not the full study"
-        if spec.profile != FULL
+        if spec.profile != FULL_PROFILE
         else "part of the full study"
     )
     return f"{kind}: {seeds}, up to {longest:,} steps"
@@ -93,7 +93,7 @@ def _lead(results: Results) -> list[str]:
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     if n == 1:
         return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
-    same = " on the same minibatches" if len({c.training.batch_size for c in results.conditions}) == 1 else ""
+    same = " on the same minibatches" if len({c.schedule.batch_size for c in results.conditions}) == 1 else ""
     return [
         f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
         "what a start costs, and what a repair is worth.",
@@ -105,15 +105,15 @@ def _lead(results: Results) -> list[str]:
 def _network(results: Results) -> str:
     """The first condition's network and schedule, with the names that the page uses for its parts."""
     c = results.main[0]
-    setup = c.setup
-    names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(setup.layers, start=1)]
+    network = c.network
+    names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(network.layers, start=1)]
     levels = [
         f"{width} {layer.activation} units ({name})"
-        for width, layer, name in zip(setup.widths, setup.hidden, names, strict=False)
+        for width, layer, name in zip(network.widths, network.hidden, names, strict=False)
     ]
     return (
-        f"{literal(c.title)} turns each of {setup.context} characters into {setup.embedding_size} numbers (the embedding C), and these through "
-        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {schedule_words(c.training)}. Outputs of the hidden units are called h, their inputs pre-activations."
+        f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the embedding C), and these through "
+        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs pre-activations."
     )
 
 
@@ -133,7 +133,7 @@ def _highlights(results: Results) -> list[Highlight]:
                 f"initial loss, {first.title} to {results.titles[best]}; ln {results.vocabulary} = {results.uniform:.3f}",
             )
         )
-    final = {c.name: results.loss(c, "dev", c.training.steps) for c in main}
+    final = {c.name: results.loss(c, "dev", c.schedule.steps) for c in main}
     known = {name: values for name, values in final.items() if len(values) and values.notna().all()}
     if known:
         top = min(known, key=lambda name: float(known[name].mean()))

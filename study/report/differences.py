@@ -9,23 +9,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from study.analysis.diff import ABSENT, Change, Diff, Kind, Measured
+from study.analysis.diff import NOT_THERE, Change, ChangeKind, Diff, Measured
 from study.errors import SpecError
-from study.report.html.page import Cell, Column, Interval, Section, Table, Value, literal, plain, render
+from study.report.html.page import Interval, Section, Table, TableCell, TableColumn, Value, literal, plain, render_page
 
 LISTED = 20  # entries of a list that the text shows; the page shows all
-KINDS: dict[Kind, tuple[str, str]] = {
+KINDS: dict[ChangeKind, tuple[str, str]] = {
     "loss": ("losses", "Which losses differ?"),
     "metric": ("metrics", "Which metrics differ?"),
     "other": ("other", "What differs in probe, twins and published runs?"),
 }
-ORDER = (
+CHANGE_ORDER = (
     "Differences are B − A: the mean over the seeds that both have, with its 95 % t interval. The largest come first, each "
     "as a share of the mean size that its measurement has over all conditions of both reports; diverged seeds come before all."
 )
 
 
-def verdict(found: Diff) -> str:
+def answer(found: Diff) -> str:
     """The answer in one sentence."""
     if found.equal:
         return "Every table holds the same rows."
@@ -33,13 +33,13 @@ def verdict(found: Diff) -> str:
     return f"{_count(len(names), 'table')} {_differ(len(names))}: {', '.join(names)}."
 
 
-def summary(found: Diff, kind: Kind) -> str:
+def differing(found: Diff, kind: ChangeKind) -> str:
     """How many measurements of a kind differ, and how many are equal."""
     differ, same = len(found.of(kind)), found.same[kind]
     return f"{differ:,} of {_count(differ + same, 'measurement')} {_differ(differ)}"
 
 
-def cells(found: Diff) -> str:
+def equal_cells(found: Diff) -> str:
     """How many cells end with equal parameters."""
     c = found.cells
     differ = sum(map(len, c.differ.values()))
@@ -73,9 +73,9 @@ def _rows(differ: int | None) -> str:
 # -- text ---------------------------------------------------------------------------------------------------------
 
 
-def text(found: Diff) -> str:
+def differences_text(found: Diff) -> str:
     """Everything as lines, lists cut to LISTED."""
-    lines = [f"A  {found.a}", f"B  {found.b}", "", verdict(found)]
+    lines = [f"A  {found.a}", f"B  {found.b}", "", answer(found)]
     for title, changes in (
         ("study", found.study),
         ("environment", found.environment),
@@ -85,12 +85,12 @@ def text(found: Diff) -> str:
         lines += _listed([f"  {c.place}: {c.a} → {c.b}" for c in changes])
     lines += ["", f"tables: {_count(len(found.tables), 'difference') if found.tables else 'equal'}"]
     lines += [f"  {t.name}: {t.rows_a:,} → {t.rows_b:,} rows, {_rows(t.differ)}" for t in found.tables]
-    lines += ["", f"cells: {cells(found)}"]
+    lines += ["", f"cells: {equal_cells(found)}"]
     lines += _listed([f"  {name}: seeds {', '.join(seeds)}" for name, seeds in found.cells.differ.items()])
     for kind, (title, _) in KINDS.items():
         differ = found.of(kind)
         note = "; B − A, largest first" if differ else ""
-        lines += ["", f"{title}: {summary(found, kind)}{note}"]
+        lines += ["", f"{title}: {differing(found, kind)}{note}"]
         lines += _listed([*_lost(differ), *(_line(m) for m in differ if not math.isnan(m.difference.mean))])
     if found.unpaired:
         lines += ["", "without a pair"]
@@ -131,18 +131,18 @@ def save(found: Diff, path: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as beside:
             new = Path(beside) / "page.html"
-            new.write_text(page(found), encoding="utf-8")
+            new.write_text(differences_page(found), encoding="utf-8")
             os.replace(new, path)
     except OSError as error:
         raise SpecError(f"--html {path}: cannot be written ({error.strerror}); choose another file") from None
 
 
-def page(found: Diff) -> str:
+def differences_page(found: Diff) -> str:
     """Everything as one self-contained HTML page in the style of the report."""
-    return render(
+    return render_page(
         title="What differs between two reports?",
         stamp=f"{found.a} → {found.b}",
-        lead=[f"A is `{literal(found.a)}`, B is `{literal(found.b)}`. {verdict(found)}", ORDER],
+        lead=[f"A is `{literal(found.a)}`, B is `{literal(found.b)}`. {answer(found)}", CHANGE_ORDER],
         sections=[
             _changes(
                 "study", "Is it the same study?", "manifest", [("entry", found.study), ("condition", found.conditions)]
@@ -157,10 +157,14 @@ def page(found: Diff) -> str:
 
 
 def _changes(anchor: str, question: str, short: str, parts: Sequence[tuple[str, list[Change]]]) -> Section:
-    columns = [Column("a", "A", numeric=False), Column("b", "B", numeric=False)]
+    columns = [TableColumn("a", "A", numeric=False), TableColumn("b", "B", numeric=False)]
     captions = {"entry": "Entries that are not the same", "condition": "Conditions that are not the same"}
     shown = [
-        Table(captions[noun], [Column("place", noun), *columns], [[c.place, _value(c.a), _value(c.b)] for c in changes])
+        Table(
+            captions[noun],
+            [TableColumn("place", noun), *columns],
+            [[c.place, _value(c.a), _value(c.b)] for c in changes],
+        )
         for noun, changes in parts
         if changes
     ]
@@ -169,46 +173,48 @@ def _changes(anchor: str, question: str, short: str, parts: Sequence[tuple[str, 
 
 
 def _value(text: str) -> Value:
-    return None if text == ABSENT else Cell(text)
+    return None if text == NOT_THERE else TableCell(text)
 
 
 def _tables(found: Diff) -> Section:
     columns = [
-        Column("table"),
-        Column("a", "rows of A"),
-        Column("b", "rows of B"),
-        Column("differ", "rows that differ"),
+        TableColumn("table"),
+        TableColumn("a", "rows of A"),
+        TableColumn("b", "rows of B"),
+        TableColumn("differ", "rows that differ"),
     ]
     rows = [[t.name, t.rows_a, t.rows_b, t.differ] for t in found.tables]
     shown = [Table("Tables that are not the same", columns, rows)] if rows else []
-    return Section("tables", "Do the tables hold the same rows?", [verdict(found)], "tables", tables=shown)
+    return Section("tables", "Do the tables hold the same rows?", [answer(found)], "tables", tables=shown)
 
 
 def _cells(found: Diff) -> Section:
-    columns = [Column("condition"), Column("seeds", "seeds that end with other parameters", numeric=False)]
+    columns = [TableColumn("condition"), TableColumn("seeds", "seeds that end with other parameters", numeric=False)]
     rows = [[name, ", ".join(seeds)] for name, seeds in found.cells.differ.items()]
     shown = [Table("Cells whose final parameters differ", columns, rows)] if rows else []
-    return Section("cells", "Do trainings end with the same parameters?", [f"{cells(found)}."], "cells", tables=shown)
+    return Section(
+        "cells", "Do trainings end with the same parameters?", [f"{equal_cells(found)}."], "cells", tables=shown
+    )
 
 
-def _measurements(found: Diff, kind: Kind) -> Section:
+def _measurements(found: Diff, kind: ChangeKind) -> Section:
     short, question = KINDS[kind]
     columns = [
-        Column("condition"),
-        Column("measurement", numeric=False),
-        Column("at", numeric=False),
-        Column("difference", "B − A", "", "+.4g", numeric=True),
-        Column("diverged", "diverged seeds", numeric=False),
-        Column("a", "A", "", ".6g", numeric=True),
-        Column("b", "B", "", ".6g", numeric=True),
-        Column("share", "share of its size", "", ".2g", numeric=True),
+        TableColumn("condition"),
+        TableColumn("measurement", numeric=False),
+        TableColumn("at", numeric=False),
+        TableColumn("difference", "B − A", "", "+.4g", numeric=True),
+        TableColumn("diverged", "diverged seeds", numeric=False),
+        TableColumn("a", "A", "", ".6g", numeric=True),
+        TableColumn("b", "B", "", ".6g", numeric=True),
+        TableColumn("share", "share of its size", "", ".2g", numeric=True),
     ]
     rows: list[list[Value]] = [
         [m.condition, m.what, m.at, _interval(m), _lost_cell(m), m.a, m.b, None if math.isinf(m.share) else m.share]
         for m in found.of(kind)
     ]
     shown = [Table(f"{short.capitalize()} that differ, the largest first", columns, rows)] if rows else []
-    return Section(short, question, [f"{summary(found, kind)}."], short, tables=shown)
+    return Section(short, question, [f"{differing(found, kind)}."], short, tables=shown)
 
 
 def _interval(m: Measured) -> Value:
@@ -217,11 +223,11 @@ def _interval(m: Measured) -> Value:
 
 
 def _lost_cell(m: Measured) -> Value:
-    return Cell(_diverged(m), tone="bad") if any(m.diverged) else None
+    return TableCell(_diverged(m), tone="bad") if any(m.diverged) else None
 
 
 def _unpaired(found: Diff) -> Section:
-    columns = [Column("condition"), Column("why", numeric=False), Column("count", "measurements")]
+    columns = [TableColumn("condition"), TableColumn("why", numeric=False), TableColumn("count", "measurements")]
     rows: list[list[Value]] = [[u.condition, u.why, u.count] for u in found.unpaired]
     answer = "A measurement that only one report has, or both for different seeds, is not compared."
     return Section(

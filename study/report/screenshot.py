@@ -13,7 +13,7 @@ from study.errors import SpecError
 SIZE = (1280, 900)  # CSS pixels, and pixels of the picture
 COLOURS = 128  # of the palette: text and lines on paper need no more, and the file is a third as large
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = (
+BROWSER_ARGUMENTS = (
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-dev-shm-usage",
@@ -39,7 +39,7 @@ def browser(file: Path) -> str:
     return path
 
 
-def screenshot(page: Path, file: Path) -> Path:
+def take_screenshot(page: Path, file: Path) -> Path:
     """The top of an HTML page in light colours as `file`, a PNG of `SIZE` with a palette. Returns `file`.
 
     SpecError: no playwright, no browser, a browser that does not start, or a file that cannot be written.
@@ -50,7 +50,7 @@ def screenshot(page: Path, file: Path) -> Path:
 
     try:
         with sync_playwright() as playwright:
-            launched = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
+            launched = playwright.chromium.launch(executable_path=path, args=[*BROWSER_ARGUMENTS])
             context = launched.new_context(
                 viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light", reduced_motion="reduce", offline=True
             )  # fmt: skip

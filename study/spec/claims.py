@@ -11,9 +11,9 @@ from study.data.words import SPLITS
 from study.errors import SpecError, suggest
 from study.measurement.labels import LABELS
 from study.measurement.probe import PROBES
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from study.spec.records import Condition
-from study.spec.schema import show
+from study.spec.schema import shown_value
 
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
 PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
@@ -34,26 +34,26 @@ def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[st
     known = [c.name for c in conditions]
     for name in names:
         if name not in known:
-            raise SpecError(f"no condition {show(name)}{suggest(name, known)}")
+            raise SpecError(f"no condition {shown_value(name)}{suggest(name, known)}")
     return [c for c in conditions if c.name in names]
 
 
 def _check_property(key: str, wanted: Any, properties: Mapping[str, Any]) -> None:
     if key not in properties:
-        raise SpecError(f"unknown property {show(key)}{suggest(key, properties)}")
+        raise SpecError(f"unknown property {shown_value(key)}{suggest(key, properties)}")
     if isinstance(wanted, Mapping):
         good = bool(wanted) and set(wanted) <= {"min", "max"} and all(_number(v) for v in wanted.values())
     else:
         good = not any(isinstance(v, (dict, list)) for v in (wanted if isinstance(wanted, list) else [wanted]))
     if not good:
         expected = "expected a value, a list of values, or {min: …, max: …}"
-        raise SpecError(f"property '{key}': {expected}, got {show(wanted)}")
+        raise SpecError(f"property '{key}': {expected}, got {shown_value(wanted)}")
 
 
 def probed(of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
     """Nothing: a claim about the probe names what it probes, not a condition. SpecError for what it does not know."""
     if not isinstance(of, str) or of not in PROBES:
-        raise SpecError(f"the probe has no {show(of)}{suggest(str(of), PROBES)}")
+        raise SpecError(f"the probe has no {shown_value(of)}{suggest(str(of), PROBES)}")
     return []
 
 
@@ -77,16 +77,18 @@ def check_measure(measure: str) -> tuple[str, str]:
     """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
     name, dot, rest = measure.partition(".")
     if name not in LABELS:
-        raise SpecError(f"unknown measurement {show(name)}{suggest(name, LABELS)}")
+        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, LABELS)}")
     if name == "loss" and rest not in SPLITS:
-        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {show(measure)}")
+        raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {shown_value(measure)}")
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
     if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
-        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {show(measure)}")
+        raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {shown_value(measure)}")
     if name == "probe" and not re.fullmatch(r"slope|[1-9][0-9]{0,8}", rest):
-        raise SpecError(f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {show(measure)}")
+        raise SpecError(
+            f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {shown_value(measure)}"
+        )
     if name not in (*PER_PARAMETER, "loss", "probe") and dot:
-        raise SpecError(f"measurement '{name}' stands alone, got {show(measure)}")
+        raise SpecError(f"measurement '{name}' stands alone, got {shown_value(measure)}")
     return name, rest
 
 
@@ -95,13 +97,13 @@ def check_at(measure: str, at: str | int) -> None:
     if measure not in OF_TRAINING or at == "end" or (isinstance(at, int) and measure.startswith("twin_")):
         return
     step = " or at: a step" if measure.startswith("twin_") else ""
-    raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {show(at)}")
+    raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {shown_value(at)}")
 
 
 def check_section(name: str) -> None:
     """SpecError for a section that the report does not have."""
-    if name and name not in ORDER:
-        raise SpecError(f"no section {show(name)}{suggest(name, ORDER)}")
+    if name and name not in SECTION_ORDER:
+        raise SpecError(f"no section {shown_value(name)}{suggest(name, SECTION_ORDER)}")
 
 
 def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
@@ -112,6 +114,8 @@ def value(given: float | str | None, vocabulary: int, entropy: float = math.nan)
         return float(given)
     found = FORMULA.fullmatch(given.strip())
     if not found:
-        raise SpecError(f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got {show(given)}")
+        raise SpecError(
+            f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got {shown_value(given)}"
+        )
     base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
     return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)

@@ -56,7 +56,7 @@ def _error(name: str, line: int, path: Path_, message: str) -> SpecError:
     return SpecError(f"{name}:{line}: {dotted[:200] + ': ' if dotted else ''}{message}")
 
 
-def load(path: Path, name: str | None = None) -> Document:
+def load_document(path: Path, name: str | None = None) -> Document:
     """The document at `path`; SpecError for a file that is missing, too large, not UTF-8 or not YAML."""
     name = name or str(path)
     try:

@@ -12,15 +12,15 @@ from typing import Any
 from study.data.words import SPLITS
 from study.errors import SpecError, suggest, unknown
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
-from study.network.norms import Statistics
+from study.network.layers import Layer, Network
+from study.network.norms import Reading
 from study.spec import schema
 from study.spec.claims import check_at, check_measure, check_section, probed, select, value
-from study.spec.describe import changes, describe, schedule_words
-from study.spec.document import Document, load
-from study.spec.records import FULL, Condition, Published, Run, Spec, Sweep, Twins
-from study.spec.schema import COMPARISONS, Claim, Comparison
-from study.training.cells import Training
+from study.spec.describe import changes, described, schedule_words
+from study.spec.document import Document, load_document
+from study.spec.records import FULL_PROFILE, Condition, Published, Run, Spec, Sweep, Twins
+from study.spec.schema import COMPARISONS, ClaimEntry, Comparison
+from study.training.cells import Schedule
 from study.training.identity import sha256
 
 OVERLAY = (
@@ -30,9 +30,9 @@ OVERLAY = (
 MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy want as much memory again
 
 
-def read(
+def read_study(
     path: Path,
-    profile: str = FULL,
+    profile: str = FULL_PROFILE,
     seeds: Sequence[int] | None = None,
     name: str | None = None,
     anywhere: bool = False,
@@ -41,15 +41,15 @@ def read(
 
     data.path stays in the folder of the study file, unless it may lead `anywhere`.
     """
-    document = load(path, name)
-    written = schema.check(document, document.value)
+    document = load_document(path, name)
+    written = schema.check_study(document, document.value)
     _confine(document, written.data.path, path.parent, anywhere)
-    if profile not in (FULL, *written.profiles):
-        known = (FULL, *(p for p in written.profiles if p != FULL))
+    if profile not in (FULL_PROFILE, *written.profiles):
+        known = (FULL_PROFILE, *(p for p in written.profiles if p != FULL_PROFILE))
         raise document.error(("profiles",), f"no profile '{profile}'{suggest(profile, known)}")
     laid = {name: overlay(document, name, patch) for name, patch in written.profiles.items()}
     # every profile is checked, the one in use or not
-    studies = {name: schema.check(over, over.value) for name, over in laid.items()}
+    studies = {name: schema.check_study(over, over.value) for name, over in laid.items()}
     overlaid, study = laid.get(profile, document), studies.get(profile, written)
     return _Resolver(overlaid, study, written).spec(path, profile, seeds, document)
 
@@ -62,12 +62,14 @@ def _confine(document: Document, data: str, folder: Path, anywhere: bool) -> Non
         inside, other = target.is_relative_to(home), target.exists() and not target.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # a NUL or too long a name; symlinks in a circle
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise document.error(place, f"cannot be followed ({reason:.80}), got {schema.show(data)}") from None
+        raise document.error(place, f"cannot be followed ({reason:.80}), got {schema.shown_value(data)}") from None
     if not inside and not anywhere:
-        problem = f"leads out of the study file's folder, got {schema.show(data)}"
+        problem = f"leads out of the study file's folder, got {schema.shown_value(data)}"
         raise document.error(place, f"{problem}; move the word list there, or allow this with --data-anywhere")
     if other:
-        raise document.error(place, f"expected a file, a word on each line, got {schema.show(data)}, which is none")
+        raise document.error(
+            place, f"expected a file, a word on each line, got {schema.shown_value(data)}, which is none"
+        )
 
 
 def overlay(document: Document, profile: str, patch: Any) -> Document:
@@ -76,10 +78,10 @@ def overlay(document: Document, profile: str, patch: Any) -> Document:
     if patch is None:
         return document
     if not isinstance(patch, dict):
-        raise document.error(place, f"expected a mapping with {', '.join(OVERLAY)}, got {schema.show(patch)}")
+        raise document.error(place, f"expected a mapping with {', '.join(OVERLAY)}, got {schema.shown_value(patch)}")
     for key in patch:
         if key not in OVERLAY:
-            raise document.error((*place, key), f"unknown key {schema.show(key)}{suggest(str(key), OVERLAY)}")
+            raise document.error((*place, key), f"unknown key {schema.shown_value(key)}{suggest(str(key), OVERLAY)}")
     lines = dict(document.lines)
     lines.update({path[2:]: line for path, line in document.lines.items() if path[:2] == place and len(path) > 2})
     return Document(document.name, _merge(document.value, patch), lines)
@@ -104,7 +106,7 @@ class _Draft:
     group: str
     model: dict[str, Any]
     training: dict[str, Any]
-    statistics: Statistics | None
+    statistics: Reading | None
     embedding: Init | None
     hidden: dict[str, Any] | list[dict[str, Any]]  # fields of every level, or of each
     output: dict[str, Any]
@@ -113,7 +115,7 @@ class _Draft:
 class _Resolver:
     """One pass over a checked study file; `document` knows the lines that errors point to."""
 
-    def __init__(self, document: Document, study: schema.Study, written: schema.Study) -> None:
+    def __init__(self, document: Document, study: schema.StudyEntry, written: schema.StudyEntry) -> None:
         self.document, self.study, self.written = document, study, written
         self.groups = {name: g.title or name for name, g in study.groups.items()} or {"conditions": "Conditions"}
         self._drafts: dict[str, _Draft] = {}
@@ -171,7 +173,7 @@ class _Resolver:
             raise self.document.error(("data", "boundary"), problem)
 
     def _check_measure(self, conditions: Sequence[Condition]) -> None:
-        longest = max(c.training.steps for c in conditions)
+        longest = max(c.schedule.steps for c in conditions)
         for i, step in enumerate(self.study.measure):
             if not 0 < step <= longest:
                 problem = f"expected a step from 1 to {longest}, the longest training of this profile, got {step}"
@@ -179,14 +181,14 @@ class _Resolver:
 
     # -- conditions ---------------------------------------------------------------------------------------------
 
-    def _parent(self, place: tuple[str, ...], raw: schema.Condition) -> _Draft:
+    def _parent(self, place: tuple[str, ...], raw: schema.ConditionEntry) -> _Draft:
         """What a condition starts from; its ancestors are drafted first, the oldest of them foremost."""
         conditions, chain = self.study.conditions, list[str]()
         origin = raw.from_
         while origin is not None and origin not in self._drafts:
             if origin not in conditions:
                 raise self.document.error(
-                    (*place, "from"), f"no condition {schema.show(origin)}{suggest(origin, conditions)}"
+                    (*place, "from"), f"no condition {schema.shown_value(origin)}{suggest(origin, conditions)}"
                 )
             if origin in chain:
                 cycle = " from ".join((*chain[chain.index(origin) :], origin))
@@ -199,11 +201,11 @@ class _Resolver:
             return self._drafts[raw.from_]
         return _Draft(next(iter(self.groups)), self.study.model.model_dump(), {}, None, None, {}, {})
 
-    def _draft(self, place: tuple[str, ...], raw: schema.Condition) -> _Draft:
+    def _draft(self, place: tuple[str, ...], raw: schema.ConditionEntry) -> _Draft:
         parent = self._parent(place, raw)
         if raw.group is not None and raw.group not in self.groups:
             raise self.document.error(
-                (*place, "group"), f"no group {schema.show(raw.group)}{suggest(raw.group, self.groups)}"
+                (*place, "group"), f"no group {schema.shown_value(raw.group)}{suggest(raw.group, self.groups)}"
             )
         model = {**parent.model, **_sizes(raw.model)}
         group = raw.group or parent.group
@@ -220,7 +222,7 @@ class _Resolver:
             output={**parent.output, **_layer_fields(raw.output)},
         )
 
-    def _hidden(self, parent: _Draft, raw: schema.Condition, depth: int, place: tuple[str, ...]) -> Any:
+    def _hidden(self, parent: _Draft, raw: schema.ConditionEntry, depth: int, place: tuple[str, ...]) -> Any:
         """Fields of every level (a mapping) or of each (a list), the parent's first and the condition's over them."""
         below = parent.hidden
         if isinstance(below, list) and len(below) != depth:
@@ -229,11 +231,11 @@ class _Resolver:
             elif isinstance(raw.hidden, list):
                 below = {}  # which of the parent's levels is which of these? They say all that they are themselves
             elif depth:
-                problem = f"{schema.show(raw.from_)} lists {len(below)} levels where this condition has {depth}"
+                problem = f"{schema.shown_value(raw.from_)} lists {len(below)} levels where this condition has {depth}"
                 raise self.document.error((*place, "hidden"), f"{problem}; list all {depth}")
         if raw.hidden is None:
             return below
-        if isinstance(raw.hidden, schema.Layer):
+        if isinstance(raw.hidden, schema.LayerEntry):
             patch = _layer_fields(raw.hidden)
             return [{**base, **patch} for base in below] if isinstance(below, list) else {**below, **patch}
         patches = [_layer_fields(layer) for layer in raw.hidden]
@@ -242,16 +244,16 @@ class _Resolver:
         bases = below if isinstance(below, list) else [below] * len(patches)
         return [{**base, **patch} for base, patch in zip(bases, patches, strict=True)]
 
-    def _condition(self, name: str, place: tuple[str, ...], raw: schema.Condition) -> Condition:
+    def _condition(self, name: str, place: tuple[str, ...], raw: schema.ConditionEntry) -> Condition:
         draft = self._draft(place, raw)
         if place[0] == "conditions":
             self._drafts[name] = draft
-        setup = self._setup(draft, place)
-        training = self._training(draft, setup, place)
-        if setup.normed and raw.statistics == "none":
+        network = self._setup(draft, place)
+        schedule = self._training(draft, network, place)
+        if network.batchnorm_layers and raw.statistics == "none":
             problem = "BatchNorm is read with running, calibrated or batch statistics, got none"
             raise self.document.error((*place, "statistics"), problem)
-        if not setup.normed and raw.statistics not in (None, "none"):
+        if not network.batchnorm_layers and raw.statistics not in (None, "none"):
             problem = f"no level has norm: batch, so there is nothing {raw.statistics}; leave it out"
             raise self.document.error((*place, "statistics"), problem)
         return Condition(
@@ -259,29 +261,29 @@ class _Resolver:
             title=raw.title or name,
             parent=raw.from_,
             group=draft.group,
-            setup=setup,
-            statistics=_statistics(draft, setup),
-            training=training,
-            changes=tuple(self._changes(raw, draft, setup, training)) or ("nothing",),
+            network=network,
+            statistics=_statistics(draft, network),
+            schedule=schedule,
+            changes=tuple(self._changes(raw, draft, network, schedule)) or ("nothing",),
         )
 
-    def _changes(self, raw: schema.Condition, draft: _Draft, setup: Setup, training: Training) -> list[str]:
+    def _changes(self, raw: schema.ConditionEntry, draft: _Draft, network: Network, schedule: Schedule) -> list[str]:
         """What a condition changes of its parent's, in words."""
-        statistics, before = _statistics(draft, setup), "none"
+        statistics, before = _statistics(draft, network), "none"
         if raw.from_ is None:
-            words, usual = describe(setup), _fields(training) == _sizes(self.study.training)
+            words, usual = described(network), _fields(schedule) == _sizes(self.study.training)
         else:
             origin, place = self._drafts[raw.from_], ("conditions", raw.from_)
             parent = self._setup(origin, place)
-            words, before = changes(parent, setup), _statistics(origin, parent)
-            usual = training == self._training(origin, parent, place)
+            words, before = changes(parent, network), _statistics(origin, parent)
+            usual = schedule == self._training(origin, parent, place)
         if statistics not in ("none", before if before != "none" else "running"):
             words.append(f"read with {statistics} statistics" + (f" (were {before})" if before != "none" else ""))
         if not usual:
-            words.append(f"training: {schedule_words(training)}")
+            words.append(f"training: {schedule_words(schedule)}")
         return words
 
-    def _setup(self, draft: _Draft, place: tuple[str, ...]) -> Setup:
+    def _setup(self, draft: _Draft, place: tuple[str, ...]) -> Network:
         sizes = draft.model
         for key in ("context", "embedding", "hidden"):
             if sizes[key] is None:
@@ -289,7 +291,9 @@ class _Resolver:
         widths = tuple(sizes["hidden"])
         hidden = draft.hidden if isinstance(draft.hidden, list) else [draft.hidden] * len(widths)
         if len(hidden) != len(widths):
-            problem = f"{len(hidden)} levels listed for the {len(widths)} of model.hidden {schema.show(list(widths))}"
+            problem = (
+                f"{len(hidden)} levels listed for the {len(widths)} of model.hidden {schema.shown_value(list(widths))}"
+            )
             raise self.document.error((*place, "hidden"), problem)
         if draft.embedding is None:
             problem = "missing key 'embedding'; a condition without a parent says how C is drawn"
@@ -297,7 +301,7 @@ class _Resolver:
         if draft.embedding.gain is not None:
             problem = "the embedding has no fan_in; expected {std: …}, got a gain"
             raise self.document.error((*place, "embedding"), problem)
-        setup = Setup(
+        network = Network(
             context=sizes["context"],
             embedding_size=sizes["embedding"],
             widths=widths,
@@ -305,18 +309,18 @@ class _Resolver:
             hidden=tuple(self._layer(fields, "tanh", (*place, "hidden")) for fields in hidden),
             output=self._layer(draft.output, "linear", (*place, "output")),
         )
-        weights = sum(fan_in * fan_out for fan_in, fan_out in setup.shapes(1)[:-1])
+        weights = sum(fan_in * fan_out for fan_in, fan_out in network.shapes(1)[:-1])
         if weights > MAX_WEIGHTS:
             problem = f"expected at most {MAX_WEIGHTS:,} weights, got {weights:,} before the output layer"
             raise self.document.error(self._where(place, draft.group, "model"), problem)
-        return setup
+        return network
 
     def _layer(self, fields: Mapping[str, Any], activation: str, place: tuple[str, ...]) -> Layer:
         if fields.get("weight") is None:
             raise self.document.error(place, "missing key 'weight'; expected {std: …} or {gain: …}")
         return Layer(**_complete(fields, activation))
 
-    def _training(self, draft: _Draft, setup: Setup, place: tuple[str, ...]) -> Training:
+    def _training(self, draft: _Draft, network: Network, place: tuple[str, ...]) -> Schedule:
         """The schedule of the study, over it that of its group, over it what it and its parents say themselves."""
         fields = {**_sizes(self.study.training), **self._shared(place, draft.group), **draft.training}
         for key in ("batch_size", "steps", "lr"):
@@ -324,7 +328,7 @@ class _Resolver:
                 raise self.document.error(("training",), f"missing key '{key}'")
         lr, steps, batch_size = fields["lr"], fields["steps"], fields["batch_size"]
         where = self._where(place, draft.group)
-        if setup.normed and batch_size < 2:
+        if network.batchnorm_layers and batch_size < 2:
             problem = f"BatchNorm needs 2 or more, as one example has no standard deviation; got {batch_size}"
             raise self.document.error((*where, "batch_size"), problem)
         if 0 not in lr:
@@ -333,7 +337,7 @@ class _Resolver:
             late = min(start for start in lr if start >= steps)
             problem = f"changes at step {late}, but training ends after {steps}; a shorter training names its own lr"
             raise self.document.error((*where, "lr"), problem)
-        return Training(batch_size, steps, tuple(sorted(lr.items())))
+        return Schedule(batch_size, steps, tuple(sorted(lr.items())))
 
     def _shared(self, place: tuple[str, ...], group: str) -> dict[str, Any]:
         """What is said of the training of all conditions of a group, or of all published runs."""
@@ -353,7 +357,7 @@ class _Resolver:
         for i, name in enumerate(names):
             if name not in by_name:
                 raise self.document.error(
-                    (*place, "of", i), f"no condition {schema.show(name)}{suggest(name, by_name)}"
+                    (*place, "of", i), f"no condition {schema.shown_value(name)}{suggest(name, by_name)}"
                 )
         return [by_name[name] for name in dict.fromkeys(names)]
 
@@ -380,18 +384,18 @@ class _Resolver:
             sweeps.append(Sweep(name, raw.title or name, tuple(c.name for c in swept), rates, names))
         return tuple(sweeps), yielded
 
-    def _swept(self, condition: Condition, rate: float, raw: schema.Sweep, place: tuple[str, ...]) -> Condition:
+    def _swept(self, condition: Condition, rate: float, raw: schema.SweepEntry, place: tuple[str, ...]) -> Condition:
         """A condition, trained at another learning rate."""
         draft = self._drafts[condition.name]
         fields = {**draft.training, **_sizes(raw.training), "lr": {0: rate}}
-        training = self._training(replace(draft, training=fields), condition.setup, place)
+        schedule = self._training(replace(draft, training=fields), condition.network, place)
         return replace(
             condition,
             name=f"{condition.name} at lr {rate:.12g}",
             title=f"{condition.title}, lr {rate:.12g}",
             parent=condition.name,
-            training=training,
-            changes=(f"training: {schedule_words(training)}",),
+            schedule=schedule,
+            changes=(f"training: {schedule_words(schedule)}",),
             seeds=raw.seeds,
             sweep=place[-1],
         )
@@ -434,9 +438,9 @@ class _Resolver:
         if raw is None:
             return False
         original = plain._condition(name, ("published", "runs", name), raw)
-        return original.training == condition.training and original.setup == condition.setup
+        return original.schedule == condition.schedule and original.network == condition.network
 
-    def _claims(self, conditions: Sequence[Condition]) -> tuple[Claim, ...]:
+    def _claims(self, conditions: Sequence[Condition]) -> tuple[ClaimEntry, ...]:
         first: dict[str, int] = {}
         for i, claim in enumerate(self.study.claims):
             self._claim(claim, ("claims", i), conditions)
@@ -445,7 +449,7 @@ class _Resolver:
                 raise self.document.error(("claims", i, "id"), problem)
         return tuple(self.study.claims)
 
-    def _claim(self, claim: Claim, place: tuple[str | int, ...], conditions: Sequence[Condition]) -> None:
+    def _claim(self, claim: ClaimEntry, place: tuple[str | int, ...], conditions: Sequence[Condition]) -> None:
         """Refuse a claim that could not be judged whatever the tables say."""
         given = claim.comparisons
         if len(given) != 1:
@@ -496,9 +500,9 @@ def _difference(comparison: Comparison) -> bool:
             unknown(comparison)
 
 
-def _statistics(draft: _Draft, setup: Setup) -> Statistics:
+def _statistics(draft: _Draft, network: Network) -> Reading:
     """What a condition is read with: running statistics unless it, or a parent, says otherwise."""
-    if setup.norm == "none":
+    if network.norm == "none":
         return "none"
     match draft.statistics:
         case None | "none":
@@ -514,20 +518,20 @@ def _given(entry: schema.Entry | None) -> dict[str, Any]:
     return {} if entry is None else {key: getattr(entry, key) for key in entry.model_fields_set}
 
 
-def _sizes(entry: schema.Model | schema.Training | None) -> dict[str, Any]:
+def _sizes(entry: schema.ModelEntry | schema.TrainingEntry | None) -> dict[str, Any]:
     """The numbers that the user wrote; null leaves a number as it was."""
     return {key: number for key, number in _given(entry).items() if number is not None}
 
 
-def _fields(training: Training) -> dict[str, Any]:
+def _fields(schedule: Schedule) -> dict[str, Any]:
     """A schedule as a study file has it."""
-    return {"batch_size": training.batch_size, "steps": training.steps, "lr": dict(training.lr)}
+    return {"batch_size": schedule.batch_size, "steps": schedule.steps, "lr": dict(schedule.lr)}
 
 
-def _init(raw: schema.Init) -> Init:
+def _init(raw: schema.InitEntry) -> Init:
     return Init(std=None if raw.std is None else float(raw.std), gain=None if raw.gain is None else float(raw.gain))
 
 
-def _layer_fields(raw: schema.Layer | None) -> dict[str, Any]:
+def _layer_fields(raw: schema.LayerEntry | None) -> dict[str, Any]:
     fields = _given(raw)
-    return {key: _init(value) if isinstance(value, schema.Init) else value for key, value in fields.items()}
+    return {key: _init(value) if isinstance(value, schema.InitEntry) else value for key, value in fields.items()}

@@ -8,46 +8,46 @@ from typing import Any
 
 from study.data.words import WordList
 from study.measurement.probe import ProbeSizes
-from study.network.layers import Setup
-from study.network.norms import Statistics
-from study.spec.schema import Claim
-from study.training.cells import Protocol, Training
+from study.network.layers import Network
+from study.network.norms import Reading
+from study.spec.schema import ClaimEntry
+from study.training.cells import Protocol, Schedule
 from study.training.identity import gained, network_values, schedule_values, sha256
 
-FULL = "full"  # the study as written; every other profile lays something over it
+FULL_PROFILE = "full"  # the study as written; every other profile lays something over it
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A row of the study: a Setup under a schedule, and the statistics that it is read with."""
+    """A row of the study: a network under a schedule, and the statistics that it is read with."""
 
     name: str
     title: str
     parent: str | None
     group: str
-    setup: Setup
-    statistics: Statistics
-    training: Training
+    network: Network
+    statistics: Reading
+    schedule: Schedule
     changes: tuple[str, ...]  # from its parent, in words; for a condition without a parent, all that it is
     seeds: int | None = None  # how many of the study's seeds it is trained with; None: all
     sweep: str = ""  # the sweep that yielded it
 
     def properties(self) -> dict[str, Any]:
         """What claims and sections select conditions by."""
-        fan_ins = [fan_in for fan_in, _ in self.setup.shapes(1)]
-        bias = self.setup.output.bias
+        fan_ins = [fan_in for fan_in, _ in self.network.shapes(1)]
+        bias = self.network.output.bias
         return {
             "name": self.name,
             "parent": self.parent,
             "group": self.group,
             "statistics": self.statistics,
-            "norm": self.setup.norm,
-            "activation": self.setup.hidden[0].activation,
-            "depth": len(self.setup.hidden),
-            "hidden_std": self.setup.hidden[0].weight.scale(fan_ins[0]),
-            "output_std": self.setup.output.weight.scale(fan_ins[-1]),
+            "norm": self.network.norm,
+            "activation": self.network.hidden[0].activation,
+            "depth": len(self.network.hidden),
+            "hidden_std": self.network.hidden[0].weight.scale(fan_ins[0]),
+            "output_std": self.network.output.weight.scale(fan_ins[-1]),
             "output_bias_std": 0.0 if bias is None else bias.scale(fan_ins[-1]),
-            "output_norm": self.setup.output.norm,
+            "output_norm": self.network.output.norm,
         }
 
 
@@ -112,7 +112,7 @@ class Spec:
     published: Published | None
     twins: Twins | None
     sweeps: tuple[Sweep, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[ClaimEntry, ...]
     document_sha256: str  # of everything in the file, comments and layout aside
 
     @property
@@ -163,4 +163,4 @@ def _twins(twins: Twins) -> dict[str, Any]:
 
 def _numbers(condition: Condition) -> tuple[Any, ...]:
     """All of a condition that its numbers depend on."""
-    return network_values(condition.setup), condition.statistics, schedule_values(condition.training), condition.seeds
+    return network_values(condition.network), condition.statistics, schedule_values(condition.schedule), condition.seeds

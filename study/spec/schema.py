@@ -23,7 +23,7 @@ from study.errors import suggest, unknown
 from study.measurement.probe import ProbeSizes
 from study.network.activations import Activation
 from study.network.inits import GAINS
-from study.network.norms import Statistics
+from study.network.norms import Norm, Reading
 from study.spec.document import Document
 
 Comparison = Literal["near", "above", "below", "less_than", "equivalent_to"]
@@ -59,7 +59,7 @@ def _name(name: str) -> str:
     if not name.isprintable() or "," in name or name != name.strip() or not 0 < len(name) <= 100 or name == "none":
         raise _problem(
             "expected a name of 1 to 100 printable characters without a comma, without blanks around it, and not none; "
-            f"got {show(name)}"
+            f"got {shown_value(name)}"
         )
     return name
 
@@ -67,7 +67,7 @@ def _name(name: str) -> str:
 def _gain(value: Any) -> Any:
     if isinstance(value, str):
         if value not in GAINS:
-            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {show(value)}")
+            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {shown_value(value)}")
         return GAINS[value]
     return value
 
@@ -76,7 +76,7 @@ def _schedule(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return {0: value}
     if not isinstance(value, dict) or not value:
-        raise _problem(f"expected a rate, or a mapping such as {{0: 0.1, 1000: 0.01}}, got {show(value)}")
+        raise _problem(f"expected a rate, or a mapping such as {{0: 0.1, 1000: 0.01}}, got {shown_value(value)}")
     return value
 
 
@@ -93,12 +93,12 @@ class Entry(BaseModel):
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            raise _problem(f"expected a mapping with {', '.join(cls.keys())}, got {show(value)}")
+            raise _problem(f"expected a mapping with {', '.join(cls.keys())}, got {shown_value(value)}")
         for key in value:
             if key not in (known := cls.keys()):
                 hint = suggest(str(key), known)
                 raise PydanticCustomError(
-                    "unknown_key", "unknown key {key}{hint}", {"key": show(key), "hint": hint, "at": key}
+                    "unknown_key", "unknown key {key}{hint}", {"key": shown_value(key), "hint": hint, "at": key}
                 )
         return value
 
@@ -108,7 +108,7 @@ class Entry(BaseModel):
         return [field.alias or name for name, field in cls.model_fields.items()]
 
 
-class Data(Entry):
+class DataEntry(Entry):
     """data: a word list and how it is cut."""
 
     path: Text
@@ -124,7 +124,7 @@ class Data(Entry):
         return WordList(**self.model_dump())
 
 
-class Model(Entry):
+class ModelEntry(Entry):
     """model: sizes. In a condition, any part of them."""
 
     context: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -132,7 +132,7 @@ class Model(Entry):
     hidden: Annotated[list[Size], Field(min_length=1, max_length=100)] | None = None
 
 
-class Training(Entry):
+class TrainingEntry(Entry):
     """training: the schedule of plain SGD. Elsewhere than at the top, any part of it."""
 
     batch_size: Annotated[int, Field(ge=1, le=10**6)] | None = None
@@ -140,49 +140,49 @@ class Training(Entry):
     lr: Annotated[dict[Step, Positive], BeforeValidator(_schedule)] | None = None
 
 
-class Init(Entry):
+class InitEntry(Entry):
     """The scale of a normal draw: {std: 0.2} or {gain: tanh}."""
 
     std: Scale | None = None
     gain: Annotated[Scale, BeforeValidator(_gain)] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Init:
+    def _one(self) -> InitEntry:
         if (self.std is None) == (self.gain is None):
             raise _problem("expected either std or gain, got " + ("neither" if self.std is None else "both"))
         return self
 
 
-class Layer(Entry):
+class LayerEntry(Entry):
     """What a condition says of a level; what it leaves out is its parent's."""
 
-    weight: Init | None = None
-    bias: Annotated[Init | None, OrNone] = None
-    norm: Annotated[Literal["none", "batch"] | None, BeforeValidator(_none_word)] = None
+    weight: InitEntry | None = None
+    bias: Annotated[InitEntry | None, OrNone] = None
+    norm: Annotated[Norm | None, BeforeValidator(_none_word)] = None
     activation: Annotated[Activation | None, BeforeValidator(_none_word)] = None
 
 
 Hidden = Annotated[
-    Annotated[Layer, Tag("every level")] | Annotated[list[Layer], Tag("one per level")],
+    Annotated[LayerEntry, Tag("every level")] | Annotated[list[LayerEntry], Tag("one per level")],
     Discriminator(lambda value: "one per level" if isinstance(value, list) else "every level"),
 ]
 
 
-class Condition(Entry):
+class ConditionEntry(Entry):
     """A condition: the parent it comes from and only what it changes."""
 
     title: str | None = None
     from_: Annotated[str | None, OrNone] = Field(default=None, alias="from")
     group: str | None = None
-    statistics: Annotated[Statistics | None, BeforeValidator(_none_word)] = None
-    embedding: Init | None = None
+    statistics: Annotated[Reading | None, BeforeValidator(_none_word)] = None
+    embedding: InitEntry | None = None
     hidden: Hidden | None = None
-    output: Layer | None = None
-    model: Model | None = None
-    training: Training | None = None
+    output: LayerEntry | None = None
+    model: ModelEntry | None = None
+    training: TrainingEntry | None = None
 
 
-class Run(Condition):
+class RunEntry(ConditionEntry):
     """Somebody else's run: a condition, and the losses that were published for it."""
 
     train: Finite
@@ -191,49 +191,49 @@ class Run(Condition):
     origin: str = ""
 
 
-class Published(Entry):
+class PublishedEntry(Entry):
     """published: numbers of others, with their source, and what exactly was run."""
 
     source: str
     seed: Seed
     protocol: Literal["lecture"] = "lecture"  # by which the tables tell these runs from the study's own trainings
-    training: Training | None = None
-    runs: Annotated[dict[Name, Run], Field(min_length=1)]
+    training: TrainingEntry | None = None
+    runs: Annotated[dict[Name, RunEntry], Field(min_length=1)]
 
 
-class Group(Entry):
+class GroupEntry(Entry):
     """groups: conditions that are shown and compared together."""
 
     title: str | None = None
-    training: Training | None = None
+    training: TrainingEntry | None = None
 
 
-class Sweep(Entry):
+class SweepEntry(Entry):
     """sweeps: conditions trained again at several learning rates."""
 
     title: str | None = None
     of: Annotated[list[str], Field(min_length=1)]
     lr: Annotated[list[Positive], Field(min_length=1)]
-    training: Training | None = None
+    training: TrainingEntry | None = None
     seeds: Count | None = None
 
 
-class Short(Entry):
+class ShortEntry(Entry):
     """The short pairs of twins: that many seeds in all, for so many steps."""
 
     seeds: Count
     steps: Count
 
 
-class Twins(Entry):
+class TwinsEntry(Entry):
     """twins: conditions trained again from a start that differs in the last place of one weight."""
 
     of: Annotated[list[str], Field(min_length=1)]
     seeds: Step = 3
-    short: Annotated[Short | None, OrNone] = None
+    short: Annotated[ShortEntry | None, OrNone] = None
 
 
-class Probe(Entry):
+class ProbeEntry(Entry):
     """probe: Gaussian x (examples, fan_in) @ w (fan_in, units), and how the std grows."""
 
     examples: Annotated[int, Field(ge=2, le=10**6)] = 1000
@@ -245,7 +245,7 @@ class Probe(Entry):
         return ProbeSizes(self.examples, self.units, tuple(self.fan_in))
 
 
-class Evaluation(Entry):
+class EvaluationEntry(Entry):
     """evaluation: batch sizes at which BatchNorm is read with the statistics of the batch, all on the same examples."""
 
     batch_sizes: list[Count] = list(BATCH_SIZES)
@@ -254,11 +254,13 @@ class Evaluation(Entry):
 def _selection(value: Any) -> Any:
     texts = value if isinstance(value, (list, dict)) else [value]
     if not all(isinstance(text, str) for text in texts):
-        raise _problem(f"expected a condition, a list of conditions or a mapping of properties, got {show(value)}")
+        raise _problem(
+            f"expected a condition, a list of conditions or a mapping of properties, got {shown_value(value)}"
+        )
     return value
 
 
-class Claim(Entry):
+class ClaimEntry(Entry):
     """A sentence that the study asserts, the measurement that it rests on, and what would refute it.
 
     Exactly one comparison: near (± within), above, below: about every seed of every condition selected; less_than:
@@ -314,50 +316,52 @@ def _seeds(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SEEDS:
         return list(range(value))
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SEEDS:
-        raise _problem(f"expected a number of seeds from 1 to {MAX_SEEDS:,}, or a list of them, got {show(value)}")
+        raise _problem(
+            f"expected a number of seeds from 1 to {MAX_SEEDS:,}, or a list of them, got {shown_value(value)}"
+        )
     return value
 
 
 def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
-        raise _problem(f"expected distinct seeds, got {show(seeds)}")
+        raise _problem(f"expected distinct seeds, got {shown_value(seeds)}")
     return seeds
 
 
-Seeds = Annotated[list[Seed], BeforeValidator(_seeds), AfterValidator(_distinct)]
+SeedsEntry = Annotated[list[Seed], BeforeValidator(_seeds), AfterValidator(_distinct)]
 
 
-class Study(Entry):
+class StudyEntry(Entry):
     """A whole study file, one profile laid over it."""
 
     title: str = "A study of initialisation"
-    data: Data
-    model: Model
-    training: Training
-    seeds: Seeds
+    data: DataEntry
+    model: ModelEntry
+    training: TrainingEntry
+    seeds: SeedsEntry
     measure: list[Step] = []
-    evaluation: Evaluation = Evaluation()
-    probe: Annotated[Probe | None, OrNone] = None
-    groups: dict[Name, Group] = {}
+    evaluation: EvaluationEntry = EvaluationEntry()
+    probe: Annotated[ProbeEntry | None, OrNone] = None
+    groups: dict[Name, GroupEntry] = {}
     profiles: dict[Name, Any] = {}
-    conditions: Annotated[dict[Name, Condition], Field(min_length=1)]
-    published: Annotated[Published | None, OrNone] = None
-    sweeps: dict[Name, Annotated[Sweep | None, OrNone]] = {}
-    twins: Annotated[Twins | None, OrNone] = None
-    claims: list[Claim] = []
+    conditions: Annotated[dict[Name, ConditionEntry], Field(min_length=1)]
+    published: Annotated[PublishedEntry | None, OrNone] = None
+    sweeps: dict[Name, Annotated[SweepEntry | None, OrNone]] = {}
+    twins: Annotated[TwinsEntry | None, OrNone] = None
+    claims: list[ClaimEntry] = []
 
 
-def show(value: Any, limit: int = 60) -> str:
+def shown_value(value: Any, limit: int = 60) -> str:
     """The value as the user wrote it, roughly, and short."""
     words = {None: "null", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def check(document: Document, value: Any) -> Study:
+def check_study(document: Document, value: Any) -> StudyEntry:
     """The file's content as a Study; SpecError with place, what was got and what would do."""
     try:
-        return Study.model_validate(value)
+        return StudyEntry.model_validate(value)
     except ValidationError as problem:
         error = problem.errors(include_url=False)[0]
         path = _path(value, error["loc"])
@@ -367,7 +371,7 @@ def check(document: Document, value: Any) -> Study:
             raise document.error(path, f"missing key '{error['loc'][-1]}'") from None
         if error["type"] == "study":
             raise document.error(path, error["msg"]) from None
-        raise document.error(path, f"{_plain(error)}, got {show(error['input'])}{_quotes(error)}") from None
+        raise document.error(path, f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}") from None
 
 
 PLAIN = {

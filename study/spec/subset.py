@@ -8,10 +8,10 @@ from dataclasses import replace
 from study.errors import SpecError, suggest
 from study.spec.claims import select
 from study.spec.records import Condition, Spec
-from study.spec.schema import Claim
+from study.spec.schema import ClaimEntry
 
 
-def only(spec: Spec, names: Sequence[str]) -> Spec:
+def only_conditions(spec: Spec, names: Sequence[str]) -> Spec:
     """The study cut down to some conditions, without published runs, sweeps, twins, and claims about the others."""
     written = [c for c in spec.conditions if not c.sweep]
     known = [c.name for c in written]
@@ -25,7 +25,7 @@ def only(spec: Spec, names: Sequence[str]) -> Spec:
     return replace(whole, conditions=kept, groups=groups, claims=tuple(claims))
 
 
-def _cut(claim: Claim, conditions: Sequence[Condition], names: Sequence[str]) -> Claim | None:
+def _cut(claim: ClaimEntry, conditions: Sequence[Condition], names: Sequence[str]) -> ClaimEntry | None:
     """What a claim says of the conditions that are kept; None where it needs one that is not, a sweep or a twin."""
     if claim.measure.startswith("probe."):  # of no condition, not even by `minus`
         return claim

@@ -40,9 +40,9 @@ class Trainer:
         self.stack, self.step = stack, 0
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
         self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins)
-        self.running: Statistics = fresh_statistics(self.params, stack.setup)
+        self.running: Statistics = fresh_statistics(self.params, stack.network)
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
-        batch_size = stack.training.batch_size
+        batch_size = stack.schedule.batch_size
         self._minibatches = Minibatches(draws, len(split.Y), batch_size)
         # (M, batch): what each example counts in the mean of its minibatch
         self._share = torch.ones((len(stack.cells), batch_size), device=device) / batch_size
@@ -57,7 +57,7 @@ class Trainer:
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
         assert self.step == 0, "already begun"
-        params, running = stacked(models, len(self.stack.setup.layers), str(self._X.device))
+        params, running = stacked(models, len(self.stack.network.layers), str(self._X.device))
         with torch.no_grad():
             for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
                 own.copy_(kept)
@@ -72,7 +72,7 @@ class Trainer:
             rows = self._minibatches.take(steps).to(self._X.device)
             X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
             # as tensors: foreach turns a number into one for every parameter
-            rates = torch.tensor([-self.stack.training.rate(self.step + i) for i in range(steps)], device=X.device)
+            rates = torch.tensor([-self.stack.schedule.rate(self.step + i) for i in range(steps)], device=X.device)
             block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates.unbind(), strict=True)]
             losses.append(torch.stack(block).mean(2))  # (steps, M)
             self.step += steps
@@ -81,7 +81,7 @@ class Trainer:
 
     def _sgd(self, X: Tensor, Y: Tensor, minus_lr: Tensor) -> Tensor:
         """One step of every model on its own X (M, batch, T), Y (M, batch), by minus_lr (); the losses before. (M, batch)"""
-        activations = forward(self.params, self.stack.setup, X)
+        activations = forward(self.params, self.stack.network, X)
         loss = example_loss(activations.logits, Y)  # (M, batch)
         # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
         gradients = torch.autograd.grad(loss, self._parameters, self._share)
@@ -93,8 +93,8 @@ class Trainer:
 
     def _update_running(self, activations: Activations) -> None:
         """Exponential moving average of the batches' mean and std: the lecture averages the std, not the variance."""
-        for i in self.stack.setup.normed:
-            level = activations.levels[i]
-            for average, batch in ((self.running.mean[i], level.mean), (self.running.std[i], level.std)):
+        for i in self.stack.network.batchnorm_layers:
+            layer = activations.layers[i]
+            for average, batch in ((self.running.mean[i], layer.mean), (self.running.std[i], layer.std)):
                 assert average is not None and batch is not None
                 average.mul_(1 - MOMENTUM).add_(MOMENTUM * batch)

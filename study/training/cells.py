@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from study.errors import unknown
-from study.network.layers import Setup
-from study.network.norms import Statistics
+from study.network.layers import Network
+from study.network.norms import Reading
 
 Protocol = Literal["paired", "lecture"]
 Engine = Literal["autograd", "fused"]
 
 
-def reading_at(statistics: Statistics, step: int) -> Statistics:
+def reading_at(statistics: Reading, step: int) -> Reading:
     """The statistics that a model is read with at a step: before the first one there are no running ones yet, so that
     it is calibrated."""
     match statistics:
@@ -26,7 +26,7 @@ def reading_at(statistics: Statistics, step: int) -> Statistics:
 
 
 @dataclass(frozen=True)
-class Training:
+class Schedule:
     """A schedule of plain SGD: `lr` is ((first step, rate), …), the first of them at step 0."""
 
     batch_size: int
@@ -37,20 +37,20 @@ class Training:
         """Learning rate in force at `step`."""
         return [rate for start, rate in self.lr if start <= step][-1]
 
-    def first(self, steps: int) -> Training:
+    def first(self, steps: int) -> Schedule:
         """The same schedule, ended after `steps` steps."""
         steps = min(steps, self.steps)
-        return Training(self.batch_size, steps, tuple((start, rate) for start, rate in self.lr if start < steps))
+        return Schedule(self.batch_size, steps, tuple((start, rate) for start, rate in self.lr if start < steps))
 
 
 @dataclass(frozen=True)
 class Cell:
     """One training: everything its numbers depend on, except the data."""
 
-    setup: Setup
+    network: Network
     seed: int
     protocol: Protocol
-    training: Training
+    schedule: Schedule
     twin: bool = False  # starts with one weight of W1 one unit in the last place away
 
     @property
@@ -67,18 +67,18 @@ class Stack:
     engine: Engine = "autograd"
 
     def __post_init__(self) -> None:
-        kinds = {(cell.setup.graph, cell.training) for cell in self.cells}
+        kinds = {(cell.network.graph, cell.schedule) for cell in self.cells}
         assert len(kinds) == 1, f"a stack holds one graph and one schedule, got {len(kinds)}"
 
     @property
-    def setup(self) -> Setup:
-        """A Setup with the graph that all cells share (its scales are the first cell's)."""
-        return self.cells[0].setup
+    def network(self) -> Network:
+        """A network with the graph that all cells share (its scales are the first cell's)."""
+        return self.cells[0].network
 
     @property
-    def setups(self) -> list[Setup]:
-        """The Setup of every model."""
-        return [cell.setup for cell in self.cells]
+    def setups(self) -> list[Network]:
+        """The network of every model."""
+        return [cell.network for cell in self.cells]
 
     @property
     def twins(self) -> list[bool]:
@@ -86,6 +86,6 @@ class Stack:
         return [cell.twin for cell in self.cells]
 
     @property
-    def training(self) -> Training:
+    def schedule(self) -> Schedule:
         """The schedule that all cells share."""
-        return self.cells[0].training
+        return self.cells[0].schedule

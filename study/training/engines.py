@@ -1,9 +1,9 @@
-"""Which engine trains a Setup: `fused` where it can, `autograd` everywhere else, and why. No torch."""
+"""Which engine trains a network: `fused` where it can, `autograd` everywhere else, and why. No torch."""
 
 from __future__ import annotations
 
 from study.errors import SpecError, on_autograd, on_device, unknown
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.training.cells import Cell, Engine
 
 ASKED = ("auto", "autograd", "fused")
@@ -27,7 +27,7 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
         return "autograd", on_autograd("asked")
     if bits and asked == "auto":
         return "autograd", bits
-    reason = on_device(device) if device != "cpu" else supported(cell.setup)
+    reason = on_device(device) if device != "cpu" else supported(cell.network)
     if reason is None:
         return "fused", ""
     if asked == "fused":
@@ -35,12 +35,12 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
     return "autograd", reason
 
 
-def supported(setup: Setup) -> str | None:
-    """None if the fused engine trains the Setup, else the reason in words.
+def supported(network: Network) -> str | None:
+    """None if the fused engine trains the network, else the reason in words.
 
     Every kind of layer has a kernel today. One without a kernel gives its reason here, and autograd trains it.
     """
-    for layer in setup.layers:
+    for layer in network.layers:
         match layer.activation:
             case "linear" | "tanh" | "relu":
                 pass

@@ -13,8 +13,8 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
-from study.training.cells import Cell, Training
+from study.network.layers import Layer, Network
+from study.training.cells import Cell, Schedule
 
 Values = dict[str, Any]
 
@@ -22,13 +22,13 @@ Values = dict[str, Any]
 def cell_values(cell: Cell) -> Values:
     """Everything that a training's numbers depend on, except the data."""
     own: Values = {
-        "setup": network_values(cell.setup),
+        "setup": network_values(cell.network),
         "seed": cell.seed,
         "protocol": cell.protocol,
-        "training": schedule_values(cell.training),
+        "training": schedule_values(cell.schedule),
         "twin": cell.twin,
     }
-    return own | gained(cell, "setup", "seed", "protocol", "training", "twin")
+    return own | gained(cell, "network", "seed", "protocol", "schedule", "twin")
 
 
 def cell_id(cell: Cell) -> str:
@@ -36,7 +36,7 @@ def cell_id(cell: Cell) -> str:
     return sha256(cell_values(cell))[:16]
 
 
-def network_values(network: Setup) -> Values:
+def network_values(network: Network) -> Values:
     """A network: its sizes, and how every parameter is drawn."""
     own: Values = {
         "context": network.context,
@@ -65,7 +65,7 @@ def init_values(init: Init) -> Values:
     return {"std": init.std, "gain": init.gain} | gained(init, "std", "gain")
 
 
-def schedule_values(schedule: Training) -> Values:
+def schedule_values(schedule: Schedule) -> Values:
     """A schedule."""
     own: Values = {"batch_size": schedule.batch_size, "steps": schedule.steps, "lr": schedule.lr}
     return own | gained(schedule, *own)

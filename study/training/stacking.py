@@ -16,7 +16,7 @@ def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
     It does for all but small odd shapes (a batch of 5 into a width of 7, say), where the BLAS picks another kernel by
     the address of a model's matrix. Such stacks are trained model by model; the numbers are the same either way.
     """
-    M, N = len(stack.cells), stack.training.batch_size
+    M, N = len(stack.cells), stack.schedule.batch_size
     if M == 1 or device != "cpu":
         return True
     draw = torch.Generator().manual_seed(0)
@@ -24,7 +24,7 @@ def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
     def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=draw)
 
-    for fan_in, fan_out in stack.setup.shapes(vocabulary):
+    for fan_in, fan_out in stack.network.shapes(vocabulary):
         smallest = M * min(N * fan_in, N * fan_out, fan_in * fan_out)
         for _ in range(min(-(-ENTRIES // smallest), 200)):
             x, W, g = normal(M, N, fan_in), normal(M, fan_in, fan_out), normal(M, N, fan_out)

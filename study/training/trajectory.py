@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from study.training.cells import Training
+from study.training.cells import Schedule
 
 Arrays = dict[str, NDArray[np.float32]]  # parameters and running statistics by name, (rows, columns) each
 
 
-def boundaries(training: Training, measure: tuple[int, ...]) -> dict[int, bool]:
+def boundaries(schedule: Schedule, measure: tuple[int, ...]) -> dict[int, bool]:
     """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
     traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
-    full = {0, training.steps, *measure}
-    return {step: step in full for step in sorted(full | traced) if step <= training.steps}
+    full = {0, schedule.steps, *measure}
+    return {step: step in full for step in sorted(full | traced) if step <= schedule.steps}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class State:
 
 
 @dataclass(frozen=True, order=True)
-class Gap:
+class Lacking:
     """A stretch of a training in which states are lacking."""
 
     start: int  # steps taken at the nearest state before; 0 where there is none: the training begins
@@ -72,13 +72,13 @@ class Trajectory:
                 return state
         raise KeyError(step)
 
-    def gaps(self, pauses: Iterable[int]) -> tuple[Gap, ...]:
+    def gaps(self, pauses: Iterable[int]) -> tuple[Lacking, ...]:
         """What has to be trained for a state at every pause: from the nearest state before each, no further."""
         found: dict[int, list[int]] = {}
         for pause in sorted(set(pauses) - self.steps):
             start = max((step for step in self.steps if step < pause), default=0)
             found.setdefault(start, []).append(pause)
-        return tuple(Gap(start, tuple(lacking)) for start, lacking in found.items())
+        return tuple(Lacking(start, tuple(lacking)) for start, lacking in found.items())
 
     def joined(self, states: Iterable[State], losses: NDArray[np.float32]) -> Trajectory:
         """With these states, too, and with `losses`, those of every step before them, where they go further."""

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from study.analysis.curves import curve, levels
-from study.analysis.ledger import load
+from study.analysis.ledger import load_results
 from study.analysis.quantities import needed, steps_share
 from study.analysis.results import Results
-from study.report.sections.waste import waste
-from study.spec.read import read
+from study.report.sections.waste import waste_section
+from study.spec.read import read_study
 
 HOME = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def test_levels_are_a_200th_a_20th_and_half_of_a_training(steps: int, found: lis
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return load(read(HOME / "experiments.yaml"), HOME / "reports")
+    return load_results(read_study(HOME / "experiments.yaml"), HOME / "reports")
 
 
 def cut(results: Results, losses: dict[str, dict[int, list[float]]]) -> Results:
@@ -90,7 +90,7 @@ def test_the_section_counts_a_seed_that_never_gets_there_as_infinitely_late(resu
     assert [steps for _, steps in needed(found, fixed, 10_000).values()] == [2 * 200, math.inf, math.inf]
     share = steps_share(found, fixed, 200_000)
     assert share is not None and list(share) == [400 / 10_000, math.inf, math.inf]
-    section = waste(found)
+    section = waste_section(found)
     assert section is not None
     assert section.answer[0].endswith("after: **Scaled W1** 2,600.")  # Fixed output layer: never, for most
     rows = [r for r in section.tables[0].rows if isinstance(r, dict) and r["condition"].sort == "fixed-output"]  # type: ignore[union-attr]

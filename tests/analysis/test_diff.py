@@ -19,7 +19,7 @@ from scipy import stats
 from study import cli, parquet, provenance, tables
 from study.analysis.diff import Change, Measured, Unpaired, compare
 from study.errors import SpecError
-from study.report.differences import LISTED, page, text
+from study.report.differences import LISTED, differences_page, differences_text
 from tests.support.tiny import HERE, one_line
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -80,7 +80,7 @@ def report(folder: Path, edit: Edit | None = None, seeds: Iterable[int] = SEEDS,
     for name, found in made.items():
         parquet.write(name, tables.frame(name, found), folder / "data")
     plain = {key: {} for key in provenance.NEEDED}
-    provenance.write({"format": provenance.FORMAT, **plain, "seeds": list(seeds), **facts}, folder)
+    provenance.write_manifest({"format": provenance.MANIFEST_FORMAT, **plain, "seeds": list(seeds), **facts}, folder)
     return folder
 
 
@@ -173,7 +173,7 @@ def test_the_largest_share_of_a_measurements_size_comes_first(a: Path, tmp_path:
     assert shares == sorted(shares, reverse=True)
     everything = [0.5 + 0.01 * seed for seed in SEEDS]
     assert shares[1] == pytest.approx(0.2 / ((12 * sum(everything) + 4 * 0.2) / 48))
-    assert "n = 1 (" in text(found)
+    assert "n = 1 (" in differences_text(found)
 
 
 def test_a_gradient_is_compared_where_losses_are_read(a: Path, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_seed_that_diverged_in_one_report_leaves_no_mean_from_then_on(a: Path,
         assert (m.condition, m.diverged, m.difference.diverged) == ("fixed", (0, 1, 0), 1)
         assert math.isnan(m.difference.mean)
         assert m.share == math.inf
-    assert "fixed: 5 measurements, diverged seeds: 1 in B" in text(found)
+    assert "fixed: 5 measurements, diverged seeds: 1 in B" in differences_text(found)
     assert found.same["loss"] == 14 - 5
 
 
@@ -274,8 +274,8 @@ def test_a_seed_that_diverged_in_both_is_equal_and_left_out_of_means(a: Path, tm
     found = compare(lost, report(tmp_path / "c", edit))
     one = only(found.measured)
     assert (one.difference.n, one.difference.mean, one.diverged) == (3, pytest.approx(4 / 3), (0, 0, 1))
-    assert "n = 3, diverged seeds: 1 in both" in text(found)
-    assert "1 in both" in page(found)
+    assert "n = 3, diverged seeds: 1 in both" in differences_text(found)
+    assert "1 in both" in differences_page(found)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -341,8 +341,9 @@ def test_cells_are_compared_by_the_hash_of_their_parameters(a: Path, tmp_path: P
     )
     found = compare(a, report(tmp_path / "b", edit))
     assert (found.cells.equal, found.cells.differ, found.cells.without) == (5, {"fixed": ["1", "3"]}, 1)
-    assert "5 of 7 cells that both have end with equal parameters (sha256); 1 more have none in one report" in text(
-        found
+    assert (
+        "5 of 7 cells that both have end with equal parameters (sha256); 1 more have none in one report"
+        in differences_text(found)
     )
 
 
@@ -356,9 +357,9 @@ def test_a_list_is_cut_in_the_text_and_whole_on_the_page(a: Path, tmp_path: Path
         **{f"k{i:02}": i for i in range(LISTED + 3)},
     )
     found = compare(a, b)
-    assert "… and 3 more; --html FILE shows all" in text(found)
-    assert "k22" not in text(found)
-    assert "k22" in page(found)
+    assert "… and 3 more; --html FILE shows all" in differences_text(found)
+    assert "k22" not in differences_text(found)
+    assert "k22" in differences_page(found)
 
 
 def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
@@ -372,7 +373,7 @@ def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     a = report(tmp_path / "a", edit)
     b = report(tmp_path / "b", both(edit, change("losses", "loss", 9.0, condition=name, seed=1, step=0)), title=name)
     found = compare(a, b)
-    html = page(found)
+    html = differences_page(found)
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;`x` **y**[31m" in html
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
@@ -380,9 +381,9 @@ def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     assert policy[1].startswith("default-src &#39;none&#39;")
     assert "unsafe" not in policy[1]
     assert not re.search(r'(src|href)="(https?:)?//', html)
-    assert "\x1b" not in text(found)
-    assert text(found).count("\n") == len(text(found).splitlines()) - 1
-    assert page(found) == html
+    assert "\x1b" not in differences_text(found)
+    assert differences_text(found).count("\n") == len(differences_text(found).splitlines()) - 1
+    assert differences_page(found) == html
 
 
 # -- bad input ----------------------------------------------------------------------------------------------------
@@ -427,8 +428,8 @@ def test_empty_cells_of_a_table_are_no_traceback(tmp_path: Path) -> None:
 
     holes = report(tmp_path / "a", edit)
     found = compare(holes, report(tmp_path / "b"))
-    assert text(found)
-    assert page(found)
+    assert differences_text(found)
+    assert differences_page(found)
     assert compare(holes, holes).equal
 
 
@@ -437,7 +438,7 @@ def test_a_report_without_a_row_is_compared(a: Path, tmp_path: Path) -> None:
     assert compare(empty, empty).equal
     found = compare(a, empty)
     assert [u.why for u in found.unpaired] == ["only in A"] * 2
-    assert page(found)
+    assert differences_page(found)
 
 
 # -- the command --------------------------------------------------------------------------------------------------
@@ -468,7 +469,7 @@ def test_the_page_is_written_or_one_line_says_why_not(
     a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study(monkeypatch, a, a, "--html", tmp_path / "d.html") == 0
-    assert (tmp_path / "d.html").read_text("utf-8") == page(compare(a, a))
+    assert (tmp_path / "d.html").read_text("utf-8") == differences_page(compare(a, a))
     capsys.readouterr()
     for bad in (tmp_path, tmp_path / "no" / "d.html", tmp_path / "d.html" / "x", ""):
         assert study(monkeypatch, a, a, "--html", bad) == 2
@@ -497,4 +498,4 @@ def test_a_manifest_of_any_shape_is_compared(a: Path, tmp_path: Path) -> None:
     found = compare(a, b)
     assert {change_.place.split(".")[0] for change_ in found.study} == {"profile", "seeds"}
     assert {change_.place.split(".")[0] for change_ in found.environment} == {"cpu", "versions"}
-    assert text(found)
+    assert differences_text(found)

@@ -17,9 +17,9 @@ from study.analysis.estimate import (
     EXACT,
     FLIPS,
     can_reach,
-    estimate,
     holm,
     iqm,
+    over_seeds,
     paired,
     sign_flip,
     smallest_p,
@@ -45,47 +45,47 @@ def draws(n: int, mean: float = 0.0, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("level", [0.9, 0.95])
 def test_t_interval_is_that_of_scipy(level: float) -> None:
     x = draws(10, 2.1)
-    e = estimate(x, level)
+    e = over_seeds(x, level)
     assert (e.low, e.high) == pytest.approx(stats.ttest_1samp(x, 0).confidence_interval(level), rel=CLOSE)
     assert (e.n, e.diverged, e.mean, e.median) == (10, 0, pytest.approx(x.mean()), np.median(x))
     assert e.method == f"t, {100 * level:g} %"
 
 
 def test_t_interval_of_normal_seeds_covers_their_mean_as_often_as_it_says() -> None:
-    covered = [e.low < 3 < e.high for e in (estimate(draws(5, 3, seed)) for seed in range(2000))]
+    covered = [e.low < 3 < e.high for e in (over_seeds(draws(5, 3, seed)) for seed in range(2000))]
     assert np.mean(covered) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 2000))  # 4 standard errors
 
 
 def test_bca_interval_is_reproducible_near_t_for_normal_seeds_and_leans_with_skewed_ones() -> None:
     x = draws(40, 2.1)
-    e, t = estimate(x, method="bca"), estimate(x)
-    assert e == estimate(x, method="bca")
+    e, t = over_seeds(x, method="bca"), over_seeds(x)
+    assert e == over_seeds(x, method="bca")
     assert "BCa" in e.method and "B = 9,999" in e.method
     assert (e.low, e.high) == pytest.approx((t.low, t.high), abs=0.1 * (t.high - t.low))
-    skewed = estimate(np.exp(x), method="bca")
+    skewed = over_seeds(np.exp(x), method="bca")
     assert skewed.high - skewed.mean > skewed.mean - skewed.low
 
 
 def test_a_bootstrap_of_three_seeds_has_no_interval_and_says_so() -> None:
     """One resample in 27 is three times the smallest seed: its 2.5 % quantile is that seed, whatever the others are."""
-    e = estimate([0.001, 0.4, 0.3], method="bca")
+    e = over_seeds([0.001, 0.4, 0.3], method="bca")
     assert math.isnan(e.low) and math.isnan(e.high)
     assert e.method == "none: 3 seeds are too few for BCa"
     assert e.text(".1f") == "0.2, n = 3"
-    assert estimate([0.001, 0.4, 0.3, 0.2], method="bca").low > 0.001
-    assert estimate([0.001, 0.4, 0.3], level=0.9, method="bca").low > 0.001  # one in 27 is less than a 20th
+    assert over_seeds([0.001, 0.4, 0.3, 0.2], method="bca").low > 0.001
+    assert over_seeds([0.001, 0.4, 0.3], level=0.9, method="bca").low > 0.001  # one in 27 is less than a 20th
 
 
 @pytest.mark.parametrize("method", ["t", "bca"])
 def test_equal_seeds_have_an_interval_of_no_width_at_their_very_value(method: str) -> None:
-    e = estimate([math.log(27)] * 10, method=method)  # type: ignore[arg-type]
+    e = over_seeds([math.log(27)] * 10, method=method)  # type: ignore[arg-type]
     assert e.low == e.mean == e.high == e.median == math.log(27)
     assert e.text() == "3.2958 [3.2958, 3.2958], n = 10"
 
 
 @pytest.mark.parametrize("method", ["t", "bca"])
 def test_one_seed_has_a_mean_and_no_interval(method: str) -> None:
-    e = estimate([2.5], method=method)  # type: ignore[arg-type]
+    e = over_seeds([2.5], method=method)  # type: ignore[arg-type]
     assert e.mean == e.median == 2.5
     assert math.isnan(e.low) and math.isnan(e.high)
     assert e.text(".1f") == "2.5, n = 1"
@@ -93,23 +93,23 @@ def test_one_seed_has_a_mean_and_no_interval(method: str) -> None:
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf, -math.inf])
 def test_a_diverged_seed_is_counted_never_averaged_and_infinitely_bad_in_the_median(lost: float) -> None:
-    e = estimate([1.0, lost, 2.0, lost, 3.0])
+    e = over_seeds([1.0, lost, 2.0, lost, 3.0])
     assert (e.n, e.diverged, e.median) == (5, 2, 3.0)
     assert all(math.isnan(v) for v in (e.mean, e.low, e.high))
     assert e.text(".1f") == "2 of 5 diverged, median 3.0"
-    assert estimate([1.0, lost]).median == math.inf
-    assert estimate([lost]).text() == "1 of 1 diverged, median inf"
+    assert over_seeds([1.0, lost]).median == math.inf
+    assert over_seeds([lost]).text() == "1 of 1 diverged, median inf"
 
 
 def test_no_seeds_at_all_are_refused() -> None:
     with pytest.raises(AssertionError, match="one value per seed"):
-        estimate([])
+        over_seeds([])
 
 
 @repeatable
 @given(SEEDS, st.sampled_from([0.5, 2.0, 4.0]), VALUE)
 def test_estimate_follows_a_change_of_unit_and_ignores_order(x: np.ndarray, scale: float, shift: float) -> None:
-    e, moved = estimate(x), estimate(np.flip(x) * scale + shift)
+    e, moved = over_seeds(x), over_seeds(np.flip(x) * scale + shift)
     assert e.low <= e.mean <= e.high
     for name in ("low", "mean", "high", "median"):
         assert getattr(moved, name) == pytest.approx(getattr(e, name) * scale + shift, rel=1e-6, abs=1e-6)

@@ -26,11 +26,11 @@ def dump(found: Results) -> dict[str, object]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    return json.loads(export.text(export.report(found)), parse_constant=refuse)
+    return json.loads(export.record_text(export.report_record(found)), parse_constant=refuse)
 
 
 def test_the_file_keeps_its_schema_and_every_field_is_documented(made):
-    schema = export.schema()
+    schema = export.record_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(dump(made), schema)
     for name, record in schema["$defs"].items():
@@ -39,7 +39,7 @@ def test_the_file_keeps_its_schema_and_every_field_is_documented(made):
 
 
 def test_a_report_that_misses_a_field_or_has_one_too_many_breaks_the_schema(made):
-    found, schema = dump(made), export.schema()
+    found, schema = dump(made), export.record_schema()
     for broken in ({**found, "claims": [{}]}, {**found, "more": 1}, {k: v for k, v in found.items() if k != "summary"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(broken, schema)
@@ -47,7 +47,7 @@ def test_a_report_that_misses_a_field_or_has_one_too_many_breaks_the_schema(made
 
 def test_every_judgement_of_the_ledger_is_there_in_order(made):
     found = dump(made)["claims"]
-    entries = ledger.ledger(made)
+    entries = ledger.judge_claims(made)
     assert [(e["id"], e["subjects"][0], e["verdict"], e["n"]) for e in found] == [
         (e.claim.id, e.condition, e.verdict, e.n) for e in entries
     ]
@@ -87,7 +87,7 @@ def test_provenance_is_the_manifest(made):
 
 
 def test_the_same_tables_give_the_same_bytes(made):
-    first, again = (export.text(export.report(r)) for r in (made, results(tiny())))
+    first, again = (export.record_text(export.report_record(r)) for r in (made, results(tiny())))
     assert first == again
     assert str(Path.home()) not in first
 

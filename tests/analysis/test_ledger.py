@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from study.analysis import ledger as claims
-from study.analysis.ledger import Entry, ledger, load, reproductions, verdicts
+from study.analysis.ledger import Judged, judge_claims, load_results, reproductions, verdicts
 from study.analysis.quantities import QUANTITIES
 from study.analysis.results import Results
 from study.analysis.theory import growth, predict
@@ -20,35 +20,35 @@ from study.network.inits import Init
 from study.report.sections.common import signed
 from study.report.sections.contents import SECTIONS
 from study.report.sections.evidence import verdict
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from study.spec.claims import OF_TRAINING
-from study.spec.read import read
-from study.spec.schema import COMPARISONS, Claim
+from study.spec.read import read_study
+from study.spec.schema import COMPARISONS, ClaimEntry
 from tests.support.tiny import refusal
 
 HOME = Path(__file__).parents[2]
-SPEC = read(HOME / "experiments.yaml")
+SPEC = read_study(HOME / "experiments.yaml")
 FOUND_FAILING = {"scaled-unsaturated"}  # one seed in ten or so has more; the sentence is kept, and so is its verdict
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
     """The committed tables, as far as claims read them."""
-    found = load(SPEC, HOME / "reports")
+    found = load_results(SPEC, HOME / "reports")
     curves, metrics = found.tables["curves"], found.tables["metrics"]
     curves = curves[curves["condition"].isin(["baseline", "fixed-output"])]
     return replace(found, tables={**found.tables, "curves": curves, "metrics": metrics[metrics["step"] == 0]})
 
 
 @pytest.fixture(scope="module")
-def entries(results: Results) -> list[Entry]:
-    return ledger(results)
+def entries(results: Results) -> list[Judged]:
+    return judge_claims(results)
 
 
-def judged(results: Results, claim: Claim, **changes: Any) -> list[Entry]:
+def judged(results: Results, claim: ClaimEntry, **changes: Any) -> list[Judged]:
     """One claim, judged in a ledger of its own; `changes` are tables to put in place of the committed ones."""
     spec = replace(results.spec, claims=(claim,))
-    return ledger(replace(results, spec=spec, tables={**results.tables, **changes}))
+    return judge_claims(replace(results, spec=spec, tables={**results.tables, **changes}))
 
 
 # -- breaking the cause -------------------------------------------------------------------------------------------
@@ -139,16 +139,16 @@ def every() -> list[Any]:
     return found
 
 
-def other_side(claim: Claim) -> str | None:
+def other_side(claim: ClaimEntry) -> str | None:
     return claim.minus or claim.less_than
 
 
-def of(entries: list[Entry], title: str) -> Entry:
+def of(entries: list[Judged], title: str) -> Judged:
     return next(e for e in entries if e.condition == title)
 
 
 @pytest.mark.parametrize(("claim", "name"), every())
-def test_a_claim_fails_without_its_cause(results: Results, claim: Claim, name: str) -> None:
+def test_a_claim_fails_without_its_cause(results: Results, claim: ClaimEntry, name: str) -> None:
     """One condition loses its cause; its entry turns, and those of the claim's other conditions stay as they were."""
     title = results.titles.get(name, name)
     before = judged(results, claim)
@@ -165,7 +165,7 @@ def test_a_claim_fails_without_its_cause(results: Results, claim: Claim, name: s
     assert [e for e in after if e.condition != title] == [e for e in before if e.condition != title]
 
 
-def table_of(claim: Claim) -> tuple[str, ...]:
+def table_of(claim: ClaimEntry) -> tuple[str, ...]:
     """The table that a claim rests on."""
     name = claim.measure.partition(".")[0]
     others = {
@@ -178,14 +178,14 @@ def table_of(claim: Claim) -> tuple[str, ...]:
     return (others.get(name, "metrics"),)
 
 
-def lacks(claim: Claim, name: str) -> str:
+def lacks(claim: ClaimEntry, name: str) -> str:
     assert claim.id in LACKS, f"{claim.id}: name the condition that lacks what makes it hold"
     assert LACKS[claim.id] != name
     return LACKS[claim.id]
 
 
 @pytest.mark.parametrize("claim", [c for c in SPEC.claims if c.less_than], ids=lambda c: c.id)
-def test_a_difference_the_other_way_round_fails(results: Results, claim: Claim) -> None:
+def test_a_difference_the_other_way_round_fails(results: Results, claim: ClaimEntry) -> None:
     t = results.tables["losses"]
     swapped = t.assign(condition=t["condition"].replace({claim.of: claim.less_than, claim.less_than: claim.of}))
     (entry,) = judged(results, claim, losses=swapped)
@@ -211,7 +211,7 @@ def test_what_each_claim_lacks_is_said_once_and_for_no_other() -> None:
     assert set(LACKS) == single
 
 
-def test_only_the_claim_that_was_found_failing_fails(entries: list[Entry]) -> None:
+def test_only_the_claim_that_was_found_failing_fails(entries: list[Judged]) -> None:
     assert {e.claim.id for e in entries if e.verdict != "holds"} == FOUND_FAILING
 
 
@@ -229,7 +229,7 @@ def test_a_published_number_is_not_reproduced_by_another_run(
     broken = replace(results, spec=alone, tables={**results.tables, "published": t})
     assert {good for name, good, _ in reproductions(results) if name.startswith(f"{title}, ")} == {True}
     assert {good for name, good, _ in reproductions(broken) if name.startswith(f"{title}, ")} == {False}
-    monkeypatch.setattr(claims, "load", lambda *_: broken)
+    monkeypatch.setattr(claims, "load_results", lambda *_: broken)
     text, passed = verdicts(SPEC, HOME / "reports")
     assert not passed and f"FAILS           published  {title}, dev" in text
 
@@ -237,8 +237,8 @@ def test_a_published_number_is_not_reproduced_by_another_run(
 # -- verdicts in degenerate cases ---------------------------------------------------------------------------------
 
 
-def claim(**keys: Any) -> Claim:
-    return Claim.model_validate(
+def claim(**keys: Any) -> ClaimEntry:
+    return ClaimEntry.model_validate(
         {"id": "c", "sentence": "s", "measure": "loss.dev", "at": "end", "of": "kaiming", **keys}
     )
 
@@ -282,7 +282,7 @@ def test_differences_are_adjusted_over_the_ledger(results: Results) -> None:
     for family, wanted in ((1, "holds"), (25, "holds"), (26, "cannot be told")):
         written = tuple(claim(id=str(i), less_than="baseline") for i in range(family))
         spec = replace(SPEC, claims=written)
-        found = ledger(replace(results, spec=spec, tables={**results.tables, **with_losses(results, values, 10)}))
+        found = judge_claims(replace(results, spec=spec, tables={**results.tables, **with_losses(results, values, 10)}))
         assert {e.verdict for e in found} == {wanted}
         assert found[0].p == pytest.approx(min(1.0, family * 2 / 1024))
         assert ("after Holm" in found[0].measured) == (wanted == "holds")
@@ -326,7 +326,7 @@ def test_a_condition_that_diverges_never_reaches_a_level(results: Results) -> No
 # -- the ledger as text -------------------------------------------------------------------------------------------
 
 
-def test_an_interval_says_how_it_was_made(entries: list[Entry]) -> None:
+def test_an_interval_says_how_it_was_made(entries: list[Judged]) -> None:
     """Which method, of how many seeds, and for a bootstrap of how many resamples; and none where none can be had."""
     by_id = {e.claim.id: e for e in entries}
     assert by_id["steps-wasted"].method == "BCa bootstrap, B = 9,999, 95 %"
@@ -342,19 +342,19 @@ def test_an_interval_says_how_it_was_made(entries: list[Entry]) -> None:
             assert low[0] >= 0, e  # a distance
 
 
-def test_the_ledger_shows_the_seed_that_refutes(entries: list[Entry]) -> None:
+def test_the_ledger_shows_the_seed_that_refutes(entries: list[Judged]) -> None:
     (entry,) = (e for e in entries if e.claim.id == "scaled-unsaturated")
     worst = float(entry.measured.partition("seeds ")[2].split()[2])
     assert worst > 3 > 100 * entry.effect > entry.middle
 
 
 @pytest.mark.parametrize("claim", SPEC.claims, ids=lambda c: c.id)
-def test_every_claim_gives_its_reason_and_a_section_that_the_page_has(claim: Claim) -> None:
+def test_every_claim_gives_its_reason_and_a_section_that_the_page_has(claim: ClaimEntry) -> None:
     assert claim.because and claim.section in SECTIONS
 
 
 def test_names_that_are_checked_before_pandas_is_there_are_those_registered() -> None:
-    assert set(ORDER) == set(SECTIONS)
+    assert set(SECTION_ORDER) == set(SECTIONS)
     assert set(OF_TRAINING) == set(QUANTITIES)
 
 
@@ -368,7 +368,7 @@ def test_a_section_or_a_step_that_does_not_fit_is_one_line_with_its_place(tmp_pa
 
 
 def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
-    results: Results, entries: list[Entry]
+    results: Results, entries: list[Judged]
 ) -> None:
     section = verdict(results)
     assert section is not None
@@ -419,7 +419,7 @@ def test_what_theory_says_in_a_reason_is_what_it_says(
     name, metric, printed = predicted
     assert printed in next(c.because for c in SPEC.claims if c.id == claim)
     patterns = {tuple(map(int, k.split())): share for k, share in results.facts["data"]["repeats"]["3"].items()}
-    told = predict(SPEC.condition(name).setup, 27, patterns).set_index("metric")["predicted"][metric]
+    told = predict(SPEC.condition(name).network, 27, patterns).set_index("metric")["predicted"][metric]
     digits = len(printed.partition(".")[2].rstrip(" %"))
     assert f"{told * (100 if '%' in printed else 1):.{digits}f}" == printed.rstrip(" %")
 
@@ -489,7 +489,7 @@ def test_the_gradient_of_several_parameters_is_the_norm_over_all_of_them(results
 def test_every_profile_can_decide_the_gates() -> None:
     """Gates are about the start or the probe, which no profile shortens; with fewer fan_in it still has theirs."""
     for profile in ("full", "quick", "smoke"):
-        spec = read(HOME / "experiments.yaml", profile)
+        spec = read_study(HOME / "experiments.yaml", profile)
         for claim in (c for c in spec.claims if c.gate):
             assert claim.at == "init" and not claim.less_than and not claim.equivalent_to, claim.id
             name, _, fan_in = claim.measure.partition(".")
@@ -507,7 +507,7 @@ def test_a_gate_that_cannot_be_told_does_not_pass(
 ) -> None:
     for gate in (True, False):
         spec = replace(SPEC, claims=(claim(of=of, at=77, below=9, gate=gate),))
-        monkeypatch.setattr(claims, "load", lambda *_, spec=spec: replace(results, spec=spec))
+        monkeypatch.setattr(claims, "load_results", lambda *_, spec=spec: replace(results, spec=spec))
         printed, passed = verdicts(SPEC, HOME / "reports")
         assert passed is not gate
         assert printed.startswith("CANNOT BE TOLD" if gate else "cannot be told") and text in printed

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from study.analysis import ledger as claims
-from study.analysis.ledger import Entry, ledger
-from study.execution.run import How, run
+from study.analysis.ledger import Judged, judge_claims
+from study.execution.run import RunOptions, run_study
 from tests.support.tiny import GONE, load
 
 pytestmark = pytest.mark.slow
@@ -52,28 +52,30 @@ CLAIMS: dict[str, dict[str, Any]] = {
 }
 
 
-def judged(folder: Path, changes: dict[str, Any]) -> dict[str, Entry]:
+def judged(folder: Path, changes: dict[str, Any]) -> dict[str, Judged]:
     """The ledger of the tiny study with these changes, trained."""
     folder.mkdir()
     written = [{"id": name, "sentence": "s", **keys} for name, keys in CLAIMS.items()]
     spec = load(folder, {**SIZE, **changes, "claims": written})
-    run(spec, folder / "out", How(workers=1, engine="autograd", cache=folder / "cache"))  # nothing to compile
-    return {entry.claim.id: entry for entry in ledger(claims.load(spec, folder / "out"))}
+    run_study(
+        spec, folder / "out", RunOptions(workers=1, engine="autograd", cache=folder / "cache")
+    )  # nothing to compile
+    return {entry.claim.id: entry for entry in judge_claims(claims.load_results(spec, folder / "out"))}
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Entry]:
+def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
     return judged(tmp_path_factory.mktemp("claims") / "sound", {})
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Entry]:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
     return judged(tmp_path_factory.mktemp("claims") / "broken", BROKEN)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_claim_holds_with_its_cause_and_not_without(
-    sound: dict[str, Entry], broken: dict[str, Entry], name: str
+    sound: dict[str, Judged], broken: dict[str, Judged], name: str
 ) -> None:
     assert sound[name].verdict == "holds", sound[name]
     assert broken[name].verdict != "holds", broken[name]

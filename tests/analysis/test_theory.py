@@ -15,7 +15,7 @@ from scipy.stats import chi2, kstest, norm, ttest_1samp
 from scipy.stats import t as student
 
 from study.analysis import theory
-from study.analysis.ledger import load
+from study.analysis.ledger import load_results
 from study.analysis.results import Results
 from study.analysis.theory import (
     embedding_norm,
@@ -30,12 +30,11 @@ from study.analysis.theory import (
 from study.data.examples import Dataset
 from study.network.activations import Activation
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
+from study.network.layers import Layer, Network
 from study.network.norms import Norm
-from study.report.html.page import Cell
-from study.report.sections.theory import compare
+from study.report.html.page import TableCell
+from study.report.sections.theory import beside_theory, theory_section
 from study.report.sections.theory import equal as equals
-from study.report.sections.theory import theory as beside
 from study.spec.records import Spec
 
 V = 27
@@ -53,20 +52,20 @@ def setup(
     activation: Activation = "tanh",
     widths: tuple[int, ...] = (200,),
     size: int = 10,
-) -> Setup:
+) -> Network:
     """The study's network with other scales; the defaults are its baseline."""
     weight = w1 if isinstance(w1, Init) else Init(std=w1)
     hidden = Layer(weight, None if b1 is None else Init(std=b1), norm, activation)
     output = Layer(Init(std=w2), None if b2 is None else Init(std=b2), activation="linear")
-    return Setup(3, size, widths, Init(std=1.0), (hidden,) * len(widths), output)
+    return Network(3, size, widths, Init(std=1.0), (hidden,) * len(widths), output)
 
 
-def predicted(s: Setup, metric: str) -> float:
+def predicted(s: Network, metric: str) -> float:
     """The prediction for the first level that has this metric."""
     return float(predict(s, V).set_index("metric")["predicted"].loc[[metric]].iloc[0])
 
 
-def drawn(s: Setup, contexts: np.ndarray, seeds: int, vocabulary: int = V) -> dict[tuple[int, str], np.ndarray]:
+def drawn(s: Network, contexts: np.ndarray, seeds: int, vocabulary: int = V) -> dict[tuple[int, str], np.ndarray]:
     """Every metric of literally drawn networks, one value per seed; stds as mean squares, which is what averages."""
     values: dict[tuple[int, str], list[float]] = {}
     for seed in range(seeds):
@@ -98,12 +97,12 @@ def drawn(s: Setup, contexts: np.ndarray, seeds: int, vocabulary: int = V) -> di
 
 
 def assert_agree(
-    s: Setup,
+    s: Network,
     contexts: np.ndarray,
     seeds: int,
     bias: float = 0.0,
     patterns: theory.Repeats | None = None,
-    told: Setup | None = None,
+    told: Network | None = None,
 ) -> None:
     """Prediction and mean over seeds differ by less than 4.5 standard errors and `bias` of the value, everywhere."""
     measured = drawn(s, contexts, seeds)
@@ -285,7 +284,7 @@ TANH = Init(gain=5 / 3)
         pytest.param(setup(1.0, 0.1, 0.1, 0.0, size=1), id="one number per character"),
     ],
 )
-def test_one_level_agrees_with_drawn_networks(s: Setup) -> None:
+def test_one_level_agrees_with_drawn_networks(s: Network) -> None:
     assert_agree(s, distinct(20), seeds=300, bias=1e-3)  # pooled means of 200 units, seen in std of h: 1 / (20 · 200)
 
 
@@ -321,7 +320,7 @@ def test_repeated_characters_agree_with_drawn_networks_only_if_told() -> None:
 
 
 @pytest.mark.parametrize("told", [setup(0.21, 0.01, 0.1, 0.0), setup(0.2, 0.01, 0.1, 0.3)])
-def test_another_scale_does_not_agree_with_drawn_networks(told: Setup) -> None:
+def test_another_scale_does_not_agree_with_drawn_networks(told: Network) -> None:
     s = setup(0.2, 0.01, 0.1, 0.0)
     assert_agree(s, distinct(20), seeds=300, bias=1e-3)
     with pytest.raises(AssertionError, match="predicted"):
@@ -334,7 +333,7 @@ def real(names: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return unique, counts / counts.sum()
 
 
-def over_the_names(s: Setup, names: Dataset, seeds: int) -> dict[str, np.ndarray]:
+def over_the_names(s: Network, names: Dataset, seeds: int) -> dict[str, np.ndarray]:
     """What metrics.py measures, of literally drawn networks over every training example: one value per seed."""
     contexts, share = real(names)
     X, Y = (np.asarray(a) for a in (names.splits["train"].X, names.splits["train"].Y))
@@ -369,7 +368,7 @@ def test_networks_over_all_names_agree_except_in_the_tails_of_batch_norm(
     name: str, names: Dataset, study: Spec
 ) -> None:
     """27 characters in one table of embeddings per seed, as trained: 50 seeds, every prediction within three errors."""
-    s = study.condition(name).setup
+    s = study.condition(name).network
     told = predict(s, V, repeats(np.asarray(names.splits["train"].X))).set_index("metric")["predicted"]
     for metric, x in over_the_names(s, names, seeds=50).items():
         expected = told[metric] ** 2 if metric.endswith("_std") else told[metric]
@@ -394,7 +393,7 @@ def test_the_tails_of_batch_norm_are_heavier_because_there_are_27_characters(nam
         x /= np.sqrt(x**2 @ weights)[:, None]
         return (np.abs(np.tanh(x)) > 0.99) @ weights
 
-    gaussian = predict(study.condition("batchnorm").setup, V).set_index("metric")["predicted"]["saturation_99"]
+    gaussian = predict(study.condition("batchnorm").network, V).set_index("metric")["predicted"]["saturation_99"]
     few = np.concatenate([beyond(contexts, share, V, 500) for _ in range(8)])
     error = few.std(ddof=1) / math.sqrt(len(few))
     assert few.mean() > gaussian + 5 * error
@@ -413,11 +412,11 @@ def test_the_tails_of_batch_norm_are_heavier_because_there_are_27_characters(nam
 
 def test_a_difference_is_in_standard_errors_over_seeds_and_of_squares_where_theory_averages_squares() -> None:
     x = pd.Series([1.0, 2.0, 4.0])
-    plain = compare(NOBODY, "saturation_99", 1, 2.0, x)
+    plain = beside_theory(NOBODY, "saturation_99", 1, 2.0, x)
     assert plain.errors == pytest.approx(ttest_1samp(x, 2.0).statistic)
     assert plain.p == pytest.approx(ttest_1samp(x, 2.0).pvalue)
     assert (plain.n, plain.measured, plain.exact) == (3, pytest.approx(7 / 3), False)
-    squares = compare(NOBODY, "h_std", 1, 2.0, x)
+    squares = beside_theory(NOBODY, "h_std", 1, 2.0, x)
     assert squares.errors == pytest.approx(ttest_1samp(x**2, 4.0).statistic)
 
 
@@ -425,29 +424,29 @@ def test_a_difference_is_in_standard_errors_over_seeds_and_of_squares_where_theo
 def test_what_no_seed_changes_is_compared_to_the_rounding_of_float32(
     value: float, predicted: float, equal: bool
 ) -> None:
-    gap = compare(NOBODY, "initial_loss", 2, predicted, pd.Series([value] * 10))
+    gap = beside_theory(NOBODY, "initial_loss", 2, predicted, pd.Series([value] * 10))
     assert gap.exact
     assert equals(gap) == equal and math.isnan(gap.p)
 
 
 def test_one_seed_has_no_error_to_measure_a_difference_in() -> None:
-    gap = compare(NOBODY, "saturation_99", 1, 0.1, pd.Series([0.2]))
+    gap = beside_theory(NOBODY, "saturation_99", 1, 0.1, pd.Series([0.2]))
     assert math.isnan(gap.errors) and not gap.exact
 
 
 @pytest.fixture(scope="module")
 def results(study: Spec) -> Results:
     """The committed tables before the first step."""
-    found = load(study, HOME / "reports")
+    found = load_results(study, HOME / "reports")
     start = {name: found.tables[name][found.tables[name]["step"] == 0] for name in ("losses", "metrics")}
     return replace(found, tables={**found.tables, **start})
 
 
 def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results: Results) -> None:
-    section = beside(results)
+    section = theory_section(results)
     assert section is not None
     rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
-    equal_ = [row for row in rows if isinstance(row["gap"], Cell)]
+    equal_ = [row for row in rows if isinstance(row["gap"], TableCell)]
     told = {
         (row["what"], f"{row['predicted']:.6g}", f"{row['measured'].mean:.6g}"): row
         for row in rows
@@ -468,9 +467,9 @@ def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results:
 def test_nothing_is_predicted_behind_an_activation_of_the_output(results: Results) -> None:
     """Theory ends with the logits before it; other quantities of the same condition stay."""
     kaiming = results.spec.condition("kaiming")
-    bent = replace(kaiming, setup=replace(kaiming.setup, output=replace(kaiming.setup.output, activation="tanh")))
+    bent = replace(kaiming, network=replace(kaiming.network, output=replace(kaiming.network.output, activation="tanh")))
     spec = replace(results.spec, conditions=tuple(bent if c is kaiming else c for c in results.spec.conditions))
-    section = beside(replace(results, spec=spec))
+    section = theory_section(replace(results, spec=spec))
     assert section is not None
     rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
     told = {name: {row["what"] for row in rows if row["condition"].sort == name} for name in ("kaiming", "scaled-w1")}
@@ -486,7 +485,7 @@ def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, mon
         )
 
     monkeypatch.setattr("study.report.sections.theory.predict", off)
-    section = beside(results)
+    section = theory_section(results)
     assert section is not None
     assert "none differs" not in section.answer[0] and "differ from it after Holm" in section.answer[0]
     assert "std of the logits" in section.answer[2]
@@ -494,7 +493,7 @@ def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, mon
 
 def test_one_seed_is_shown_without_a_judgement(results: Results) -> None:
     tables = {name: results.tables[name][results.tables[name]["seed"] == 0] for name in ("losses", "metrics")}
-    section = beside(replace(results, tables={**results.tables, **tables}))
+    section = theory_section(replace(results, tables={**results.tables, **tables}))
     assert section is not None
     assert section.answer == ["With one seed a measurement has no standard error, so the table shows both figures without a judgement."]  # fmt: skip
 
@@ -541,7 +540,7 @@ def test_batch_norm_of_constant_values_has_no_prediction() -> None:
         pytest.param(setup(TANH, None, 0.01, 0.0, norm="batch"), 3.300, 0.007, id="batchnorm"),
     ],
 )
-def test_initial_loss_is_near_that_of_ten_seeds_of_torchs_generator(s: Setup, mean: float, std: float) -> None:
+def test_initial_loss_is_near_that_of_ten_seeds_of_torchs_generator(s: Network, mean: float, std: float) -> None:
     # full training split of the names; the mean of ten seeds is known to std / √10
     assert abs(predicted(s, "initial_loss") - mean) < 3 * std / math.sqrt(10)
 

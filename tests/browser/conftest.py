@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from study.report.build import report
+from study.report.build import build_report
 from study.report.figures import plots
 from study.report.html.page import (
-    Cell,
-    Column,
     Figure,
     Highlight,
     Interval,
@@ -26,13 +24,15 @@ from study.report.html.page import (
     Made,
     Section,
     Table,
+    TableCell,
+    TableColumn,
     Term,
     literal,
-    render,
     render_notebook,
+    render_page,
 )
 from study.report.screenshot import chromium
-from study.spec.read import read
+from study.spec.read import read_study
 from tests.support.finished import finished
 from tests.support.tiny import GONE, tiny, write
 
@@ -76,14 +76,14 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
         for seed in range(seeds)
     )
 
-    def named(name: str, href: str | None = None) -> Cell:
-        return Cell(titles[name], sort=name, look=looks[name], href=href)
+    def named(name: str, href: str | None = None) -> TableCell:
+        return TableCell(titles[name], sort=name, look=looks[name], href=href)
 
     def first_loss(width: int) -> Any:
         fig, axes = plots.new(2, 2, plots.strip_height(len(names), width), width)
         rows = [first, first[first.condition != names[0]] if len(names) > 1 else first]
         for ax, part, label in zip(axes, rows, ["all conditions", "without the first"], strict=True):
-            plots.strip(
+            plots.draw_strip(
                 ax,
                 part,
                 looks,
@@ -134,7 +134,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
 
     def training(width: int) -> Any:
         fig, axes = plots.new(1, 1, 340, width)
-        plots.lines(axes[0], looks, curves, band, logx=True)
+        plots.draw_lines(axes[0], looks, curves, band, logx=True)
         axes[0].set(ylabel="training loss (nats)", xlabel="step", ylim=(1.9, 5))
         plots.reference(axes[0], math.log(27), "ln 27: as good as guessing")
         plots.key(fig, looks, titles)
@@ -167,19 +167,23 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
         plots.histogram(axes[0], bins[bins.condition == names[0]], looks[names[0]])
         return fig
 
-    values = [Column("condition", "Condition"), Column("seed", "Seed"), Column("value", "Loss", "nats", ".4f")]
+    values = [
+        TableColumn("condition", "Condition"),
+        TableColumn("seed", "Seed"),
+        TableColumn("value", "Loss", "nats", ".4f"),
+    ]
     behind = Table("Loss before training, every seed", values, first.to_dict("records"))
     ladder = Table(
         "The ladder: `mean`, interval and n over seeds",
         [
-            Column("condition", "Condition"),
-            Column("change", "Change from its parent"),
-            Column("initial", "Initial loss", "nats", ".3f"),
-            Column("saturated", "Saturated", "%", ".1f"),
-            Column("logits", "Logits, range", numeric=True),
-            Column("train", "Train", "nats", ".4f"),
-            Column("dev", "Dev", "nats", ".4f"),
-            Column("test", "Test", "nats", ".4f"),
+            TableColumn("condition", "Condition"),
+            TableColumn("change", "Change from its parent"),
+            TableColumn("initial", "Initial loss", "nats", ".3f"),
+            TableColumn("saturated", "Saturated", "%", ".1f"),
+            TableColumn("logits", "Logits, range", numeric=True),
+            TableColumn("train", "Train", "nats", ".4f"),
+            TableColumn("dev", "Dev", "nats", ".4f"),
+            TableColumn("test", "Test", "nats", ".4f"),
         ],
         [
             {
@@ -187,7 +191,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                 "change": "output weight std 1 → 0.01" if i else None,
                 "initial": Interval(26.71 - 3.9 * i, 26.3 - 3.9 * i, 27.1 - 3.9 * i, seeds),
                 "saturated": 63.2 - 9 * i,
-                "logits": Cell("−31.2 to 30.4", sort=61.6),
+                "logits": TableCell("−31.2 to 30.4", sort=61.6),
                 "train": Interval(2.12 - 0.01 * i, 2.11 - 0.01 * i, 2.13 - 0.01 * i, seeds),
                 "dev": Interval(2.1691, 2.16, 2.18, seeds),
                 "test": None,
@@ -197,15 +201,19 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
     )
     ledger = Table(
         "Every claim of the study, tested",
-        [Column("claim", "Claim"), Column("found", "Found"), Column("verdict", "Verdict")],
+        [TableColumn("claim", "Claim"), TableColumn("found", "Found"), TableColumn("verdict", "Verdict")],
         [
-            ("The repaired output layer starts at ln V", "3.3058 against 3.2958", Cell("holds", sort=0, tone="good")),
+            (
+                "The repaired output layer starts at ln V",
+                "3.3058 against 3.2958",
+                TableCell("holds", sort=0, tone="good"),
+            ),
             (
                 f"{titles[names[-1]]} beats every other condition",
                 "difference 0.002 nats, interval holds 0",
-                Cell("cannot be told", sort=1, tone="unsure"),
+                TableCell("cannot be told", sort=1, tone="unsure"),
             ),
-            ("W2 = 0 trains as well", "0.31 nats worse", Cell("fails", sort=2, tone="bad")),
+            ("W2 = 0 trains as well", "0.31 nats worse", TableCell("fails", sort=2, tone="bad")),
         ],
     )
     made = Made(
@@ -263,7 +271,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                     "Distribution of h at the start.",
                     Table(
                         "Bins of h",
-                        [Column("condition"), Column("left"), Column("right"), Column("density")],
+                        [TableColumn("condition"), TableColumn("left"), TableColumn("right"), TableColumn("density")],
                         bins.to_dict("records"),
                     ),
                 ),
@@ -272,7 +280,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                     "Dark: |h| > 0.99.",
                     Table(
                         "Share of saturated units",
-                        [Column("condition"), Column("share")],
+                        [TableColumn("condition"), TableColumn("share")],
                         [(n, 0.63 / (1 + 2 * i)) for i, n in enumerate(names)],
                     ),
                 ),
@@ -292,7 +300,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                     "Five seeds per point.",
                     Table(
                         "Probe",
-                        [Column("condition"), Column("fan_in"), Column("seed"), Column("std")],
+                        [TableColumn("condition"), TableColumn("fan_in"), TableColumn("seed"), TableColumn("std")],
                         probe.to_dict("records"),
                     ),
                 )
@@ -313,7 +321,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
                     "Thin: one seed. Thick: their mean.",
                     Table(
                         "Mean training loss",
-                        [Column("condition"), Column("step"), Column("mean")],
+                        [TableColumn("condition"), TableColumn("step"), TableColumn("mean")],
                         plots.thin(band, ["condition"], "step", 8, log=True)[["condition", "step", "mean"]].to_dict(
                             "records"
                         ),
@@ -343,7 +351,7 @@ def synthetic(titles: dict[str, str], seeds: int = 10) -> str:
             listings=[Listing("experiments.yaml", "conditions:\n  baseline: {title: Baseline}\n" * 12)],
         ),
     ]
-    return render(
+    return render_page(
         title="How should a neural network start?" if titles is TITLES else titles[names[0]] + " & study",
         stamp="profile: quick — 3 seeds × 2,000 steps; not the published study",
         lead=["A character-level network, six ways to draw its first weights: what each repair changes."],
@@ -472,7 +480,7 @@ def real(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the committed report, its page rendered again from its tables."""
     copy = tmp_path_factory.mktemp("real") / "reports"
     shutil.copytree(ROOT / "reports", copy)
-    return report(read(ROOT / "experiments.yaml"), copy, notebooks=False)
+    return build_report(read_study(ROOT / "experiments.yaml"), copy, notebooks=False)
 
 
 @pytest.fixture(scope="package")
@@ -491,8 +499,8 @@ def hostile(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{word}\n" for word in ("<b>", "&amp;", "\"'", "שלום", "🧠🌱", "\u200fa", "{{7}}") for _ in range(9)
     )
     path = write(folder, {**changes, "claims": claims, "groups": GONE, "profiles": GONE}, words.encode())
-    spec = read(path)
-    return report(spec, finished(spec, folder / "reports"))
+    spec = read_study(path)
+    return build_report(spec, finished(spec, folder / "reports"))
 
 
 def name(title: str) -> str:

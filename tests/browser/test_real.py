@@ -15,7 +15,7 @@ import pytest
 
 from study.report.screenshot import SIZE
 from study.report.sections.contents import SECTIONS
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from tests.browser.conftest import ROOT
 from tests.browser.test_browser import background, sideways, violations
 
@@ -37,9 +37,9 @@ def test_every_section_is_there_or_said_to_be_left_out(look, real):
     page = look(real)
     shown = page.locator("main > section[id]").evaluate_all("sections => sections.map((section) => section.id)")
     left = page.locator("#left-out li").all_inner_texts()
-    assert [anchor for anchor in shown if anchor != "left-out"] == [a for a in ORDER if a in shown]
-    assert len(left) == len([a for a in ORDER if a not in shown])
-    assert all(any(text.startswith(SECTIONS[a].short) for text in left) for a in ORDER if a not in shown)
+    assert [anchor for anchor in shown if anchor != "left-out"] == [a for a in SECTION_ORDER if a in shown]
+    assert len(left) == len([a for a in SECTION_ORDER if a not in shown])
+    assert all(any(text.startswith(SECTIONS[a].short) for text in left) for a in SECTION_ORDER if a not in shown)
     assert len(shown) > 10
 
 
@@ -182,7 +182,7 @@ def test_the_page_is_small_and_soon_interactive(look, real):
 
 
 def test_the_screenshot_is_small_and_the_same_twice(real, tmp_path):
-    code = "import sys; from pathlib import Path as P; from study.report.screenshot import screenshot as s; s(*map(P, sys.argv[1:]))"
+    code = "import sys; from pathlib import Path as P; from study.report.screenshot import take_screenshot as s; s(*map(P, sys.argv[1:]))"
     files = [tmp_path / "0.png", tmp_path / "1.png"]
     for file in files:  # by itself: here playwright runs already
         done = subprocess.run([sys.executable, "-c", code, real, file], cwd=ROOT, capture_output=True, check=False)

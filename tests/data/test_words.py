@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from study.data.words import Words, load
 from study.errors import SpecError
-from study.spec.schema import Data
+from study.spec.schema import DataEntry
 from tests.support.tiny import one_line
 
 LETTERS = [a + b for a in "abcdefghij" for b in "aeiou"]  # 50 words
@@ -23,7 +23,7 @@ LETTERS = [a + b for a in "abcdefghij" for b in "aeiou"]  # 50 words
 
 def words_of(folder: Path, content: bytes | str, **data: Any) -> Words:
     (folder / "list.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return load(Data(path="list.txt", **data).record(), folder)
+    return load(DataEntry(path="list.txt", **data).record(), folder)
 
 
 def refusal(folder: Path, content: bytes | str, **data: Any) -> str:
@@ -173,7 +173,7 @@ def test_a_split_left_without_words_is_refused(tmp_path: Path, count: int, split
 def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "list.txt").write_text("a\n")
     with pytest.raises(SpecError, match=r"cannot be read .*; data\.path is relative to the study file"):
-        load(Data.model_construct(path=name, sha256=None), tmp_path)
+        load(DataEntry.model_construct(path=name, sha256=None), tmp_path)
 
 
 @given(st.binary(max_size=60))

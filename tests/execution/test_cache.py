@@ -22,11 +22,11 @@ from study.execution import cache as module
 from study.execution import keys as keys_module
 from study.execution import shard as shard_module
 from study.execution.cache import Cache, Store, remember
-from study.execution.housekeeping import clean
+from study.execution.housekeeping import clean_cache
 from study.execution.keys import Keys, difference
 from study.execution.shard import train_shard
 from study.files import writable
-from study.measurement.rows import SCHEMAS, Reading, Rows, as_rows
+from study.measurement.rows import SCHEMAS, Request, Rows, as_rows
 from study.measurement.rows import decode as decode_rows
 from study.training import loop
 from study.training.cells import Cell, Engine, Stack
@@ -34,7 +34,7 @@ from study.training.trajectory import Trajectory, boundaries, decode
 from tests.support.nets import cell, dataset, network
 from tests.support.tiny import one_line
 
-READING = Reading((20,), (2, 8))
+READING = Request((20,), (2, 8))
 DATA = dataset()
 KEYS = Keys({"sha256": "0"}, READING, "cpu", "x86_64 avx2")
 
@@ -175,9 +175,9 @@ def test_a_checkpoint_lies_between_pauses_and_training_goes_on_from_it(
     assert [state.step for state in finished.states] == [0, 1, 2, 5, 10, 17, 20, 50, 60]
 
 
-def reading(store: Store, *measure: int) -> tuple[Reading, Store]:
+def reading(store: Store, *measure: int) -> tuple[Request, Store]:
     """Another study of the same cells, which measures at these steps, and the store as it sees it."""
-    found = Reading(measure, (2, 8))
+    found = Request(measure, (2, 8))
     return found, replace(store, keys=replace(KEYS, reading=found))
 
 
@@ -241,16 +241,16 @@ def test_filling_a_gap_never_makes_a_finished_training_an_unfinished_one(
 
 
 @given(
-    kept=st.sets(st.sampled_from(sorted(boundaries(cells()[0].training, (3, 7, 15, 23, 33)))), max_size=12),
+    kept=st.sets(st.sampled_from(sorted(boundaries(cells()[0].schedule, (3, 7, 15, 23, 33)))), max_size=12),
     measure=st.sets(st.integers(1, 40), max_size=4),
 )
 @settings(max_examples=12, deadline=None)
 def test_whatever_states_are_there_what_is_trained_ends_in_the_same_bits(kept: set[int], measure: set[int]) -> None:
     one = cells("batch")[0]
-    new = Reading(tuple(sorted(measure)), ())
+    new = Request(tuple(sorted(measure)), ())
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Cache(Path(folder)), KEYS)
-        train_shard(Stack((one,)), DATA, Reading((3, 7, 15, 23, 33), ()), store=store)
+        train_shard(Stack((one,)), DATA, Request((3, 7, 15, 23, 33), ()), store=store)
         whole = store.trajectory(one, "autograd")
         assert whole is not None
         states = tuple(state for state in whole.states if state.step in kept)
@@ -373,7 +373,7 @@ def test_what_cannot_be_removed_is_counted_and_stays(store: Store, monkeypatch: 
     os.utime(left, (time.time() - 2 * module.LEFT,) * 2)
     monkeypatch.setattr(Path, "unlink", forbidden)
     store.cache.tidy()
-    report = clean(store.cache, "0d")
+    report = clean_cache(store.cache, "0d")
     assert "removed 0.0 MB" in report
     assert "2 files could not be removed" in report
     assert "rows: 2 files, 1.0 MB" in report
@@ -411,7 +411,7 @@ def test_every_fact_that_matters_makes_another_key(monkeypatch: pytest.MonkeyPat
         replace(KEYS, device="cuda").training(one, "autograd"),
         replace(KEYS, cpu="x86_64 avx512f").training(one, "autograd"),
     ]
-    monkeypatch.setattr(keys_module, "FORMAT", 2)
+    monkeypatch.setattr(keys_module, "KEY_FORMAT", 2)
     others.append(KEYS.training(one, "autograd"))
     found = {json.dumps(facts, sort_keys=True) for facts in (base, *others)}
     assert len(found) == 1 + len(others)
@@ -424,7 +424,7 @@ def test_the_fused_engines_key_is_the_same_on_every_cpu() -> None:
 
 
 def test_what_is_measured_is_in_the_key_of_the_rows_alone() -> None:
-    one, other = cell(network((8,)), 0), replace(KEYS, reading=Reading((), ()))
+    one, other = cell(network((8,)), 0), replace(KEYS, reading=Request((), ()))
     assert other.training(one, "fused") == KEYS.training(one, "fused")
     assert other.measuring(one, "fused") != KEYS.measuring(one, "fused")
 
@@ -432,7 +432,7 @@ def test_what_is_measured_is_in_the_key_of_the_rows_alone() -> None:
 def test_a_difference_is_said_in_words() -> None:
     one = cell(network((8,)), 0, steps=10_000)
     before = KEYS.training(one, "fused")
-    after = KEYS.training(replace(one, training=replace(one.training, steps=200_000)), "fused")
+    after = KEYS.training(replace(one, schedule=replace(one.schedule, steps=200_000)), "fused")
     assert difference(before, after) == "training.steps 10000 → 200000"
     edited = {**before, "code that trains": "0"}
     assert difference(before, edited) == "the code that trains changed"
@@ -449,14 +449,14 @@ def test_clean_removes_what_is_older_and_says_how_much(store: Store) -> None:
         store.cache.write("rows", key, b"x" * 1_000_000)
     old = store.cache.folder / "rows" / "ab" / "ab12.bin"
     os.utime(old, (time.time() - 40 * 86400,) * 2)
-    assert "rows: 2 files, 2.0 MB" in clean(store.cache)
-    report = clean(store.cache, "30d")
+    assert "rows: 2 files, 2.0 MB" in clean_cache(store.cache)
+    report = clean_cache(store.cache, "30d")
     assert "removed 1.0 MB not used for 30d" in report
     assert "rows: 1 files, 1.0 MB" in report
     assert [path.stem for path in files(store.cache.folder, "rows")] == ["cd34"]
     for wrong in ("30", "d", "-1d", "3w", "1.5d"):
         with pytest.raises(SpecError, match="--older: expected"):
-            clean(store.cache, wrong)
+            clean_cache(store.cache, wrong)
 
 
 def test_only_files_of_the_caches_own_making_are_removed(store: Store) -> None:
@@ -475,7 +475,7 @@ def test_only_files_of_the_caches_own_making_are_removed(store: Store) -> None:
         os.utime(path, (time.time() - 90 * 86400,) * 2)
     assert {path for path, _, _ in store.cache.entries()} == own
     store.cache.tidy()
-    clean(store.cache, "0d")
+    clean_cache(store.cache, "0d")
     left = {path.relative_to(store.cache.folder).as_posix() for path in store.cache.folder.rglob("*") if path.is_file()}
     assert left == set(others)
 

@@ -22,22 +22,22 @@ from study.data.words import Words, load
 from study.errors import SpecError
 from study.execution import pool
 from study.execution.cache import Cache, Store
-from study.execution.executors import Dask, Local, place
-from study.execution.keys import keys
+from study.execution.executors import Dask, Local, backend
+from study.execution.keys import keys_of
 from study.execution.shard import train_shard
 from study.execution.worker import Job
-from study.measurement.rows import Reading
-from study.spec.schema import Data
+from study.measurement.rows import Request
+from study.spec.schema import DataEntry
 from tests.execution.test_pool import plain, quiet, shards
 from tests.support.tiny import one_line
 
-READING = Reading((10,), (2,))
+READING = Request((10,), (2,))
 
 
 @pytest.fixture(scope="module")
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(Data(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1])  # type: ignore[arg-type]
+    return load(DataEntry(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1])  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def killer(done: list[int], kills: int) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(words: Words, tmp_path: Path) -> None:
-    store = Store(Cache(tmp_path), keys(words, 42, READING, "cpu"))
+    store = Store(Cache(tmp_path), keys_of(words, 42, READING, "cpu"))
     expected = plain(train_shard(shard, dataset(words, 2), READING) for shard in shards(6000))
     killed: list[int] = []
     with killer(killed, 1):
@@ -89,7 +89,7 @@ def test_dask_says_once_a_shard_is_done_how_far_it_is(words: Words) -> None:
 @pytest.mark.parametrize("wrong", ["slurm", "http://host:1", ""])
 def test_an_unknown_executor_is_one_line(wrong: str) -> None:
     with pytest.raises(SpecError, match="--executor: expected local, dask or") as refused:
-        place(wrong, 1)
+        backend(wrong, 1)
     one_line(str(refused.value))
 
 

@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 from study.data import words
 from study.data.words import fillable
 from study.errors import SpecError
-from study.execution.listing import graph, listing
-from study.execution.plan import SHARD, makespan, plan, seconds, split
+from study.execution.listing import graph, plan_text
+from study.execution.plan import SHARD, makespan, plan_study, seconds, split
 from study.execution.prepare import check_batch_sizes
-from study.execution.run import How, run
+from study.execution.run import RunOptions, run_study
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
-from study.spec.read import read
+from study.network.layers import Layer, Network
+from study.spec.read import read_study
 from study.spec.records import Spec
-from study.spec.subset import only
-from study.training.cells import Cell, Stack, Training
+from study.spec.subset import only_conditions
+from study.training.cells import Cell, Schedule, Stack
 from study.training.identity import cell_id
 from tests.support.tiny import GONE, load, refusal
 
 HOME = Path(__file__).parents[2]
-SETUP = Setup(3, 10, (200,), Init(std=1.0), (Layer(Init(std=1.0), Init(std=1.0)),), Layer(Init(std=1.0), None))
-CELL = Cell(SETUP, 0, "paired", Training(32, 100, ((0, 0.1),)))
+SETUP = Network(3, 10, (200,), Init(std=1.0), (Layer(Init(std=1.0), Init(std=1.0)),), Layer(Init(std=1.0), None))
+CELL = Cell(SETUP, 0, "paired", Schedule(32, 100, ((0, 0.1),)))
 
 
 @pytest.fixture
@@ -38,18 +38,18 @@ def spec(tmp_path: Path) -> Spec:
 
 
 def test_two_readings_of_a_training_are_one_cell(spec: Spec) -> None:
-    readers = {tuple(use.condition.name for use in uses) for uses in plan(spec).uses.values()}
+    readers = {tuple(use.condition.name for use in uses) for uses in plan_study(spec).uses.values()}
     assert ("batchnorm", "calibrated") in readers
-    assert len(plan(spec).uses) == 4 * 2 + 2  # baseline, fixed, batchnorm, zero × two seeds; two published runs
+    assert len(plan_study(spec).uses) == 4 * 2 + 2  # baseline, fixed, batchnorm, zero × two seeds; two published runs
 
 
 def test_a_condition_that_changes_nothing_costs_nothing(tmp_path: Path, spec: Spec) -> None:
     twice = load(tmp_path, {"conditions.again": {"from": "fixed"}})
-    assert plan(twice).uses.keys() == plan(spec).uses.keys()
+    assert plan_study(twice).uses.keys() == plan_study(spec).uses.keys()
 
 
 def test_a_published_run_is_another_cell_for_its_protocol_alone(tmp_path: Path) -> None:
-    work = plan(load(tmp_path, {"published.seed": 0}))
+    work = plan_study(load(tmp_path, {"published.seed": 0}))
     (run,) = [cell for cell, uses in work.uses.items() if uses[0].condition.title == "Fixed"]
     assert run.protocol == "lecture"
     assert replace(run, protocol="paired") in work.uses
@@ -72,12 +72,12 @@ def test_batch_sizes_that_dev_cannot_fill_are_refused(tmp_path: Path, sizes: lis
     problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples}"
     assert refusal(tmp_path, changes) == f"tiny.yaml: evaluation.batch_sizes: {problem}; leave out {left}"
     for before_training in (
-        lambda: run(spec, tmp_path / "out", How(1)),
-        lambda: listing(spec, 1, "auto", "cpu", tmp_path),
+        lambda: run_study(spec, tmp_path / "out", RunOptions(1)),
+        lambda: plan_text(spec, 1, "auto", "cpu", tmp_path),
     ):
         with pytest.raises(SpecError, match=r"evaluation\.batch_sizes"):
             before_training()
-    check_batch_sizes(only(spec, ["baseline"]), words.load(spec.data, spec.folder))  # no BatchNorm is read
+    check_batch_sizes(only_conditions(spec, ["baseline"]), words.load(spec.data, spec.folder))  # no BatchNorm is read
 
 
 def test_the_usual_batch_sizes_are_read_as_far_as_dev_fills_them(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_usual_batch_sizes_are_read_as_far_as_dev_fills_them(tmp_path: Path)
 
 
 def test_every_cell_is_in_one_stack_and_in_one_shard(spec: Spec) -> None:
-    work = plan(spec)
+    work = plan_study(spec)
     for stacks in (work.stacks, work.shards()):
         cells = [cell for stack in stacks for cell in stack.cells]
         assert sorted(map(cell_id, cells)) == sorted(map(cell_id, work.uses))
@@ -97,9 +97,11 @@ def test_every_cell_is_in_one_stack_and_in_one_shard(spec: Spec) -> None:
 
 def test_scales_and_seeds_share_a_stack_and_graphs_and_schedules_do_not(tmp_path: Path) -> None:
     def stacks(change: dict[str, Any]) -> int:
-        return len(plan(load(tmp_path, {"published": None, "conditions.child": {"from": "fixed", **change}})).stacks)
+        return len(
+            plan_study(load(tmp_path, {"published": None, "conditions.child": {"from": "fixed", **change}})).stacks
+        )
 
-    before = len(plan(load(tmp_path, {"published": None})).stacks)
+    before = len(plan_study(load(tmp_path, {"published": None})).stacks)
     assert stacks({"output": {"weight": {"gain": 1}, "bias": {"std": 2}}}) == before
     assert stacks({"output": {"bias": "none"}}) == before + 1
     assert stacks({"hidden": {"norm": "batch"}}) == before + 1
@@ -113,7 +115,7 @@ def test_scales_and_seeds_share_a_stack_and_graphs_and_schedules_do_not(tmp_path
     [
         {"seed": 1},
         {"protocol": "lecture"},
-        {"training": Training(32, 100, ((0, 0.2),))},
+        {"training": Schedule(32, 100, ((0, 0.2),))},
         {"setup": replace(SETUP, embedding=Init(std=2.0))},
         {"setup": replace(SETUP, embedding=Init(gain=1.0))},
     ],
@@ -129,7 +131,7 @@ def test_a_whole_number_and_the_same_number_with_a_point_are_one_cell(tmp_path: 
         load(tmp_path, {"training.lr": lr, "conditions.fixed.output.bias": {"std": std}})
         for lr, std in ((1, 0), (1.0, 0.0))
     )
-    assert list(map(cell_id, plan(one).uses)) == list(map(cell_id, plan(other).uses))
+    assert list(map(cell_id, plan_study(one).uses)) == list(map(cell_id, plan_study(other).uses))
     assert one.digest() == other.digest()
 
 
@@ -157,7 +159,7 @@ def test_a_twin_stays_with_its_original(twinned: list[bool], size: int) -> None:
 
 
 def test_the_longest_shard_starts_first(spec: Spec) -> None:
-    expected = [seconds(shard) for shard in plan(spec).shards()]
+    expected = [seconds(shard) for shard in plan_study(spec).shards()]
     assert expected == sorted(expected, reverse=True)
 
 
@@ -182,8 +184,8 @@ def test_a_larger_vocabulary_takes_longer() -> None:
 
 
 def test_the_projects_own_study_is_the_ladder_its_variants_and_six_published_runs() -> None:
-    spec = read(HOME / "experiments.yaml")
-    uses = [use for uses in plan(spec).uses.values() for use in uses]
+    spec = read_study(HOME / "experiments.yaml")
+    uses = [use for uses in plan_study(spec).uses.values() for use in uses]
     written = [c for c in spec.conditions if not c.sweep]
     assert sum(c.group == "ladder" for c in written) == 6
     assert sum(c.group == "variants" for c in written) >= 6
@@ -195,34 +197,34 @@ def test_the_projects_own_study_is_the_ladder_its_variants_and_six_published_run
 
 @pytest.mark.parametrize("profile", ["full", "smoke", "quick"])
 def test_every_profile_of_the_projects_own_study_can_be_planned(profile: str) -> None:
-    spec = read(HOME / "experiments.yaml", profile)
-    work = plan(spec)
-    trainings = {(use.condition.setup, use.condition.training) for uses in work.uses.values() for use in uses}
+    spec = read_study(HOME / "experiments.yaml", profile)
+    work = plan_study(spec)
+    trainings = {(use.condition.network, use.condition.schedule) for uses in work.uses.values() for use in uses}
     assert len(work.uses) >= len(trainings)  # calibration reads a training, it is none
     assert all(len(shard.cells) <= SHARD[shard.engine] + 1 for shard in work.shards())  # a pair is not parted
 
 
 def test_a_twin_is_trained_beside_its_original_and_costs_one_cell_more(tmp_path: Path, spec: Spec) -> None:
     twinned = load(tmp_path, {"twins": {"of": ["fixed"], "seeds": 1}})
-    more = [cell for cell in plan(twinned).uses if cell not in plan(spec).uses]
-    assert [(cell.twin, cell.seed, cell.setup) for cell in more] == [(True, 0, spec.condition("fixed").setup)]
-    (shard,) = [shard for shard in plan(twinned).shards() if more[0] in shard.cells]
+    more = [cell for cell in plan_study(twinned).uses if cell not in plan_study(spec).uses]
+    assert [(cell.twin, cell.seed, cell.network) for cell in more] == [(True, 0, spec.condition("fixed").network)]
+    (shard,) = [shard for shard in plan_study(twinned).shards() if more[0] in shard.cells]
     assert more[0].original in shard.cells
 
 
 def test_short_twins_are_a_pair_for_each_seed_that_is_left(tmp_path: Path, spec: Spec) -> None:
     twinned = load(tmp_path, {"seeds": 3, "twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 3, "steps": 4}}})
-    before = plan(load(tmp_path, {"seeds": 3})).uses
-    more = [cell for cell in plan(twinned).uses if cell not in before]
-    assert [(cell.seed, cell.twin, cell.training.steps) for cell in more] == [
+    before = plan_study(load(tmp_path, {"seeds": 3})).uses
+    more = [cell for cell in plan_study(twinned).uses if cell not in before]
+    assert [(cell.seed, cell.twin, cell.schedule.steps) for cell in more] == [
         (0, True, 30), (1, False, 4), (1, True, 4), (2, False, 4), (2, True, 4),
     ]  # fmt: skip
 
 
 def test_a_sweep_trains_its_conditions_at_every_rate_with_as_many_seeds_as_it_says(tmp_path: Path, spec: Spec) -> None:
     swept = load(tmp_path, {"sweeps": {"rate": {"of": ["fixed", "zero"], "lr": [0.1, 0.5], "seeds": 1}}})
-    more = [cell for cell in plan(swept).uses if cell not in plan(spec).uses]
-    assert [(cell.seed, cell.training.lr, cell.training.steps) for cell in more] == [
+    more = [cell for cell in plan_study(swept).uses if cell not in plan_study(spec).uses]
+    assert [(cell.seed, cell.schedule.lr, cell.schedule.steps) for cell in more] == [
         (0, ((0, 0.1),), 30),
         (0, ((0, 0.5),), 30),
         (0, ((0, 0.5),), 10),  # `zero` at 0.1 is in the study already
@@ -230,7 +232,7 @@ def test_a_sweep_trains_its_conditions_at_every_rate_with_as_many_seeds_as_it_sa
 
 
 def test_the_listing_names_every_cell_stack_and_shard(spec: Spec, tmp_path: Path) -> None:
-    work, text = plan(spec), listing(spec, 2, "auto", "cpu", tmp_path)
+    work, text = plan_study(spec), plan_text(spec, 2, "auto", "cpu", tmp_path)
     for cell, uses in work.uses.items():
         (line,) = [line for line in text.split("\n") if cell_id(cell) in line]
         assert all(use.condition.name in line for use in uses)

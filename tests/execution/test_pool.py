@@ -22,12 +22,12 @@ from study.errors import ShardError, SpecError
 from study.execution import pool
 from study.execution.cache import Cache, Store
 from study.execution.executors import Local
-from study.execution.keys import keys
+from study.execution.keys import keys_of
 from study.execution.shard import train_shard
 from study.execution.worker import Job
-from study.measurement.rows import SCHEMAS, Reading, Rows
+from study.measurement.rows import SCHEMAS, Request, Rows
 from study.spec.records import sha256
-from study.spec.schema import Data
+from study.spec.schema import DataEntry
 from study.training.cells import Cell, Stack
 from tests.support.nets import cell, network
 from tests.support.tiny import one_line
@@ -40,7 +40,7 @@ needs_proc = pytest.mark.skipif(not PROC, reason="tells a dead process from a zo
 @pytest.fixture(scope="module")
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(Data(path="tiny.txt", splits=splits).record(), HERE)  # type: ignore[arg-type]
+    return load(DataEntry(path="tiny.txt", splits=splits).record(), HERE)  # type: ignore[arg-type]
 
 
 def shards(steps: int = 30) -> list[Stack]:
@@ -62,7 +62,7 @@ Result = dict[Cell, Rows] | pool.Failure
 def results(
     shards: list[Stack],
     words: Words,
-    reading: Reading,
+    reading: Request,
     workers: int = 2,
     watch: Any = quiet,
     store: Any = None,
@@ -86,7 +86,7 @@ def plain(found: Iterable[Result]) -> dict[Cell, str]:
 
 
 def test_two_processes_give_the_rows_of_one(words: Words) -> None:
-    reading, seen = Reading((10,), (2,)), []
+    reading, seen = Request((10,), (2,)), []
     serial = [train_shard(shard, dataset(words, 2), reading) for shard in shards()]
     found = results(shards(), words, reading, watch=lambda done, loss: seen.append(list(done)))
     assert plain(found) == plain(serial)
@@ -103,7 +103,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words: Words, prompt: None) -> None:
     said: list[str] = []
-    found = results(shards(), words, Reading((), (1,)), say=said.append)  # batches of one: refused while measuring
+    found = results(shards(), words, Request((), (1,)), say=said.append)  # batches of one: refused while measuring
     whole = [result for result in found if not isinstance(result, pool.Failure)]
     failed = [result for result in found if isinstance(result, pool.Failure)]
     assert {cell for rows in whole for cell in rows} == {*shards()[0].cells, *shards()[1].cells}  # without BatchNorm
@@ -118,18 +118,18 @@ def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words
 @pytest.mark.slow
 def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_path: Path) -> None:
     """A cell whose cache entry cannot be written fails; the one that it shares a shard with does not."""
-    store = Store(Cache(tmp_path), keys(words, 42, Reading((), (2,)), "cpu"))
+    store = Store(Cache(tmp_path), keys_of(words, 42, Request((), (2,)), "cpu"))
     shard = shards()[0]
     place = tmp_path / "rows" / (key := sha256(store.keys.measuring(shard.cells[0], "autograd")))[:2] / f"{key}.bin"
     place.mkdir(parents=True)  # a folder where the file should be
-    found = results([shard], words, Reading((), (2,)), store=store)
+    found = results([shard], words, Request((), (2,)), store=store)
     assert [result.cells for result in found if isinstance(result, pool.Failure)] == [shard.cells[:1]]
     assert [set(result) for result in found if not isinstance(result, pool.Failure)] == [{shard.cells[1]}]
 
 
 def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
     with pytest.raises(ShardError, match="a batch of 1 has no standard deviation"):
-        results(shards()[2:], words, Reading((), (1,)), fail_fast=True)
+        results(shards()[2:], words, Request((), (1,)), fail_fast=True)
     assert multiprocessing.active_children() == []
 
 
@@ -138,8 +138,8 @@ def test_a_worker_that_would_train_otherwise_than_the_keys_say_is_one_line_and_n
     words: Words, tmp_path: Path, fact: str
 ) -> None:
     said: list[str] = []
-    store = Store(Cache(tmp_path), keys(words, 42, Reading((10,), (2,)), "cpu"))
-    job = Job(words, Reading((10,), (2,)), "cpu", store)
+    store = Store(Cache(tmp_path), keys_of(words, 42, Request((10,), (2,)), "cpu"))
+    job = Job(words, Request((10,), (2,)), "cpu", store)
     other = replace(job, environment={**job.environment, fact: "another"})
     with pytest.raises(SpecError, match=f"has {fact} .* where the study runs with another; give all") as refused:
         list(pool.run(shards(), other, Local(1), quiet, said.append))
@@ -151,7 +151,7 @@ def test_a_worker_that_would_train_otherwise_than_the_keys_say_is_one_line_and_n
 
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp_path: Path) -> None:
-    store = Store(Cache(tmp_path), keys(words, 42, Reading((10,), (2,)), "cpu"))
+    store = Store(Cache(tmp_path), keys_of(words, 42, Request((10,), (2,)), "cpu"))
     kills = 0
 
     def kill(done: Sequence[float], loss: object) -> None:
@@ -162,10 +162,10 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp
                 process.kill()
 
     said: list[str] = []
-    found = results(shards(4000), words, Reading((10,), (2,)), watch=kill, say=said.append, store=store)
+    found = results(shards(4000), words, Request((10,), (2,)), watch=kill, say=said.append, store=store)
     assert kills == 2
     assert any("worker died" in line for line in said)
-    serial = [train_shard(shard, dataset(words, 2), Reading((10,), (2,))) for shard in shards(4000)]
+    serial = [train_shard(shard, dataset(words, 2), Request((10,), (2,))) for shard in shards(4000)]
     assert plain(found) == plain(serial)
     assert multiprocessing.active_children() == []
 
@@ -177,7 +177,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: 
             process.kill()
 
     monkeypatch.setattr(pool, "DEATHS", 2)
-    found = results(shards(10**7)[:1], words, Reading((), ()), watch=kill, workers=1)
+    found = results(shards(10**7)[:1], words, Request((), ()), watch=kill, workers=1)
     assert [type(result) for result in found] == [pool.Failure]
     assert "terminated abruptly" in found[0].reason  # type: ignore[union-attr]
     assert multiprocessing.active_children() == []
@@ -185,7 +185,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: 
 
 def test_a_consumer_that_stops_stops_the_workers(words: Words) -> None:
     work = [*shards()[:1], *shards(10**7)[1:2]]
-    found = pool.run(work, Job(words, Reading((), ()), "cpu"), Local(1), quiet)
+    found = pool.run(work, Job(words, Request((), ()), "cpu"), Local(1), quiet)
     assert set(next(found)) == set(work[0].cells)  # type: ignore[arg-type]  # the other would take hours
     found.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
@@ -274,8 +274,8 @@ Training = tuple[subprocess.Popen[str], list[int], Path]
 
 
 @needs_proc
-def test_workers_do_not_outlive_a_killed_parent(training: Training) -> None:
-    process, workers, _ = training
+def test_workers_do_not_outlive_a_killed_parent(schedule: Training) -> None:
+    process, workers, _ = schedule
     assert len(workers) == 2
     assert wait_for(lambda: all(threads(w) > 1 for w in workers), 30)  # each has begun to watch its parent
     process.kill()
@@ -284,9 +284,9 @@ def test_workers_do_not_outlive_a_killed_parent(training: Training) -> None:
 
 @needs_proc
 @pytest.mark.parametrize("to", ["group", "parent"])
-def test_an_interrupt_ends_all_and_leaves_no_file(to: str, training: Training) -> None:
+def test_an_interrupt_ends_all_and_leaves_no_file(to: str, schedule: Training) -> None:
     """Ctrl-C on a terminal goes to the whole process group; `kill -INT` to the parent alone."""
-    process, workers, out = training
+    process, workers, out = schedule
     assert len(workers) == 2
     assert all(deaf(w) for w in workers)  # from the first, before any of their own code could see to it
     time.sleep(0.5 if to == "group" else 2.0)  # while the workers import, and while they train

@@ -16,17 +16,17 @@ from study.data.examples import Dataset, Split
 from study.execution import shard
 from study.measurement import measure
 from study.measurement.evaluate import calibrate
-from study.measurement.measure import batch_size_rows, curve
-from study.measurement.rows import SCHEMAS, Reading
+from study.measurement.measure import batch_size_rows, curve_rows
+from study.measurement.rows import SCHEMAS, Request
 from study.network.inits import Init
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import forward
-from study.training.cells import Cell, Stack, Training
+from study.training.cells import Cell, Schedule, Stack
 from study.training.identity import cell_id
 from study.training.trajectory import boundaries
 from tests.support.nets import cell, dataset, flat, network, params, split, trained
 
-READING = Reading((20,), (2, 8))
+READING = Request((20,), (2, 8))
 DATA = dataset()
 
 
@@ -39,7 +39,7 @@ def cells(norm: Any = "none", steps: int = 40, seeds: int = 3) -> tuple[Cell, ..
 
 
 def train_shard(
-    stack: Stack, data: Dataset = DATA, reading: Reading = READING, **more: Any
+    stack: Stack, data: Dataset = DATA, reading: Request = READING, **more: Any
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of all cells of a shard, table by table, one cell after the other."""
     found = shard.train_shard(stack, data, reading, **more)
@@ -74,7 +74,7 @@ def test_rows_do_not_depend_on_the_sharding(norm: str) -> None:
 def test_pausing_to_measure_changes_no_training() -> None:
     one = cells()[0]
     hashes = {
-        train_shard(Stack((one,)), DATA, Reading(measure, ()))["cells"][0]["sha256"]
+        train_shard(Stack((one,)), DATA, Request(measure, ()))["cells"][0]["sha256"]
         for measure in ((), (7,), (3, 20, 39))
     }
     assert len(hashes) == 1
@@ -111,10 +111,10 @@ def test_losses_are_read_on_every_split_at_every_measured_step() -> None:
     ]
     for row in rows:
         data = DATA.splits[row["split"]]
-        shorter = replace(one, training=replace(one.training, steps=max(row["step"], 1)))
+        shorter = replace(one, schedule=replace(one.schedule, steps=max(row["step"], 1)))
         trainer, _ = trained([shorter], DATA.splits["train"])
         if row["step"]:
-            loss = F.cross_entropy(forward(trainer.params, one.setup, data.X).logits[0].detach(), data.Y)
+            loss = F.cross_entropy(forward(trainer.params, one.network, data.X).logits[0].detach(), data.Y)
             assert row["loss"] == pytest.approx(float(loss), rel=1e-5)  # float32 sums of a few hundred terms
         assert (row["statistics"], row["examples"]) == ("none", len(data.Y))
 
@@ -133,11 +133,13 @@ def test_batchnorm_is_read_under_all_its_statistics() -> None:
     trainer, _ = trained([one], DATA.splits["train"])
     for statistics, given_statistics in (
         ("running", trainer.running),
-        ("calibrated", calibrate(trainer.params, one.setup, DATA.splits["train"])),
+        ("calibrated", calibrate(trainer.params, one.network, DATA.splits["train"])),
         ("batch", None),
     ):
         data = DATA.splits["dev"]
-        loss = F.cross_entropy(forward(trainer.params, one.setup, data.X, given_statistics).logits[0].detach(), data.Y)
+        loss = F.cross_entropy(
+            forward(trainer.params, one.network, data.X, given_statistics).logits[0].detach(), data.Y
+        )
         row = next(
             r
             for r in rows
@@ -170,10 +172,10 @@ def test_the_batch_sizes_share_the_largest_number_of_examples_that_fills_them(
 
 
 def test_training_pauses_at_1_2_5_10_and_where_it_is_measured() -> None:
-    found = boundaries(Training(32, 30, ((0, 0.1),)), (7, 20, 500))
+    found = boundaries(Schedule(32, 30, ((0, 0.1),)), (7, 20, 500))
     assert found == {0: True, 1: False, 2: False, 5: False, 7: True, 10: False, 20: True, 30: True}
     assert list(found) == sorted(found)
-    assert boundaries(Training(32, 1, ((0, 0.1),)), ()) == {0: True, 1: True}
+    assert boundaries(Schedule(32, 1, ((0, 0.1),)), ()) == {0: True, 1: True}
 
 
 @given(st.integers(1, 200_000))
@@ -185,17 +187,19 @@ def test_training_pauses_at_1_2_5_10_and_where_it_is_measured() -> None:
 @example(200_000)
 @settings(deadline=None, max_examples=40)
 def test_a_curve_covers_every_step_once(steps: int) -> None:
-    bins = curve(torch.arange(steps, dtype=torch.float64))
+    bins = curve_rows(torch.arange(steps, dtype=torch.float64))
     ends = [*(b["first"] for b in bins[1:]), steps]
     assert bins[0]["first"] == 0
     for b, end in zip(bins, ends, strict=True):
-        assert 0 < end - b["first"] <= max(measure.FINE // 100, math.ceil((steps - measure.FINE) / measure.POINTS))
+        assert (
+            0 < end - b["first"] <= max(measure.FINE // 100, math.ceil((steps - measure.FINE) / measure.CURVE_POINTS))
+        )
         middle = (b["first"] + end - 1) / 2
         assert b["step"] == middle
         assert b["loss"] == pytest.approx(
             middle, rel=1e-12
         )  # the loss of step i is i here: the mean of the bin's steps
-    assert len(bins) <= measure.FINE // 5 + measure.POINTS
+    assert len(bins) <= measure.FINE // 5 + measure.CURVE_POINTS
     assert len([b for b in bins if b["first"] < measure.FINE]) >= min(steps, 100)
 
 
@@ -209,11 +213,11 @@ def test_curve_rows_average_the_reported_losses() -> None:
 # -- divergence ---------------------------------------------------------------------------------------------------
 
 
-def exploding(setup: Setup) -> Setup:
+def exploding(setup: Network) -> Network:
     return replace(setup, output=replace(setup.output, weight=Init(std=1e38)))
 
 
-def late(setup: Setup) -> Setup:
+def late(setup: Network) -> Network:
     """A linear network, so that a large rate blows it up step by step."""
     return replace(setup, hidden=tuple(replace(layer, activation="linear") for layer in setup.hidden))
 

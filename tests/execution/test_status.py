@@ -18,17 +18,16 @@ from study import environment, parquet
 from study.data import words
 from study.errors import SpecError
 from study.execution.cache import Cache, Store
-from study.execution.keys import keys
-from study.execution.listing import listing
-from study.execution.plan import plan
-from study.execution.run import How
-from study.execution.run import run as train
+from study.execution.keys import keys_of
+from study.execution.listing import plan_text
+from study.execution.plan import plan_study
+from study.execution.run import RunOptions, run_study
 from study.execution.status import statuses
 from study.execution.usage import Usage
 from study.execution.worker import Job
-from study.measurement.rows import Reading, as_rows
+from study.measurement.rows import Request, as_rows
 from study.spec.records import Spec
-from study.spec.subset import only
+from study.spec.subset import only_conditions
 from study.training.trajectory import Trajectory
 from tests.support.finished import called
 from tests.support.finished import quick_run as run
@@ -39,13 +38,13 @@ HERE = Path(__file__).parents[1]
 
 def store(spec: Spec, folder: Path) -> Store:
     found = words.load(spec.data, spec.folder)
-    reading = Reading(spec.measure, spec.batch_sizes)
-    return Store(Cache(folder / "cache"), keys(found, spec.data.shuffle_seed, reading, "cpu"))
+    reading = Request(spec.measure, spec.batch_sizes)
+    return Store(Cache(folder / "cache"), keys_of(found, spec.data.shuffle_seed, reading, "cpu"))
 
 
 def said(spec: Spec, folder: Path) -> Counter[str]:
     """How many cells there are in each state."""
-    return Counter(statuses(spec, plan(spec), store(spec, folder)).values())
+    return Counter(statuses(spec, plan_study(spec), store(spec, folder)).values())
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +52,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study's tables and its cache."""
     folder = tmp_path_factory.mktemp("done")
     assert said(load(folder), folder) == {"new": 10}
-    run(load(folder), folder / "out", How(workers=2, cache=folder / "cache"))
+    run(load(folder), folder / "out", RunOptions(workers=2, cache=folder / "cache"))
     return folder
 
 
 def test_what_was_run_is_done(done: Path) -> None:
     assert said(load(done), done) == {"done": 10}
-    assert run(load(done), done / "again", How(workers=1, cache=done / "cache")).trained == 0
+    assert run(load(done), done / "again", RunOptions(workers=1, cache=done / "cache")).trained == 0
 
 
 def test_a_change_is_stale_with_its_reason(done: Path, tmp_path: Path) -> None:
@@ -71,7 +70,7 @@ def test_a_change_is_stale_with_its_reason(done: Path, tmp_path: Path) -> None:
 def test_a_new_name_and_place_are_no_change(done: Path) -> None:
     study = load(done, {"title": "another title", "conditions.baseline.title": "another name"})
     assert said(study, done) == {"done": 10}
-    assert said(only(study, ["baseline"]), done) == {"done": 2}
+    assert said(only_conditions(study, ["baseline"]), done) == {"done": 2}
 
 
 def test_a_changed_seed_is_a_new_cell_and_leaves_the_others(done: Path) -> None:
@@ -101,11 +100,11 @@ def test_a_new_measurement_trains_nothing(done: Path, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patch:
         changed(patch, "measuring")
         one = store(load(done), done)
-        cell, engine = next(iter(plan(load(done)).engines.items()))
+        cell, engine = next(iter(plan_study(load(done)).engines.items()))
         assert not one.measured(cell, engine)
         kept = one.trajectory(cell, engine)
         assert kept is not None
-        assert kept.step == cell.training.steps
+        assert kept.step == cell.schedule.steps
 
 
 def test_a_new_step_to_measure_says_how_many_steps_it_costs(done: Path) -> None:
@@ -117,31 +116,31 @@ def test_a_new_step_to_measure_says_how_many_steps_it_costs(done: Path) -> None:
     assert said(load(done, {"measure": [20]}), done) == {
         "trained; to be measured again: reading.measure [10] → [20]": 10
     }
-    run(load(done, {"measure": [4, 10, 23]}), done / "more", How(workers=1, cache=done / "cache"))
+    run(load(done, {"measure": [4, 10, 23]}), done / "more", RunOptions(workers=1, cache=done / "cache"))
     assert said(load(done), done) == {"done": 10}
 
 
 def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
     spec = load(done, {"training.batch_size": 7})
-    one, work = store(spec, done), plan(spec)
+    one, work = store(spec, done), plan_study(spec)
     cell, engine = next(iter(work.engines.items()))
     whole = store(load(done), done)
-    finished = whole.trajectory(*next(iter(plan(load(done)).engines.items())))
+    finished = whole.trajectory(*next(iter(plan_study(load(done)).engines.items())))
     assert finished is not None
     one.keep(cell, engine, Trajectory(finished.states[:4], finished.losses[: finished.states[3].step]))
     at = finished.states[3].step
     assert said(spec, done)[f"stopped at step {at}; {30 - at} steps to go"] == 1
-    assert one.left(cell, engine) == cell.training.steps - at
+    assert one.left(cell, engine) == cell.schedule.steps - at
     steps = work.model_steps() - at
-    assert f"\n{steps:,} model-steps: about" in listing(spec, 2, "auto", "cpu", done / "cache")
+    assert f"\n{steps:,} model-steps: about" in plan_text(spec, 2, "auto", "cpu", done / "cache")
 
 
 def test_what_is_only_to_be_measured_counts_as_trained(tmp_path: Path) -> None:
-    how = How(workers=1, cache=tmp_path / "cache")
+    how = RunOptions(workers=1, cache=tmp_path / "cache")
     first = run(load(tmp_path), tmp_path / "out", how)
-    assert (first.trained, first.model_steps) == (10, plan(load(tmp_path)).model_steps())
+    assert (first.trained, first.model_steps) == (10, plan_study(load(tmp_path)).model_steps())
     again = load(tmp_path, {"evaluation.batch_sizes": [2]})
-    plans = listing(again, 2, "auto", "cpu", how.cache)
+    plans = plan_text(again, 2, "auto", "cpu", how.cache)
     assert "10 cells (10 trained):" in plans
     assert plans.endswith("nothing to train: what is not done is to be measured")
     second = run(again, tmp_path / "out", how)
@@ -150,15 +149,15 @@ def test_what_is_only_to_be_measured_counts_as_trained(tmp_path: Path) -> None:
 
 def test_a_plan_for_another_device_looks_for_what_was_done_on_it(tmp_path: Path) -> None:
     spec = load(tmp_path)
-    cell = next(iter(plan(spec, "auto", "cuda").engines))
+    cell = next(iter(plan_study(spec, "auto", "cuda").engines))
     there = store(spec, tmp_path)
     replace(there, keys=replace(there.keys, device="cuda")).keep_rows(cell, "autograd", as_rows({}))
     for device, found in (("cuda:0", "1 done, 9 new"), ("cpu", "10 new")):
-        assert f"10 cells ({found}):" in listing(spec, 2, "auto", device, tmp_path / "cache")
+        assert f"10 cells ({found}):" in plan_text(spec, 2, "auto", device, tmp_path / "cache")
 
 
 def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
-    run(load(tmp_path), tmp_path / "out", How(workers=1, cache=tmp_path / "cache"))
+    run(load(tmp_path), tmp_path / "out", RunOptions(workers=1, cache=tmp_path / "cache"))
     for kind in ("rows", "trajectories"):
         for path in (tmp_path / "cache" / kind).rglob("*.bin"):
             path.unlink()
@@ -172,7 +171,7 @@ def test_workers_are_told_where_the_cache_is_and_not_where_it_is_from_here(
     monkeypatch.chdir(done)
     monkeypatch.setattr("study.execution.run.call_apart", called)
     monkeypatch.setattr("study.execution.run.run_shards", lambda shards, job, *_: jobs.append(job) or [])
-    train(load(done, {"training.batch_size": 5}), done / "elsewhere", How(workers=1, cache=Path("cache")))
+    run_study(load(done, {"training.batch_size": 5}), done / "elsewhere", RunOptions(workers=1, cache=Path("cache")))
     assert jobs[0].store is not None
     assert jobs[0].store.cache.folder == done / "cache"
 
@@ -181,8 +180,8 @@ def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
     from study.execution.run import _locked
 
     with _locked(done / "out"), pytest.raises(SpecError, match="another run is writing here"):
-        run(load(done), done / "out", How(workers=1, cache=done / "cache"))
-    run(load(done), done / "out", How(workers=1, cache=done / "cache"))  # the lock is gone with its holder
+        run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))
+    run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))  # the lock is gone with its holder
 
 
 def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
@@ -194,7 +193,7 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
     before = {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()}
     monkeypatch.setattr(parquet, "write", full)
     with pytest.raises(SpecError, match="cannot be written \\(No space left on device\\)") as refused:
-        run(load(done), done / "out", How(workers=1, cache=done / "cache"))
+        run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))
     one_line(str(refused.value))
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()} == before
@@ -209,7 +208,7 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
 def test_two_studies_at_once_share_a_cache(tmp_path: Path) -> None:
     write(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from study.spec.read import read; from study.execution.run import How, run\n"
+        "import sys; from pathlib import Path; from study.spec.read import read_study as read; from study.execution.run import RunOptions as How, run_study as run\n"
         "if __name__ == '__main__': run(read(Path('tiny.yaml')), Path(sys.argv[1]), How(1, cache=Path('cache')))"
     )
     (tmp_path / "both.py").write_text(code)

@@ -23,7 +23,7 @@ from study.measurement.evaluate import (
     small_batch_loss,
     split_loss,
 )
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import EPS, Activations, Params, Statistics, forward, initialise
 from study.rng import streams
 from study.spec.records import Spec
@@ -33,7 +33,7 @@ from tests.support.nets import cell, model, network, params, split, statistics, 
 FLOAT32 = 2e-6
 
 
-def one_piece(p: Params, setup: Setup, data: Split, given: Statistics | None) -> float:
+def one_piece(p: Params, setup: Network, data: Split, given: Statistics | None) -> float:
     """Mean loss over all N examples at once, none of them merged."""
     return float(F.cross_entropy(forward(p, setup, data.X, given).logits[0].double(), data.Y))
 
@@ -97,22 +97,26 @@ def test_initial_losses_of_the_full_split_are_in_the_range_of_the_reference(
 ) -> None:
     """Source: the study's reference points, ten seeds of torch's generator: 26.7 ± 1.0, 3.306 ± 0.010, 3.302 ± 0.006,
     3.303 ± 0.007, 3.300 ± 0.007; here each seed must lie within four of those deviations."""
-    setup, data = study.condition(name).setup, names.splits["train"]
+    setup, data = study.condition(name).network, names.splits["train"]
     for seed in (0, 1, 2):
         one = cell(setup, seed, protocol="lecture")
-        p = initialise([one.setup], 27, [streams(seed, "lecture")])
-        assert low < float(split_loss(p, setup, data, calibrate(p, setup, data) if setup.normed else None)) < high
+        p = initialise([one.network], 27, [streams(seed, "lecture")])
+        assert (
+            low
+            < float(split_loss(p, setup, data, calibrate(p, setup, data) if setup.batchnorm_layers else None))
+            < high
+        )
 
 
 # -- calibration --------------------------------------------------------------------------------------------------
 
 
-def concatenated(p: Params, setup: Setup, data: Split) -> Statistics:
+def concatenated(p: Params, setup: Network, data: Split) -> Statistics:
     """Mean and unbiased std of the pre-activations of all N examples, level after level, in one piece."""
     x = F.embedding(data.X, p.C[0]).flatten(1).double()
     mean: list[Tensor | None] = []
     std: list[Tensor | None] = []
-    for level, layer in zip(p.levels, setup.layers, strict=True):
+    for level, layer in zip(p.layers, setup.layers, strict=True):
         preact = x @ level.W[0].double() + (0 if level.b is None else level.b[0].double())
         if layer.norm == "batch":
             mu, sigma = preact.mean(0), preact.std(0)
@@ -135,7 +139,7 @@ def test_calibration_is_mean_and_std_of_all_preactivations(
     setup, data = network(widths, norm="batch"), split(examples=700)
     p = params(setup, 9)
     found, literal = calibrate(p, setup, data), concatenated(p, setup, data)
-    for i in setup.normed:
+    for i in setup.batchnorm_layers:
         torch.testing.assert_close(value(found.mean[i]).double(), value(literal.mean[i]).double(), rtol=0, atol=FLOAT32)
         torch.testing.assert_close(value(found.std[i]).double(), value(literal.std[i]).double(), rtol=FLOAT32, atol=0)
 
@@ -146,7 +150,7 @@ def test_calibrating_a_level_computes_none_above_it(monkeypatch: pytest.MonkeyPa
 
     def counted(*args: Any, **more: Any) -> Activations:
         found = forward(*args, **more)
-        depths.append(len(found.levels))
+        depths.append(len(found.layers))
         return found
 
     monkeypatch.setattr(evaluate, "forward", counted)
@@ -156,10 +160,10 @@ def test_calibrating_a_level_computes_none_above_it(monkeypatch: pytest.MonkeyPa
 
 def test_calibration_of_a_trained_model_on_the_real_split_is_the_lectures(study: Spec, names: Dataset) -> None:
     """The lecture's cell: emb = C[Xtr]; hpreact = embcat @ W1; mean and std over all of it, unbiased."""
-    setup, data = study.condition("batchnorm").setup, names.splits["train"]
+    setup, data = study.condition("batchnorm").network, names.splits["train"]
     trainer, _ = trained([cell(setup, 0, 60)], data)
     p = model(trainer.params, 0)
-    hpreact = p.C[0][data.X].view(len(data.Y), -1) @ p.levels[0].W[0]
+    hpreact = p.C[0][data.X].view(len(data.Y), -1) @ p.layers[0].W[0]
     found = calibrate(p, setup, data)
     # the literal one is a float32 mean of 182,625 values of order one
     torch.testing.assert_close(value(found.mean[0])[0], hpreact.mean(0, keepdim=True), rtol=0, atol=2e-5)
@@ -193,10 +197,10 @@ def test_small_batch_loss_is_a_loop_over_batches(size: int, chunk: int, monkeypa
 def literal(p: Params, X: Tensor) -> Tensor:
     """Logits (N, V) of one batch, written out: tanh levels with BatchNorm, std from the unbiased variance plus eps."""
     x = p.C[0][X].flatten(1).double()
-    for level in p.levels:
-        x = x @ level.W[0].double() + value(level.b)[0].double()
-        if level.bngain is not None:
-            x = torch.tanh(level.bngain[0] * (x - x.mean(0)) / (x.var(0) + EPS).sqrt() + value(level.bnbias)[0])
+    for layer in p.layers:
+        x = x @ layer.W[0].double() + value(layer.b)[0].double()
+        if layer.bngain is not None:
+            x = torch.tanh(layer.bngain[0] * (x - x.mean(0)) / (x.var(0) + EPS).sqrt() + value(layer.bnbias)[0])
     return x
 
 
@@ -219,7 +223,7 @@ def test_batch_statistics_are_those_of_each_batch() -> None:
     p = params(setup, 9)
     found, preact = (
         batch_statistics(p, setup, data.X, 4),
-        forward(p, setup, data.X, statistics(setup, 9)).levels[0].preact,
+        forward(p, setup, data.X, statistics(setup, 9)).layers[0].preact,
     )
     for n in range(12):
         batch = preact[0, n // 4 * 4 : n // 4 * 4 + 4]

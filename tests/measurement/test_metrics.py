@@ -24,7 +24,7 @@ from study.measurement.reducers import Extreme
 from study.network.activations import Activation
 from study.network.inits import Init
 from study.network.layers import Layer
-from study.network.mlp import Activations, LevelActivations, activate, cross_entropy, forward, initialise
+from study.network.mlp import Activations, LayerTrace, activate, cross_entropy, forward, initialise
 from study.network.norms import Norm
 from study.rng import streams
 from study.spec.records import Spec
@@ -34,13 +34,13 @@ from tests.support.nets import model, network, params, split, statistics
 CLOSE = 1e-6
 
 
-def tanh_level(h: Tensor) -> LevelActivations:
+def tanh_level(h: Tensor) -> LayerTrace:
     z = torch.atanh(h.double())
-    return LevelActivations(z, None, None, z, h)
+    return LayerTrace(z, None, None, z, h)
 
 
-def relu_level(h: Tensor) -> LevelActivations:
-    return LevelActivations(h, None, None, h, h)
+def relu_level(h: Tensor) -> LayerTrace:
+    return LayerTrace(h, None, None, h, h)
 
 
 TANH, RELU = (Layer(Init(std=1.0), None, "none", a) for a in ("tanh", "relu"))
@@ -49,13 +49,13 @@ TANH, RELU = (Layer(Init(std=1.0), None, "none", a) for a in ("tanh", "relu"))
 # -- whole networks, streamed -------------------------------------------------------------------------------------
 
 
-def in_one_piece(a: Activations, activation: Activation, levels: int) -> dict[tuple[int | None, str], float]:
+def in_one_piece(a: Activations, activation: Activation, layers: int) -> dict[tuple[int | None, str], float]:
     """Every registered figure of model 0, by its plain definition over all N examples. (layer, metric) -> value"""
     found: dict[tuple[int | None, str], float] = {}
-    for i in range(levels):
-        h, preact = a.levels[i].h[0].double().numpy(), a.levels[i].preact[0].double().numpy()
+    for i in range(layers):
+        h, preact = a.layers[i].h[0].double().numpy(), a.layers[i].preact[0].double().numpy()
         found[i + 1, "preact_mean"], found[i + 1, "preact_std"] = preact.mean(), preact.std()
-        found[i + 1, "normed_std"], found[i + 1, "h_std"] = a.levels[i].normed[0].double().numpy().std(), h.std()
+        found[i + 1, "normed_std"], found[i + 1, "h_std"] = a.layers[i].z[0].double().numpy().std(), h.std()
         if activation == "tanh":
             found[i + 1, "saturation_97"], found[i + 1, "saturation_99"] = (
                 (np.abs(h) > 0.97).mean(),
@@ -86,10 +86,10 @@ def test_streamed_metrics_are_those_of_all_examples_in_one_piece(
     monkeypatch.setattr(evaluate, "CHUNK", chunk)
     setup, data = network((12, 9), norm, activation), split(examples=600)
     p = params(setup, 9)
-    p.levels[0].W.mul_(6)  # wide pre-activations, so that units saturate and die
-    p.levels[0].W[:, :, 0] = 0  # one unit saturated or dead whatever the example
+    p.layers[0].W.mul_(6)  # wide pre-activations, so that units saturate and die
+    p.layers[0].W[:, :, 0] = 0  # one unit saturated or dead whatever the example
     given_statistics = statistics(setup, 9) if norm == "batch" else None
-    b, bn = p.levels[0].b, p.levels[0].bnbias
+    b, bn = p.layers[0].b, p.layers[0].bnbias
     assert b is not None
     b[:, :, 0] = 40 if activation == "tanh" else -40
     if bn is not None:
@@ -112,8 +112,8 @@ def test_streamed_histograms_count_all_examples(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(evaluate, "CHUNK", chunk)
         whole = forward(p, setup, data.X, given_statistics)
         for row in histogram_rows(p, setup, data, given_statistics, {}):
-            level = whole.levels[row["layer"] - 1]
-            values = {"preact": level.normed, "h": level.h, "logits": level.h}[row["quantity"]][0].double().numpy()
+            layer = whole.layers[row["layer"] - 1]
+            values = {"preact": layer.z, "h": layer.h, "logits": layer.h}[row["quantity"]][0].double().numpy()
             literal, _ = np.histogram(values.ravel(), row["edges"][1:-1])
             assert sum(row["counts"]) == values.size
             # a value within a rounding of an edge may fall on either side of it: hardly ever more than a context's worth
@@ -141,9 +141,9 @@ def test_initial_saturation_is_that_of_the_reference(
 ) -> None:
     """Source: the study's reference points, |h| > 0.99 on the full split, ten seeds of torch's generator: 63, 1.8, 11.1,
     0.9 %. One seed lies off their mean by about a third of it at most (the spread over seeds of a saturated tail)."""
-    setup, data = study.condition(name).setup, names.splits["train"]
+    setup, data = study.condition(name).network, names.splits["train"]
     p = initialise([setup], 27, [streams(0, "lecture")])
-    given_statistics = evaluate.calibrate(p, setup, data) if setup.normed else None
+    given_statistics = evaluate.calibrate(p, setup, data) if setup.batchnorm_layers else None
     rows = activation_rows(p, setup, data, given_statistics, {})
     assert next(r["value"] for r in rows if r["metric"] == "saturation_99") == pytest.approx(share, abs=within)
 
@@ -166,8 +166,8 @@ def test_the_first_saturated_number_is_the_first_beyond_artanh(bound: str) -> No
         expected = [mpmath.mpf(float(number)) > exact for number in z]
     assert {True, False} == set(expected)
     for sign in (1, -1):
-        level = LevelActivations(sign * z, None, None, sign * z, torch.tanh(sign * z))
-        assert saturated(level, bound).tolist() == expected
+        layer = LayerTrace(sign * z, None, None, sign * z, torch.tanh(sign * z))
+        assert saturated(layer, bound).tolist() == expected
 
 
 def test_a_unit_is_dead_when_no_example_wakes_it() -> None:
@@ -193,8 +193,8 @@ def test_extremes_are_over_all_chunks_and_per_model() -> None:
 
 def test_entropy_of_a_certain_and_of_a_uniform_prediction() -> None:
     def of(logits: Tensor) -> float:
-        level = LevelActivations(logits, None, None, logits, logits)
-        return float(METRICS["entropy"].measure(Activations((level,))))
+        layer = LayerTrace(logits, None, None, logits, logits)
+        return float(METRICS["entropy"].measure(Activations((layer,))))
 
     assert of(torch.tensor([[[0.0, -1e4, -1e4]]])) == 0
     assert of(torch.zeros(1, 1, 27)) == pytest.approx(math.log(27), rel=1e-12)  # float64
@@ -365,7 +365,7 @@ def test_the_last_bit_of_a_function_decides_no_bin_and_no_flag(
     """A grid of what tanh may see, on and beside every edge, so that each jump has numbers next to it."""
     setup, data = network((12,), norm), split(examples=600)
     p = params(setup, 9)
-    p.levels[0].W.mul_(6)
+    p.layers[0].W.mul_(6)
     given_statistics = statistics(setup, 9) if norm == "batch" else None
     edges = BINS["h"].bounds(torch.float32)[1:-1]
     z = torch.cat([edges, torch.nextafter(edges, torch.full_like(edges, -9)), torch.linspace(2.6466, 2.6467, 999)])
@@ -374,9 +374,9 @@ def test_the_last_bit_of_a_function_decides_no_bin_and_no_flag(
         """(jumps, all that may follow the last bit)"""
         rows = activation_rows(p, setup, data, given_statistics, {})
         h = activate(z, "tanh")
-        grid = LevelActivations(z[None, None], None, None, z[None, None], h[None, None])
+        grid = LayerTrace(z[None, None], None, None, z[None, None], h[None, None])
         histogram = Histogram(BINS["h"])
-        histogram.add(grid.normed[0], torch.ones(1).double())
+        histogram.add(grid.z[0], torch.ones(1).double())
         flags = [
             *histogram_rows(p, setup, data, given_statistics, {}),
             *picture_rows(p, setup, data.X[None, :32], {}),
@@ -417,11 +417,11 @@ def test_only_tanh_has_bounded_bins() -> None:
 def test_a_picture_marks_saturated_units_example_by_example() -> None:
     setup, data = network((12, 9)), split(examples=16)
     p = params(setup, 9)
-    p.levels[0].W.mul_(10)
-    rows, levels = picture_rows(p, setup, data.X[None], {}), forward(p, setup, data.X[None]).levels
+    p.layers[0].W.mul_(10)
+    rows, layers = picture_rows(p, setup, data.X[None], {}), forward(p, setup, data.X[None]).layers
     assert [(row["layer"], row["example"]) for row in rows] == [(i, n) for i in (1, 2) for n in range(16)]
     for row in rows:
-        saturated = levels[row["layer"] - 1].h[0, row["example"]].abs() > 0.99
+        saturated = layers[row["layer"] - 1].h[0, row["example"]].abs() > 0.99
         assert row["units"] == "".join("1" if on else "0" for on in saturated.tolist())
     assert any("1" in row["units"] for row in rows)
     assert picture_rows(p, network((12, 9), activation="relu"), data.X[None], {}) == []
@@ -447,7 +447,7 @@ def test_gaps_are_the_largest_over_units() -> None:
                 found[i + 1, "running", name]
                 == pytest.approx(float((a - b).abs().max()), rel=1e-6)  # float32 difference
             )
-    first = model(p, 0).levels[0]
+    first = model(p, 0).layers[0]
     assert first.b is not None
     preact = p.C[0][data.X[:32]].flatten(1) @ first.W[0] + first.b[0]
     mean = calibrated.mean[0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from study.measurement.probe import PROBES, ProbeSizes, probe
+from study.measurement.probe import PROBES, ProbeSizes, probe_growth
 from study.network.inits import GAINS
 from study.rng import generator
 
@@ -21,7 +21,7 @@ def test_the_std_grows_as_the_root_of_fan_in_within_its_sampling_error() -> None
     Σ_ij (xᵀx/N)_ij (w wᵀ/U)_ij, whose relative variance is about 2/(f N) + 2/(f U) + 2/(N U) for fan_in f: xᵀx/N and
     w wᵀ/U have diagonals with variance 2/N and 2/U averaged over f of them, and the off-diagonal products, f² of variance 1/(N U), add
     the last term (counted twice to be safe). The std has half that relative error. Five standard errors."""
-    for row in probe(SIZES, SEEDS):
+    for row in probe_growth(SIZES, SEEDS):
         if row["init"] not in ("std 1", "1 / √fan_in"):
             continue
         f, N, U = float(row["fan_in"]), SIZES.examples, SIZES.units  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def test_the_lectures_probe_gives_3_16_at_10() -> None:
     """The lecture's cell: x (1000, 10) @ w (10, 200) has std about √10 = 3.16; here over ten seeds."""
     found = [
         float(str(row["std_y"]))
-        for row in probe(ProbeSizes(1000, 200, (10,)), tuple(range(10)))
+        for row in probe_growth(ProbeSizes(1000, 200, (10,)), tuple(range(10)))
         if row["init"] == "std 1"
     ]
     error = 0.5 * math.sqrt(2 / (10 * 1000) + 2 / (10 * 200) + 2 / (1000 * 200)) / math.sqrt(10)  # of a mean of ten
@@ -43,7 +43,7 @@ def test_the_lectures_probe_gives_3_16_at_10() -> None:
 
 
 def test_y_is_x_times_the_scaled_w_of_the_same_draw() -> None:
-    rows = {(r["init"], r["fan_in"], r["seed"]): r for r in probe(SIZES, SEEDS)}
+    rows = {(r["init"], r["fan_in"], r["seed"]): r for r in probe_growth(SIZES, SEEDS)}
     assert len(rows) == len(PROBES) * 3 * 3
     draw = generator(2, "probe.100")
     x, w = draw.standard_normal((400, 100)), draw.standard_normal((100, 60))
@@ -56,5 +56,5 @@ def test_y_is_x_times_the_scaled_w_of_the_same_draw() -> None:
 
 
 def test_other_fan_ins_and_seeds_do_not_change_a_row() -> None:
-    part = probe(replace(SIZES, fan_in=(100,)), (1,))
-    assert part == [row for row in probe(SIZES, SEEDS) if row["fan_in"] == 100 and row["seed"] == 1]
+    part = probe_growth(replace(SIZES, fan_in=(100,)), (1,))
+    assert part == [row for row in probe_growth(SIZES, SEEDS) if row["fan_in"] == 100 and row["seed"] == 1]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from study.data.examples import Dataset
 from study.network.activations import Activation
 from study.network.inits import Init
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import (
-    Level,
+    LayerParams,
     Params,
     Statistics,
     activate,
@@ -41,7 +41,7 @@ KINDS: list[tuple[Norm, Activation, bool, tuple[int, ...]]] = [
 
 
 def start(cells: list[Cell], vocabulary: int) -> Params:
-    return initialise([c.setup for c in cells], vocabulary, [streams(c.seed, c.protocol) for c in cells])
+    return initialise([c.network for c in cells], vocabulary, [streams(c.seed, c.protocol) for c in cells])
 
 
 # -- initialise ---------------------------------------------------------------------------------------------------
@@ -50,17 +50,17 @@ def start(cells: list[Cell], vocabulary: int) -> Params:
 def test_w1_is_apply_of_one_unscaled_draw_in_every_condition(study: Spec) -> None:
     draw = streams(3, "paired").normal("W1", (30, 200))
     for condition in study.conditions:
-        W1 = start([cell(condition.setup, seed=3)], 27).levels[0].W
-        assert torch.equal(W1[0], condition.setup.hidden[0].weight.apply(draw, 30)), condition.name
+        W1 = start([cell(condition.network, seed=3)], 27).layers[0].W
+        assert torch.equal(W1[0], condition.network.hidden[0].weight.apply(draw, 30)), condition.name
 
 
 def test_every_parameter_is_apply_of_its_own_draw_in_every_condition(study: Spec) -> None:
     draws = streams(5, "paired")
     for condition in study.conditions:
-        setup, found = condition.setup, start([cell(condition.setup, seed=5)], 27)
+        setup, found = condition.network, start([cell(condition.network, seed=5)], 27)
         assert torch.equal(found.C[0], setup.embedding.apply(draws.normal("C", (27, 10)), 27))
         for i, (layer, shape) in enumerate(zip(setup.layers, setup.shapes(27), strict=True), start=1):
-            level = found.levels[i - 1]
+            level = found.layers[i - 1]
             assert torch.equal(level.W[0], layer.weight.apply(draws.normal(f"W{i}", shape), shape[0]))
             assert (level.b is None) == (layer.bias is None)
             if level.b is not None and layer.bias is not None:
@@ -76,7 +76,7 @@ def test_the_lecture_protocol_draws_in_the_lectures_order_and_none_for_a_missing
         W2 = torch.randn((200, 27), generator=g) * 0.1
         b2 = torch.randn(27, generator=g) * 0
         found = start([cell(network(LECTURE, bias=bias), 2147483647, protocol="lecture")], 27)
-        first, second = found.levels
+        first, second = found.layers
         assert torch.equal(found.C[0], C)
         assert torch.equal(first.W[0], W1)
         assert torch.equal(second.W[0], W2)
@@ -90,11 +90,11 @@ def test_the_lecture_protocol_draws_in_the_lectures_order_and_none_for_a_missing
 def test_batchnorm_starts_as_the_identity() -> None:
     setup = network((6, 8), norm="batch")
     found = start([cell(setup, seed=s) for s in range(3)], 9)
-    for level, width in zip(found.levels, (6, 8), strict=False):
-        assert level.bngain is not None
-        assert level.bnbias is not None
-        assert torch.equal(level.bngain, torch.ones(3, 1, width))
-        assert torch.equal(level.bnbias, torch.zeros(3, 1, width))
+    for layer, width in zip(found.layers, (6, 8), strict=False):
+        assert layer.bngain is not None
+        assert layer.bnbias is not None
+        assert torch.equal(layer.bngain, torch.ones(3, 1, width))
+        assert torch.equal(layer.bnbias, torch.zeros(3, 1, width))
     running = fresh_statistics(found, setup)
     assert running.mean[2] is None
     assert running.std[0] is not None
@@ -132,7 +132,7 @@ def test_embed_is_a_lookup_per_model() -> None:
     assert torch.equal(embed(C, X[0]), shared)
 
 
-def modules(p: Params, m: int, setup: Setup, X: Tensor) -> Tensor:
+def modules(p: Params, m: int, setup: Network, X: Tensor) -> Tensor:
     """Logits of model m by torch's own modules, normed levels in training mode. (N, V)
 
     nn.BatchNorm1d divides by √(biased variance + eps), the lecture by the unbiased std: n/(n−1) of the variance.
@@ -140,7 +140,7 @@ def modules(p: Params, m: int, setup: Setup, X: Tensor) -> Tensor:
     """
     n = X.shape[0]
     x = F.embedding(X, p.C[m]).flatten(1)
-    for level, layer in zip(p.levels, setup.layers, strict=True):
+    for level, layer in zip(p.layers, setup.layers, strict=True):
         fan_in, fan_out = level.W.shape[1:]
         linear = nn.Linear(fan_in, fan_out, bias=level.b is not None, dtype=level.W.dtype)
         linear.weight.data = level.W[m].T
@@ -171,32 +171,32 @@ def test_forward_is_what_torchs_modules_compute(
 def test_batchnorm_is_f_batch_norm_with_the_unbiased_variance() -> None:
     setup = network((12,), norm="batch")
     p, X = params(setup, 9), split(examples=32).X
-    level = forward(p, setup, X).levels[0]
-    gain, bias, n = p.levels[0].bngain, p.levels[0].bnbias, 32
+    layer = forward(p, setup, X).layers[0]
+    gain, bias, n = p.layers[0].bngain, p.layers[0].bnbias, 32
     assert gain is not None
     assert bias is not None
     theirs = F.batch_norm(
-        level.preact[0], None, None, gain[0, 0] * math.sqrt((n - 1) / n), bias[0, 0], training=True, eps=1e-30
+        layer.preact[0], None, None, gain[0, 0] * math.sqrt((n - 1) / n), bias[0, 0], training=True, eps=1e-30
     )
     # values of order one in float32 (spacing 1e-7) after about ten roundings
-    torch.testing.assert_close(level.normed[0], theirs, rtol=1e-5, atol=1e-6)
-    uncorrected = F.batch_norm(level.preact[0], None, None, gain[0, 0], bias[0, 0], training=True)
+    torch.testing.assert_close(layer.z[0], theirs, rtol=1e-5, atol=1e-6)
+    uncorrected = F.batch_norm(layer.preact[0], None, None, gain[0, 0], bias[0, 0], training=True)
     # what the difference of definitions is worth at n = 32: 1.6 % of the deviation from the bias
-    assert float((level.normed[0] - uncorrected).abs().max()) > 1e-2
+    assert float((layer.z[0] - uncorrected).abs().max()) > 1e-2
 
 
 def test_given_statistics_are_f_batch_norm_in_evaluation() -> None:
     setup = network((12,), norm="batch")
     p, X, given = params(setup, 9), split(examples=32).X, statistics(setup, 9)
-    level = forward(p, setup, X, given).levels[0]
-    gain, bias, mean, std = p.levels[0].bngain, p.levels[0].bnbias, given.mean[0], given.std[0]
+    layer = forward(p, setup, X, given).layers[0]
+    gain, bias, mean, std = p.layers[0].bngain, p.layers[0].bnbias, given.mean[0], given.std[0]
     assert gain is not None
     assert bias is not None
     assert mean is not None
     assert std is not None
-    theirs = F.batch_norm(level.preact[0], mean[0, 0], std[0, 0] ** 2, gain[0, 0], bias[0, 0], training=False, eps=0)
+    theirs = F.batch_norm(layer.preact[0], mean[0, 0], std[0, 0] ** 2, gain[0, 0], bias[0, 0], training=False, eps=0)
     # values of order one in float32 (spacing 1e-7) after about ten roundings
-    torch.testing.assert_close(level.normed[0], theirs, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layer.z[0], theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_given_statistics_judge_every_example_by_itself() -> None:
@@ -220,18 +220,18 @@ def test_gradients_are_finite_differences(
     X, Y = data.X.view(2, 8, 3), data.Y.view(2, 8)
     fields = [
         (i, n)
-        for i, level in enumerate(p.levels)
+        for i, layer in enumerate(p.layers)
         for n in ("W", "b", "bngain", "bnbias")
-        if getattr(level, n) is not None
+        if getattr(layer, n) is not None
     ]
 
     def loss(C: Tensor, *tensors: Tensor) -> Tensor:
-        levels: list[Level] = list(p.levels)
+        layers: list[LayerParams] = list(p.layers)
         for (i, name), tensor in zip(fields, tensors, strict=True):
-            levels[i] = replace(levels[i], **{name: tensor})
-        return cross_entropy(forward(Params(C, tuple(levels)), setup, X).logits, Y)
+            layers[i] = replace(layers[i], **{name: tensor})
+        return cross_entropy(forward(Params(C, tuple(layers)), setup, X).logits, Y)
 
-    inputs = [p.C, *(getattr(p.levels[i], n) for i, n in fields)]
+    inputs = [p.C, *(getattr(p.layers[i], n) for i, n in fields)]
     for tensor in inputs:
         tensor.requires_grad_()
     # gradcheck's own float64 tolerances; a kink of relu within its 1e-6 step has probability about 1e-4
@@ -270,11 +270,11 @@ def test_first_losses_are_the_lectures(name: str, study: Spec, names: Dataset) -
     Source: the reference points that the study was specified with: step 0 of the lecture's code (makemore_part3_bn.ipynb
     of karpathy/nn-zero-to-hero), printed to four digits. BatchNorm reads the minibatch's own statistics.
     """
-    one = cell(study.condition(name).setup, 2147483647, protocol="lecture")
+    one = cell(study.condition(name).network, 2147483647, protocol="lecture")
     draws, train = streams(one.seed, "lecture"), names.splits["train"]
-    p = initialise([one.setup], 27, [draws])
+    p = initialise([one.network], 27, [draws])
     rows = draws.indices(len(train.Y), 1, 32)[0]
-    loss = cross_entropy(forward(p, one.setup, train.X[rows]).logits, train.Y[rows][None])
+    loss = cross_entropy(forward(p, one.network, train.X[rows]).logits, train.Y[rows][None])
     assert f"{float(loss):.4f}" == f"{FIRST[name]:.4f}"
 
 
@@ -291,8 +291,8 @@ def test_zero_output_is_a_uniform_guess_for_any_vocabulary() -> None:
 def test_statistics_may_be_taken_from_the_batch_itself() -> None:
     setup = network((6, 8), norm="batch")
     p, X = params(setup, 9), split(examples=32).X
-    levels = forward(p, setup, X).levels
-    own = Statistics(tuple(v.mean for v in levels), tuple(v.std for v in levels))
+    layers = forward(p, setup, X).layers
+    own = Statistics(tuple(v.mean for v in layers), tuple(v.std for v in layers))
     assert torch.equal(forward(p, setup, X, own).logits, forward(p, setup, X).logits)
 
 
@@ -304,4 +304,4 @@ def test_a_condition_may_norm_its_output_level(names: Dataset) -> None:
     # normalised logits: mean 0 and unbiased std 1 per character, in float32
     torch.testing.assert_close(logits.mean(1), torch.zeros(1, 27), atol=1e-5, rtol=0)
     torch.testing.assert_close(logits.std(1), torch.ones(1, 27), atol=1e-5, rtol=0)
-    assert setup.normed == (1,)
+    assert setup.batchnorm_layers == (1,)

@@ -19,14 +19,14 @@ from study.training.autograd import Trainer
 
 
 def test_flops_of_the_lectures_step_are_three_products_per_level() -> None:
-    setup = Work("none").setup
+    network = Work("none").network
     N, T, E, H, V = 32, 3, 10, 200, 27
     first, second = 2 * N * T * E * H, 2 * N * H * V  # one product of each level: multiply and add
-    assert flops(setup, V, N) == 3 * (first + second) == 2_188_800
+    assert flops(network, V, N) == 3 * (first + second) == 2_188_800
 
 
 def test_flops_of_deeper_networks_grow_by_the_square_of_the_width() -> None:
-    one, two, three = (flops(Work("none", widths=(100,) * depth).setup, 27, 32) for depth in (1, 2, 3))
+    one, two, three = (flops(Work("none", widths=(100,) * depth).network, 27, 32) for depth in (1, 2, 3))
     assert three - two == two - one == 3 * 2 * 32 * 100 * 100
 
 
@@ -40,8 +40,8 @@ def test_expected_distinct_characters_are_those_of_sampled_minibatches() -> None
 
 
 def test_distinct_flops_of_all_different_characters_are_the_naive_ones_and_the_sums() -> None:
-    setup = Work("none").setup
-    assert distinct_flops(setup, 27, 32, [32, 32, 32]) == flops(setup, 27, 32) + 2 * 32 * 3 * 200
+    network = Work("none").network
+    assert distinct_flops(network, 27, 32, [32, 32, 32]) == flops(network, 27, 32) + 2 * 32 * 3 * 200
 
 
 def test_every_peer_meets_the_minibatches_of_the_study() -> None:
@@ -71,7 +71,7 @@ def test_lecture_and_compiled_step_and_gpu_step_train_as_autograd_does(norm: str
         losses.append(graph.losses.clone().numpy())
     np.testing.assert_array_equal(np.array(losses).T, expected)
     compiled = inductor.Inductor(job)
-    compiled.step = inductor.make_step(job.setup, job.training.rate(0))  # the same step, not compiled
+    compiled.step = inductor.make_step(job.network, job.schedule.rate(0))  # the same step, not compiled
     compiled.draw(steps)
     np.testing.assert_allclose(compiled.run(steps), expected, rtol=1e-5)
 

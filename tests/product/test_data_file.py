@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.data.words import Words, load
-from study.spec.read import read
+from study.spec.read import read_study
 
 HOME = Path(__file__).parents[2]
 SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # of the file of makemore
@@ -17,7 +17,7 @@ SHA256 = "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"  # o
 
 @pytest.fixture(scope="module")
 def names() -> Words:
-    spec = read(HOME / "experiments.yaml")
+    spec = read_study(HOME / "experiments.yaml")
     return load(spec.data, spec.folder)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from study.analysis import ledger
-from study.report.build import report
+from study.report.build import build_report
 from study.report.notebook.view import open_condition
 from study.training.cells import Cell
 from tests.support.finished import finished
@@ -29,15 +29,15 @@ SLOW = [
 @pytest.mark.parametrize("lost", ["one seed", *SLOW])
 def test_a_study_with_failed_cells_has_tables_and_a_page(lost: str, tmp_path: Path) -> None:
     spec = load(tmp_path, {**TWINS, "seeds": [0, 1, 2]})
-    fixed = spec.condition("fixed").setup
+    fixed = spec.condition("fixed").network
 
     def failing(cell: Cell) -> bool:
         return {
             "one seed": cell.seed == 1 and cell.protocol == "paired" and not cell.twin,
-            "a condition": cell.setup == fixed and cell.protocol == "paired",
+            "a condition": cell.network == fixed and cell.protocol == "paired",
             "the published runs": cell.protocol == "lecture",
             "a twin": cell.twin,
-            "everything with BatchNorm": bool(cell.setup.normed),
+            "everything with BatchNorm": bool(cell.network.batchnorm_layers),
         }[lost]
 
     out = finished(spec, tmp_path / "out", failing)
@@ -45,10 +45,10 @@ def test_a_study_with_failed_cells_has_tables_and_a_page(lost: str, tmp_path: Pa
     failed = cells[cells["status"] == "failed"]
     assert 0 < len(failed) < len(cells)
     assert failed["sha256"].isna().all()
-    page = text(report(spec, out, notebooks=False).read_text("utf-8"))
+    page = text(build_report(spec, out, notebooks=False).read_text("utf-8"))
     assert f"{len(failed)} of {len(cells)} trainings failed with an error" in page
     assert re.findall(r".{40}\b(?:nan|NaN(?! or an infinity)|NaT|<NA>)\b.{20}", page) == []
-    results = ledger.load(spec, out)
+    results = ledger.load_results(spec, out)
     dev = results.loss(spec.condition("fixed"), "dev", 30)
     assert sorted(dev.index) == [0, 1, 2]
     assert dev.isna().sum() == {"one seed": 1, "a condition": 3, "a twin": 1}.get(lost, 0)

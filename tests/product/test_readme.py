@@ -10,7 +10,7 @@ import pytest
 
 from study.analysis.results import Results
 from study.parquet import read as read_tables
-from study.spec.read import read
+from study.spec.read import read_study
 
 HOME = Path(__file__).parents[2]
 README = (HOME / "README.md").read_text("utf-8")
@@ -29,7 +29,7 @@ def block(name: str) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    return Results(read(HOME / "experiments.yaml"), read_tables(HOME / "reports" / "data"), {})
+    return Results(read_study(HOME / "experiments.yaml"), read_tables(HOME / "reports" / "data"), {})
 
 
 def test_the_ladder_in_readme_is_that_of_the_report(results: Results) -> None:
@@ -37,7 +37,7 @@ def test_the_ladder_in_readme_is_that_of_the_report(results: Results) -> None:
     assert [row[0] for row in rows] == [c.title for c in results.main]
     for condition, (_, *printed) in zip(results.main, rows, strict=True):
         saturation = 100 * results.metric(condition, "saturation_99", 0, 1).mean()
-        dev = results.loss(condition, "dev", condition.training.steps)
+        dev = results.loss(condition, "dev", condition.schedule.steps)
         expected = [f"{results.loss(condition, 'train', 0).mean():.3f}", f"{saturation:.1f} %", f"{dev.mean():.4f}"]
         assert printed == expected, condition.title
         assert len(dev) == 10

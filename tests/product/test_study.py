@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from study.analysis import export
-from study.execution.run import How
+from study.execution.run import RunOptions
 from study.parquet import read as read_tables
 from study.parquet import write as write_table
-from study.spec.read import read
+from study.spec.read import read_study
 from study.spec.records import Spec
-from study.spec.subset import only
+from study.spec.subset import only_conditions
 from tests.support.finished import quick_run
 
 HERE = Path(__file__).parents[1]
@@ -51,7 +51,9 @@ def of_training(folder: Path) -> dict[str, str]:
 
 
 def test_a_second_run_without_workers_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
-    done = quick_run(read(HERE / "support" / "tiny.yaml"), tmp_path, How(workers=1, cache=tmp_path / "cache"))
+    done = quick_run(
+        read_study(HERE / "support" / "tiny.yaml"), tmp_path, RunOptions(workers=1, cache=tmp_path / "cache")
+    )
     assert done.trained == 10
     assert {"manifest.json", "data/losses.parquet"} <= set(of_training(tmp_path))
     assert of_training(tmp_path) == of_training(report)
@@ -59,7 +61,9 @@ def test_a_second_run_without_workers_gives_the_same_bytes(report: Path, tmp_pat
 
 def test_the_same_run_again_trains_nothing_and_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
     done = quick_run(
-        read(HERE / "support" / "tiny.yaml"), tmp_path, How(workers=1, cache=Path(os.environ["STUDY_CACHE"]))
+        read_study(HERE / "support" / "tiny.yaml"),
+        tmp_path,
+        RunOptions(workers=1, cache=Path(os.environ["STUDY_CACHE"])),
     )
     assert (done.cells, done.trained) == (10, 0)
     assert of_training(tmp_path) == of_training(report)
@@ -98,7 +102,7 @@ def test_nothing_rendered_holds_a_path_of_this_machine(report: Path) -> None:
 
 def test_report_json_keeps_its_schema_and_agrees_with_the_tables(report: Path) -> None:
     found = json.loads((report / "report.json").read_text("utf-8"))
-    jsonschema.validate(found, export.schema())
+    jsonschema.validate(found, export.record_schema())
     conditions = pd.read_parquet(report / "data" / "conditions.parquet")
     assert [row["condition"] for row in found["summary"]] == list(conditions["condition"])
     assert found["provenance"] == json.loads((report / "manifest.json").read_text("utf-8"))
@@ -116,12 +120,12 @@ def test_the_manifest_names_the_hash_of_every_table(report: Path) -> None:
 
 def tables(spec: Spec, out: Path) -> None:
     """The tables and the manifest of a study, without its pages."""
-    quick_run(spec, out, How(workers=1, cache=out / "cache"))
+    quick_run(spec, out, RunOptions(workers=1, cache=out / "cache"))
 
 
 def test_only_and_seeds_change_no_number_of_what_is_left(report: Path, tmp_path: Path) -> None:
     name = pd.read_parquet(report / "data" / "conditions.parquet")["condition"].iloc[1]
-    tables(only(read(HERE / "support" / "tiny.yaml", seeds=[1]), [name]), tmp_path)
+    tables(only_conditions(read_study(HERE / "support" / "tiny.yaml", seeds=[1]), [name]), tmp_path)
     for table in ("losses", "metrics", "curves"):
         whole, part = (pd.read_parquet(folder / "data" / f"{table}.parquet") for folder in (report, tmp_path))
         same = whole[(whole["condition"] == name) & (whole["seed"] == 1)].reset_index(drop=True)
@@ -144,7 +148,7 @@ def test_the_gate_fails_when_the_fix_is_undone(tmp_path: Path) -> None:
     # the gate is bound to the condition by name, so that undoing the fix cannot take it out of the claim's reach
     broken = broken.replace("of: {output_std: {max: 0.01}}", "of: fixed")
     (tmp_path / "tiny.yaml").write_text(broken, "utf-8")
-    tables(read(tmp_path / "tiny.yaml"), tmp_path / "out")
+    tables(read_study(tmp_path / "tiny.yaml"), tmp_path / "out")
     done = study("check", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out"))
     assert done.returncode == 1, done.stdout
     assert "FAILS" in done.stdout

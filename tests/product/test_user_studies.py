@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from study.report.build import report
+from study.report.build import build_report
 from study.report.figures import svg
 from study.report.sections.contents import SECTIONS
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from tests.support.finished import finished
 from tests.support.pages import sections, text
 from tests.support.tiny import GONE, load
@@ -68,12 +68,14 @@ NEEDS = {  # a section -> the studies that have what it is about
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The page of every study, its figures drawn, but not written as SVG, which takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(svg, "svg", lambda fig, ident, alt: f'<svg class="plot" id="{ident}"><desc>figure</desc></svg>')
+        patch.setattr(
+            svg, "svg_text", lambda fig, ident, alt: f'<svg class="plot" id="{ident}"><desc>figure</desc></svg>'
+        )
         found = {}
         for name, changes in STUDIES.items():
             folder = tmp_path_factory.mktemp("study")
             spec = load(folder, changes)
-            found[name] = report(spec, finished(spec, folder / "out"), notebooks=False).read_text("utf-8")
+            found[name] = build_report(spec, finished(spec, folder / "out"), notebooks=False).read_text("utf-8")
         yield found
 
 
@@ -81,8 +83,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def test_a_section_is_on_the_page_or_said_to_be_left_out(pages: dict[str, str], name: str) -> None:
     found = sections(pages[name])
     left = found.pop("left-out", "")
-    assert list(found) == [anchor for anchor in ORDER if anchor in found]
-    for anchor in ORDER:
+    assert list(found) == [anchor for anchor in SECTION_ORDER if anchor in found]
+    for anchor in SECTION_ORDER:
         assert (f'<li id="{anchor}">{html.escape(SECTIONS[anchor].short)}: needs ' in left) is (anchor not in found), (
             anchor
         )

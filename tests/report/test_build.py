@@ -20,7 +20,7 @@ import pytest
 from study.analysis import export
 from study.analysis.results import Results
 from study.report import build as report
-from study.report.figures.look import POINTS
+from study.report.figures.look import FONT_POINTS
 from study.report.notebook.names import page_link
 from tests.support.synthetic import results, tiny
 
@@ -83,7 +83,7 @@ def frame(html: str) -> str:
 
 def made() -> tuple[str, str, Results]:
     found = results(tiny())
-    return report.page(found, "a made-up study"), export.text(export.report(found)), found
+    return report.report_page(found, "a made-up study"), export.record_text(export.report_record(found)), found
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_a_line_of_the_full_report_has_no_more_than_150_points(committed):
     drawings = re.findall(r'<svg [^>]*class="plot".*?</svg>', committed, re.S)
     points = [d.count("l") + 1 for drawing in drawings for d in strokes(ET.fromstring(drawing))]
     assert len(points) > 300
-    assert 50 < max(points) <= POINTS
+    assert 50 < max(points) <= FONT_POINTS
 
 
 def test_the_full_report_stays_within_three_megabytes(committed):

@@ -42,7 +42,7 @@ def test_a_file_that_cannot_be_a_picture_is_refused(monkeypatch: pytest.MonkeyPa
 
 def test_what_is_missing_is_said_before_the_page_is_rendered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(screenshot, "find_spec", lambda name: None)
-    monkeypatch.setattr("study.report.build.report", lambda *_: pytest.fail("rendered first"))
+    monkeypatch.setattr("study.report.build.build_report", lambda *_: pytest.fail("rendered first"))
     done = CliRunner().invoke(cli.app, ["report", "--screenshot", str(tmp_path / "a.png")])
     assert isinstance(done.exception, SpecError)  # which the command turns into its one line and exit 2
     assert not list(tmp_path.iterdir())

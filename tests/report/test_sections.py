@@ -21,9 +21,9 @@ from study.report.html.page import Made, Section
 from study.report.sections import common, distributions, training
 from study.report.sections.contents import SECTIONS
 from study.report.sections.origin import extent
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 from study.spec.records import Spec
-from study.training.cells import Training
+from study.training.cells import Schedule
 from tests.support.synthetic import results, tiny
 from tests.support.tiny import GONE, write
 
@@ -32,7 +32,7 @@ WORDS = ("verdict", "threats", "method", "provenance", "published")  # sections 
 
 def sections(made: Results) -> dict[str, Section]:
     """Every section that has something to say, in order."""
-    found = {anchor: SECTIONS[anchor].make(made) for anchor in ORDER}
+    found = {anchor: SECTIONS[anchor].make(made) for anchor in SECTION_ORDER}
     return {anchor: section for anchor, section in found.items() if section is not None}
 
 
@@ -62,7 +62,7 @@ def changed(folder: Path, changes: dict[str, Any]) -> Spec:
 
 
 def test_the_report_asks_its_questions_in_order():
-    assert ORDER == (
+    assert SECTION_ORDER == (
         "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste",
         "final-losses", "variants", "learning-rate", "twins", "published", "threats", "method", "provenance",
     )  # fmt: skip
@@ -198,12 +198,12 @@ def test_the_end_of_a_smoothed_curve_is_a_mean_over_as_many_steps_as_the_rest(st
 def test_cuts_of_the_learning_rate_are_those_of_the_trainings_shown():
     base = tiny().conditions[0]
     shown = [
-        replace(base, training=Training(8, 30, lr)) for lr in (((0, 0.1), (20, 0.01)), ((0, 0.2), (20, 0.1), (25, 0.1)))
+        replace(base, schedule=Schedule(8, 30, lr)) for lr in (((0, 0.1), (20, 0.01)), ((0, 0.2), (20, 0.1), (25, 0.1)))
     ]
     assert common.cuts(shown[:1]) == {20: "learning rate 0.1 → 0.01"}
     assert common.cuts(shown) == {20: "learning rate 0.1 → 0.01, 0.2 → 0.1"}  # at 25 nothing changes
     assert common.told_cuts(shown[:1]) == " Upright: the learning rate changes at step 20 (0.1 → 0.01)."
-    assert common.told_cuts([replace(base, training=Training(8, 30, ((0, 0.1),)))]) == ""
+    assert common.told_cuts([replace(base, schedule=Schedule(8, 30, ((0, 0.1),)))]) == ""
 
 
 def test_the_fall_of_the_loss_says_which_steps_it_is_read_at(whole):
@@ -282,5 +282,5 @@ def test_a_study_of_which_every_seed_diverged_has_a_page(tmp_path, step):
     found = results(tiny())
     cells = found.tables["cells"]
     lost = cells.assign(status="diverged", step=pd.array([step] * len(cells), dtype=cells["step"].dtype))
-    html = report.page(replace(found, tables={**found.tables, "cells": lost}), "every seed diverged")
+    html = report.report_page(replace(found, tables={**found.tables, "cells": lost}), "every seed diverged")
     assert "Every condition has diverged seeds; the table says how many." in html

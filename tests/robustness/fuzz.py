@@ -25,7 +25,7 @@ import yaml
 
 from study.data.words import load
 from study.errors import SpecError
-from study.spec.read import read
+from study.spec.read import read_study
 
 HOME = Path(__file__).resolve().parents[2]
 STUDIES = (HOME / "tests" / "support" / "tiny.yaml", HOME / "experiments.yaml")
@@ -206,7 +206,7 @@ def outcome(content: bytes, folder: Path, profile: str = "full") -> tuple[Outcom
     path = folder / "fuzz.yaml"
     path.write_bytes(content)
     try:
-        spec = read(path, profile, name="fuzz.yaml")
+        spec = read_study(path, profile, name="fuzz.yaml")
         load(spec.data, spec.folder)
     except SpecError as error:
         message = str(error)

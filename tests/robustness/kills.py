@@ -26,8 +26,8 @@ ORPHANS = 5.0  # seconds that a worker may outlive its parent
 CODE = """
 import sys
 from pathlib import Path
-from study.spec.read import read
-from study.execution.run import How, run
+from study.spec.read import read_study as read
+from study.execution.run import RunOptions as How, run_study as run
 if __name__ == "__main__":
     file, profile, out, cache = sys.argv[1:]
     run(read(Path(file), profile), Path(out), How(2, cache=Path(cache)))

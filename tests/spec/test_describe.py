@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
-from study.spec.describe import changes, describe
+from study.network.layers import Layer, Network
+from study.spec.describe import changes, described
 from tests.support.tiny import load
 
 LAYER = Layer(Init(std=1.0), Init(std=1.0))
 OUTPUT = Layer(Init(std=3.0), None, activation="linear")
 
 
-def network(*layers: Layer, output: Layer = OUTPUT) -> Setup:
-    return Setup(3, 10, (200,) * len(layers), Init(std=1.0), layers, output)
+def network(*layers: Layer, output: Layer = OUTPUT) -> Network:
+    return Network(3, 10, (200,) * len(layers), Init(std=1.0), layers, output)
 
 
 inits = st.builds(Init, std=st.sampled_from([0.0, 0.1, 1.0])) | st.builds(Init, gain=st.sampled_from([1.0, 5 / 3]))
@@ -32,7 +32,7 @@ layers = st.builds(
     activation=st.sampled_from(["tanh", "relu", "linear"]),
 )
 setups = st.builds(
-    lambda context, size, hidden, embedding, output: Setup(
+    lambda context, size, hidden, embedding, output: Network(
         context, size, tuple(w for w, _ in hidden), embedding, tuple(layer for _, layer in hidden), output
     ),
     st.integers(1, 3),
@@ -45,15 +45,15 @@ setups = st.builds(
 
 @given(setups, setups)
 @settings(max_examples=100, deadline=None)
-def test_two_setups_are_equal_exactly_when_nothing_is_said_to_change(a: Setup, b: Setup) -> None:
+def test_two_setups_are_equal_exactly_when_nothing_is_said_to_change(a: Network, b: Network) -> None:
     assert changes(a, a) == []
     assert (changes(a, b) == []) == (a == b)
 
 
 @given(setups, setups)
 @settings(max_examples=100, deadline=None)
-def test_two_setups_are_described_alike_only_when_they_are_equal(a: Setup, b: Setup) -> None:
-    assert (describe(a) == describe(b)) == (a == b)
+def test_two_setups_are_described_alike_only_when_they_are_equal(a: Network, b: Network) -> None:
+    assert (described(a) == described(b)) == (a == b)
 
 
 def test_equal_words_are_said_once() -> None:

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError
-from study.spec.document import EACH, MAX_BYTES, MAX_DEPTH, MAX_SIZE, Document, load, parse
+from study.spec.document import EACH, MAX_BYTES, MAX_DEPTH, MAX_SIZE, Document, load_document, parse
 from tests.support.tiny import one_line
 
 
@@ -29,7 +29,7 @@ def refusal_of_bytes(folder: Path, content: bytes) -> str:
     path = folder / "s.yaml"
     path.write_bytes(content)
     with pytest.raises(SpecError) as refused:
-        load(path, "s.yaml")
+        load_document(path, "s.yaml")
     return one_line(str(refused.value))
 
 
@@ -236,7 +236,7 @@ def test_a_control_character_is_refused_with_its_line(code: int) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
     text = "a: 1\nb:\n  c: text\n  d: [1,\n    2]\n"
     (tmp_path / "s.yaml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    windows, unix = load(tmp_path / "s.yaml"), parse(text, "s.yaml")
+    windows, unix = load_document(tmp_path / "s.yaml"), parse(text, "s.yaml")
     assert windows.value == unix.value
     assert windows.lines == unix.lines
 
@@ -244,7 +244,7 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["nope.yaml", ".", "a\x00b"])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match="cannot be read"):
-        load(tmp_path / name)
+        load_document(tmp_path / name)
 
 
 def test_what_is_no_regular_file_is_refused_unread(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_what_is_no_regular_file_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     for name in ("pipe.yaml", "zero.yaml", "folder.yaml"):
         with pytest.raises(SpecError) as refused:
-            load(tmp_path / name, name)
+            load_document(tmp_path / name, name)
         assert one_line(str(refused.value)).startswith(f"{name}: cannot be read (")
 
 
@@ -261,14 +261,14 @@ def test_a_file_larger_than_memory_is_not_read_whole(tmp_path: Path) -> None:
     with (tmp_path / "s.yaml").open("wb") as file:
         file.truncate(2**40)  # a hole: it takes no room on the disk
     with pytest.raises(SpecError, match="larger than 1,000,000 bytes"):
-        load(tmp_path / "s.yaml", "s.yaml")
+        load_document(tmp_path / "s.yaml", "s.yaml")
 
 
 def test_files_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").symlink_to("b.yaml")
     (tmp_path / "b.yaml").symlink_to("a.yaml")
     with pytest.raises(SpecError, match=r"a\.yaml: cannot be read"):
-        load(tmp_path / "a.yaml", "a.yaml")
+        load_document(tmp_path / "a.yaml", "a.yaml")
 
 
 def parsed(text: str) -> Document | str:
@@ -296,6 +296,6 @@ def test_any_bytes_are_a_document_or_one_line_with_a_place(tmp_path_factory: Any
     path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
     path.write_bytes(content)
     try:
-        load(path, "s.yaml")
+        load_document(path, "s.yaml")
     except SpecError as error:
         one_line(str(error))

@@ -18,9 +18,9 @@ from study.errors import SpecError
 from study.network.inits import Init
 from study.network.layers import Layer
 from study.spec.claims import PROBES
-from study.spec.read import read
-from study.spec.subset import only
-from study.training.cells import Training
+from study.spec.read import read_study
+from study.spec.subset import only_conditions
+from study.training.cells import Schedule
 from tests.support.tiny import GONE, HERE, dump, load, one_line, prepare, refusal, tiny, write
 
 ALONE = {"conditions": {"only": tiny()["conditions"]["baseline"]}, "published": GONE, "claims": GONE, "groups": GONE}
@@ -33,14 +33,14 @@ def test_the_smallest_study_is_one_condition(tmp_path: Path) -> None:
     spec = load(tmp_path, {**ALONE, "profiles": GONE, "probe": GONE, "measure": GONE, "evaluation": GONE})
     (condition,) = spec.conditions
     assert (condition.parent, condition.statistics, spec.published, spec.claims) == (None, "none", None, ())
-    assert condition.setup.hidden == (Layer(Init(std=1.0), Init(std=1.0), "none", "tanh"),)
-    assert condition.setup.output == Layer(Init(std=3.0), Init(std=1.0), "none", "linear")
-    assert condition.training == Training(8, 30, ((0, 0.1), (20, 0.01)))
+    assert condition.network.hidden == (Layer(Init(std=1.0), Init(std=1.0), "none", "tanh"),)
+    assert condition.network.output == Layer(Init(std=3.0), Init(std=1.0), "none", "linear")
+    assert condition.schedule == Schedule(8, 30, ((0, 0.1), (20, 0.01)))
 
 
 def test_a_child_keeps_what_it_does_not_change(tmp_path: Path) -> None:
     spec = load(tmp_path)
-    baseline, fixed, batchnorm = (spec.condition(name).setup for name in ("baseline", "fixed", "batchnorm"))
+    baseline, fixed, batchnorm = (spec.condition(name).network for name in ("baseline", "fixed", "batchnorm"))
     assert fixed.hidden == baseline.hidden
     assert fixed.output == Layer(Init(std=0.01), Init(std=0.0), "none", "linear")
     assert batchnorm.output == fixed.output
@@ -49,16 +49,16 @@ def test_a_child_keeps_what_it_does_not_change(tmp_path: Path) -> None:
 
 def test_an_init_is_replaced_whole(tmp_path: Path) -> None:
     spec = load(tmp_path, {"conditions.fixed.output": {"weight": {"gain": 1}}})
-    assert spec.condition("fixed").setup.output.weight == Init(gain=1.0)
+    assert spec.condition("fixed").network.output.weight == Init(gain=1.0)
     quick = {"profiles.quick.conditions": {"fixed": {"output": {"weight": {"gain": "relu"}}}}}
-    assert load(tmp_path, quick, "quick").condition("fixed").setup.output.weight == Init(gain=math.sqrt(2))
+    assert load(tmp_path, quick, "quick").condition("fixed").network.output.weight == Init(gain=math.sqrt(2))
 
 
 def test_a_parent_may_stand_below_its_child(tmp_path: Path) -> None:
     study = tiny()
     upside_down = dict(reversed(study["conditions"].items()))
-    assert {c.name: c.setup for c in load(tmp_path, {"conditions": upside_down}).conditions} == {
-        c.name: c.setup for c in load(tmp_path).conditions
+    assert {c.name: c.network for c in load(tmp_path, {"conditions": upside_down}).conditions} == {
+        c.name: c.network for c in load(tmp_path).conditions
     }
 
 
@@ -66,7 +66,7 @@ def test_a_chain_of_thousands_of_parents_is_followed_in_any_order(tmp_path: Path
     chain = {f"c{i}": {"from": f"c{i - 1}"} for i in range(1, 2000)}
     chain["c0"] = tiny()["conditions"]["baseline"]  # the last of all
     spec = load(tmp_path, {**ALONE, "conditions": chain})
-    assert len({c.setup for c in spec.conditions}) == 1
+    assert len({c.network for c in spec.conditions}) == 1
 
 
 @pytest.mark.parametrize("key", ["norm", "bias"])
@@ -77,7 +77,7 @@ def test_none_and_null_are_the_same(tmp_path: Path, key: str) -> None:
         for none in ("none", None)
     ]
     assert found[0].condition("calibrated") == found[1].condition("calibrated")
-    assert getattr(found[0].condition("calibrated").setup.hidden[0], key) in ("none", None)
+    assert getattr(found[0].condition("calibrated").network.hidden[0], key) in ("none", None)
 
 
 @pytest.mark.parametrize(
@@ -91,31 +91,31 @@ def test_none_leaves_out_what_may_be_left_out(tmp_path: Path, key: str) -> None:
 def test_a_null_number_of_a_condition_is_its_parents(tmp_path: Path) -> None:
     nothing = {"model": {"hidden": None}, "training": {"steps": None}}
     spec = load(tmp_path, {"conditions.child": {"from": "fixed", **nothing}})
-    assert spec.condition("child").setup == spec.condition("fixed").setup
-    assert spec.condition("child").training == spec.condition("fixed").training
+    assert spec.condition("child").network == spec.condition("fixed").network
+    assert spec.condition("child").schedule == spec.condition("fixed").schedule
 
 
 def test_a_mapping_is_every_level_and_a_list_one_per_level(tmp_path: Path) -> None:
     deep = {**ALONE, "model.hidden": [100] * 5}
-    every = load(tmp_path, deep).condition("only").setup
+    every = load(tmp_path, deep).condition("only").network
     assert every.widths == (100,) * 5
     assert every.hidden == (Layer(Init(std=1.0), Init(std=1.0)),) * 5
     listed = [{"activation": a} for a in ("relu", "linear", "tanh", "relu", "relu")]
     spec = load(tmp_path, {**deep, "conditions.listed": {"from": "only", "hidden": listed}})
-    assert [layer.activation for layer in spec.condition("listed").setup.hidden] == [e["activation"] for e in listed]
-    assert {layer.weight for layer in spec.condition("listed").setup.hidden} == {Init(std=1.0)}
+    assert [layer.activation for layer in spec.condition("listed").network.hidden] == [e["activation"] for e in listed]
+    assert {layer.weight for layer in spec.condition("listed").network.hidden} == {Init(std=1.0)}
     all_normed = {"from": "listed", "hidden": {"norm": "batch"}}
     spec = load(tmp_path, {**deep, "conditions.listed": {"from": "only", "hidden": listed}, "conditions.n": all_normed})
-    assert spec.condition("n").setup.normed == (0, 1, 2, 3, 4)
-    assert [layer.activation for layer in spec.condition("n").setup.hidden] == [e["activation"] for e in listed]
+    assert spec.condition("n").network.batchnorm_layers == (0, 1, 2, 3, 4)
+    assert [layer.activation for layer in spec.condition("n").network.hidden] == [e["activation"] for e in listed]
 
 
 def test_a_child_may_change_the_depth(tmp_path: Path) -> None:
     deeper = {"from": "fixed", "model": {"hidden": [8, 4, 2]}}
     spec = load(tmp_path, {"conditions.deeper": deeper})
-    assert spec.condition("deeper").setup.hidden == spec.condition("fixed").setup.hidden * 3
-    assert spec.condition("deeper").setup.output == spec.condition("fixed").setup.output
-    assert spec.condition("deeper").setup.shapes(9) == [(6, 8), (8, 4), (4, 2), (2, 9)]
+    assert spec.condition("deeper").network.hidden == spec.condition("fixed").network.hidden * 3
+    assert spec.condition("deeper").network.output == spec.condition("fixed").network.output
+    assert spec.condition("deeper").network.shapes(9) == [(6, 8), (8, 4), (4, 2), (2, 9)]
 
 
 RELU = {"activation": "relu", "norm": "batch", "bias": "none"}
@@ -130,12 +130,12 @@ def test_equal_levels_of_a_list_are_inherited_at_any_depth(tmp_path: Path, liste
     changes = {f"conditions.{name}": child for name, child in children.items()}
     for conditions in ({"conditions.listed": parent, **changes}, {**changes, "conditions.listed": parent}):
         spec = load(tmp_path, conditions)
-        (level, _) = spec.condition("listed").setup.hidden
+        (level, _) = spec.condition("listed").network.hidden
         gained = replace(level, weight=Init(gain=math.sqrt(2)))
         assert level.activation == "relu"
-        assert spec.condition("bare").setup.hidden == (level,) * 3
-        assert spec.condition("all").setup.hidden == (gained,) * 3
-        assert spec.condition("each").setup.hidden == (gained, level, replace(level, norm="none"))
+        assert spec.condition("bare").network.hidden == (level,) * 3
+        assert spec.condition("all").network.hidden == (gained,) * 3
+        assert spec.condition("each").network.hidden == (gained, level, replace(level, norm="none"))
 
 
 @pytest.mark.parametrize("said", [{}, {"hidden": {"weight": {"std": 1}}}])
@@ -148,13 +148,13 @@ def test_levels_of_another_depth_are_not_guessed_from_a_list_of_different_ones(t
         tmp_path,
         {"conditions.listed": listed, "conditions.other": {**other, "hidden": [{"weight": {"std": 1}}] * 3}},
     )
-    assert spec.condition("other").setup.hidden == (Layer(Init(std=1.0), None),) * 3
+    assert spec.condition("other").network.hidden == (Layer(Init(std=1.0), None),) * 3
 
 
 def test_the_output_layer_may_have_a_norm(tmp_path: Path) -> None:
     spec = load(tmp_path, {"conditions.child": {"from": "fixed", "output": {"norm": "batch"}}})
     child = spec.condition("child")
-    assert (child.setup.normed, child.statistics) == ((1,), "running")
+    assert (child.network.batchnorm_layers, child.statistics) == ((1,), "running")
     assert child.properties()["norm"] == "batch"
     assert child.properties()["output_norm"] == "batch"
 
@@ -171,17 +171,17 @@ def test_statistics_are_inherited_where_there_is_a_norm_to_read(tmp_path: Path) 
 
 
 def test_a_rate_alone_is_a_schedule_from_step_0(tmp_path: Path) -> None:
-    assert load(tmp_path, {"training.lr": 0.1}).conditions[0].training.lr == ((0, 0.1),)
-    assert load(tmp_path, {"training.lr": {20: 0.01, 0: 0.1}}).conditions[0].training.lr == ((0, 0.1), (20, 0.01))
+    assert load(tmp_path, {"training.lr": 0.1}).conditions[0].schedule.lr == ((0, 0.1),)
+    assert load(tmp_path, {"training.lr": {20: 0.01, 0: 0.1}}).conditions[0].schedule.lr == ((0, 0.1), (20, 0.01))
 
 
 def test_training_is_the_studys_then_the_groups_then_the_conditions(tmp_path: Path) -> None:
     inherits = {"from": "child", "training": {"batch_size": 2}}
     child = {"from": "zero", "training": {"steps": 5}}
     spec = load(tmp_path, {"conditions.child": child, "conditions.grandchild": inherits})
-    assert spec.condition("zero").training == Training(8, 10, ((0, 0.1),))
-    assert spec.condition("child").training == Training(8, 5, ((0, 0.1),))
-    assert spec.condition("grandchild").training == Training(2, 5, ((0, 0.1),))
+    assert spec.condition("zero").schedule == Schedule(8, 10, ((0, 0.1),))
+    assert spec.condition("child").schedule == Schedule(8, 5, ((0, 0.1),))
+    assert spec.condition("grandchild").schedule == Schedule(2, 5, ((0, 0.1),))
     assert {spec.condition(n).group for n in ("zero", "child", "grandchild")} == {"side"}
 
 
@@ -197,31 +197,31 @@ def test_what_a_condition_moves_to_beats_the_training_of_its_parent(tmp_path: Pa
     changes = {f"conditions.{name}": condition for name, condition in conditions.items()}
     published = {"published.training": {"steps": 35}, "published.runs.fixed.from": "long"}
     spec = load(tmp_path, {**changes, **published})
-    found = {name: spec.condition(name).training for name in conditions}
+    found = {name: spec.condition(name).schedule for name in conditions}
     assert found == {
-        "long": Training(4, 40, ((0, 0.1), (20, 0.01))),
-        "moved": Training(4, 10, ((0, 0.1),)),
-        "own": Training(4, 7, ((0, 0.1),)),
-        "same": Training(4, 7, ((0, 0.1),)),
-        "plain": Training(4, 40, ((0, 0.1), (20, 0.01))),
+        "long": Schedule(4, 40, ((0, 0.1), (20, 0.01))),
+        "moved": Schedule(4, 10, ((0, 0.1),)),
+        "own": Schedule(4, 7, ((0, 0.1),)),
+        "same": Schedule(4, 7, ((0, 0.1),)),
+        "plain": Schedule(4, 40, ((0, 0.1), (20, 0.01))),
     }
     assert spec.published is not None
-    assert spec.published.runs[0].condition.training == Training(4, 35, ((0, 0.1), (20, 0.01)))
+    assert spec.published.runs[0].condition.schedule == Schedule(4, 35, ((0, 0.1), (20, 0.01)))
 
 
 def test_a_number_of_seeds_is_that_many_from_0(tmp_path: Path) -> None:
     assert load(tmp_path, {"seeds": 3}).seeds == (0, 1, 2)
     assert load(tmp_path, {"seeds": [7, 0, 2**63 - 1]}).seeds == (7, 0, 2**63 - 1)
-    assert read(write(tmp_path), seeds=[5]).seeds == (5,)
+    assert read_study(write(tmp_path), seeds=[5]).seeds == (5,)
 
 
 def test_a_published_run_is_a_condition_changed(tmp_path: Path) -> None:
     spec = load(tmp_path)
     assert spec.published is not None
     fixed, batch = spec.published.runs
-    assert fixed.condition.setup == spec.condition("fixed").setup
-    assert batch.condition.setup.hidden[0].norm == "batch"
-    assert batch.condition.setup.hidden[0].bias == Init(std=1.0)
+    assert fixed.condition.network == spec.condition("fixed").network
+    assert batch.condition.network.hidden[0].norm == "batch"
+    assert batch.condition.network.hidden[0].bias == Init(std=1.0)
     assert (batch.condition.statistics, batch.tolerance) == ("batch", None)
     assert fixed.comparable
     assert batch.comparable
@@ -233,17 +233,17 @@ def test_a_sweep_yields_a_condition_for_every_rate(tmp_path: Path) -> None:
     assert sweep.yielded == {("batchnorm", rate): f"batchnorm at lr {rate:g}" for rate in (0.03, 1.0)}
     for (_, rate), name in sweep.yielded.items():
         found = spec.condition(name)
-        assert found.setup == spec.condition("batchnorm").setup
-        assert (found.training, found.parent, found.seeds) == (Training(8, 5, ((0, rate),)), "batchnorm", 1)
+        assert found.network == spec.condition("batchnorm").network
+        assert (found.schedule, found.parent, found.seeds) == (Schedule(8, 5, ((0, rate),)), "batchnorm", 1)
     assert load(tmp_path, {"sweeps.rate": None}).digest() == load(tmp_path).digest()
 
 
 def test_neither_claims_nor_a_part_are_about_what_a_sweep_yields(tmp_path: Path) -> None:
     sweep = {"sweeps.rate": {"of": ["baseline"], "lr": [1]}}
     assert "no condition 'baseline at lr 1'" in refusal(tmp_path, {**sweep, "claims.2.of": "baseline at lr 1"})
-    assert [c.name for c in only(load(tmp_path, sweep), ["baseline"]).conditions] == ["baseline"]
+    assert [c.name for c in only_conditions(load(tmp_path, sweep), ["baseline"]).conditions] == ["baseline"]
     with pytest.raises(SpecError, match="--only: no condition"):
-        only(load(tmp_path, sweep), ["baseline at lr 1"])
+        only_conditions(load(tmp_path, sweep), ["baseline at lr 1"])
 
 
 # -- profiles -----------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:
     path = write(tmp_path, {"profiles.quick.conditions": {"fixed": {"output": {"weight": {"gian": 1}}}}})
     line = next(i for i, text in enumerate(path.read_text().split("\n"), start=1) if "gian" in text)
     with pytest.raises(SpecError) as refused:
-        read(path, "quick", name="s.yaml")
+        read_study(path, "quick", name="s.yaml")
     expected = "conditions.fixed.output.weight.gian: unknown key 'gian'; did you mean 'gain'?"
     assert str(refused.value) == f"s.yaml:{line}: {expected}"
 
@@ -326,7 +326,7 @@ def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:
 
 def test_the_digest_of_the_projects_own_study_is_that_of_its_reports() -> None:
     """Tables are of this study as long as it stands: the digest is spec_sha256 of reports/manifest.json."""
-    found = read(HERE.parents[1] / "experiments.yaml").digest()
+    found = read_study(HERE.parents[1] / "experiments.yaml").digest()
     assert found == "b78f6d31729fe329e900c76804d5dabdce9365eea4b15f7323ff43933c4fe8c5"
 
 
@@ -356,7 +356,7 @@ def test_the_digest_changes_with_what_determines_a_number(tmp_path: Path, change
 
 def test_the_documents_hash_ignores_comments_and_layout(tmp_path: Path) -> None:
     plain = load(tmp_path).document_sha256
-    commented = read(HERE / "tiny.yaml", name="tiny.yaml")
+    commented = read_study(HERE / "tiny.yaml", name="tiny.yaml")
     assert commented.document_sha256 == plain
     assert load(tmp_path, {"title": "Other"}).document_sha256 != plain
 
@@ -366,20 +366,24 @@ def test_the_documents_hash_ignores_comments_and_layout(tmp_path: Path) -> None:
 
 def test_a_part_keeps_the_claims_that_can_still_be_judged(tmp_path: Path) -> None:
     spec = load(tmp_path)
-    assert [c.id for c in only(spec, ["fixed"]).claims] == ["repaired"]
-    assert [c.id for c in only(spec, ["fixed", "baseline"]).claims] == ["baseline-high", "repaired", "repaired-lower"]
-    assert [c.id for c in only(spec, ["calibrated"]).claims] == ["repaired"]
+    assert [c.id for c in only_conditions(spec, ["fixed"]).claims] == ["repaired"]
+    assert [c.id for c in only_conditions(spec, ["fixed", "baseline"]).claims] == [
+        "baseline-high",
+        "repaired",
+        "repaired-lower",
+    ]
+    assert [c.id for c in only_conditions(spec, ["calibrated"]).claims] == ["repaired"]
     two = load(tmp_path, {"claims.0.of": ["baseline", "fixed"]})
-    assert only(two, ["fixed"]).claims[0].of == ["fixed"]
+    assert only_conditions(two, ["fixed"]).claims[0].of == ["fixed"]
 
 
 def test_a_part_keeps_claims_about_the_probe_and_drops_differences_to_what_is_gone(tmp_path: Path) -> None:
     probe = {"claims.2": {"id": "p", "sentence": "s", "measure": "probe.16", "of": next(iter(PROBES)), "above": 1}}
     minus = {"claims.1": {"id": "m", "sentence": "s", "measure": "dead", "of": "fixed", "minus": "zero", "above": 1}}
     spec = load(tmp_path, {**probe, **minus})
-    assert [c.id for c in only(spec, ["fixed"]).claims] == ["p"]
-    assert [c.id for c in only(spec, ["fixed", "zero"]).claims] == ["m", "p"]
-    assert only(spec, ["fixed"]).claims[0].of == spec.claims[2].of
+    assert [c.id for c in only_conditions(spec, ["fixed"]).claims] == ["p"]
+    assert [c.id for c in only_conditions(spec, ["fixed", "zero"]).claims] == ["m", "p"]
+    assert only_conditions(spec, ["fixed"]).claims[0].of == spec.claims[2].of
 
 
 def test_a_part_keeps_differences_within_the_probe_and_drops_claims_about_sweeps_and_twins(tmp_path: Path) -> None:
@@ -397,18 +401,18 @@ def test_a_part_keeps_differences_within_the_probe_and_drops_claims_about_sweeps
     }
     spec = load(tmp_path, changes)
     assert len(spec.claims) == 4
-    assert [c.id for c in only(spec, ["fixed"]).claims] == ["probe", "end"]
-    assert only(spec, ["fixed"]).claims[0] == spec.claims[0]
+    assert [c.id for c in only_conditions(spec, ["fixed"]).claims] == ["probe", "end"]
+    assert only_conditions(spec, ["fixed"]).claims[0] == spec.claims[0]
 
 
 def test_a_part_has_its_own_groups_and_nothing_published(tmp_path: Path) -> None:
-    part = only(load(tmp_path), ["zero"])
+    part = only_conditions(load(tmp_path), ["zero"])
     assert (list(part.groups), part.published, [c.name for c in part.conditions]) == (["side"], None, ["zero"])
 
 
 def test_a_part_of_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="--only: no condition 'fixd'; did you mean 'fixed'"):
-        only(load(tmp_path), ["baseline", "fixd"])
+        only_conditions(load(tmp_path), ["baseline", "fixd"])
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------
@@ -675,21 +679,21 @@ def test_a_word_list_outside_the_folder_is_refused(nested: Path, path: str) -> N
     file = write(nested, {"data.path": path})
     line = next(i for i, text in enumerate(file.read_text().split("\n"), 1) if "path:" in text)
     with pytest.raises(SpecError) as refused:
-        read(file, name="s.yaml")
+        read_study(file, name="s.yaml")
     problem = f"leads out of the study file's folder, got '{path}'; move the word list there, or allow this with"
     assert one_line(str(refused.value)) == f"s.yaml:{line}: data.path: {problem} --data-anywhere"
 
 
 @pytest.mark.parametrize("path", ["../secret.txt", "out.txt", "up/secret.txt"])
 def test_a_word_list_outside_the_folder_is_read_when_that_is_allowed(nested: Path, path: str) -> None:
-    spec = read(write(nested, {"data.path": path}), anywhere=True)
+    spec = read_study(write(nested, {"data.path": path}), anywhere=True)
     assert words.load(spec.data, spec.folder) == words.load(load(nested).data, nested)
 
 
 def test_an_absolute_path_is_as_good_as_where_it_leads(nested: Path) -> None:
     outside, inside = nested.parent / "secret.txt", nested / "lists" / "list.txt"
     assert "leads out of the study file's folder" in refusal(nested, {"data.path": str(outside)})
-    assert read(write(nested, {"data.path": str(outside)}), anywhere=True)
+    assert read_study(write(nested, {"data.path": str(outside)}), anywhere=True)
     assert load(nested, {"data.path": str(inside)})
 
 
@@ -723,7 +727,7 @@ def test_the_folder_is_that_in_which_the_study_file_is_found(nested: Path, monke
 )
 def test_what_is_no_file_is_refused_unread(nested: Path, path: str, problem: str, anywhere: bool) -> None:
     with pytest.raises(SpecError, match=rf"s\.yaml:\d+: data\.path: {problem}"):
-        read(write(nested, {"data.path": path}), name="s.yaml", anywhere=anywhere)
+        read_study(write(nested, {"data.path": path}), name="s.yaml", anywhere=anywhere)
 
 
 # -- anything at all ----------------------------------------------------------------------------------------------
@@ -795,6 +799,6 @@ def test_a_damaged_study_file_is_a_spec_or_one_line_with_a_place(tmp_path_factor
     path = tmp_path_factory.getbasetemp() / "damaged.yaml"
     path.write_text(text, encoding="utf-8")
     try:
-        read(path, name="damaged.yaml")
+        read_study(path, name="damaged.yaml")
     except SpecError as error:
         one_line(str(error))

@@ -22,7 +22,7 @@ from study.training.cells import Cell, Stack
 def in_process(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows]]:
     """What the pool does, in this process."""
     for shard in shards:
-        yield train_shard(shard, dataset(job.words, shard.setup.context), job.reading, job.device, store=job.store)
+        yield train_shard(shard, dataset(job.words, shard.network.context), job.reading, job.device, store=job.store)
 
 
 def called(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -30,12 +30,12 @@ def called(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
-def quick_run(spec: Spec, out: Path, how: module.How) -> module.Done:
-    """study.execution.run.run in this process."""
+def quick_run(spec: Spec, out: Path, how: module.RunOptions) -> module.Done:
+    """study.execution.run.run_study in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_shards", in_process)
         patch.setattr(module, "call_apart", called)
-        return module.run(spec, out, how)
+        return module.run_study(spec, out, how)
 
 
 def finished(spec: Spec, out: Path, failing: Callable[[Cell], bool] = lambda cell: False) -> Path:
@@ -51,5 +51,5 @@ def finished(spec: Spec, out: Path, failing: Callable[[Cell], bool] = lambda cel
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "run_shards", some)
         patch.setattr(module, "call_apart", called)
-        module.run(spec, out, module.How(workers=1, engine="autograd", cache=out / "cache"))
+        module.run_study(spec, out, module.RunOptions(workers=1, engine="autograd", cache=out / "cache"))
     return out

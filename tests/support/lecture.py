@@ -15,11 +15,13 @@ from study.training.cells import Cell
 
 def train(cell: Cell, X: Tensor, Y: Tensor, vocabulary: int) -> tuple[dict[str, Tensor], list[float]]:
     """Parameters and running statistics after the cell's training on X (N, T), Y (N,), and the loss of every step."""
-    setup, g = cell.setup, streams(cell.seed, cell.protocol)
-    p: dict[str, Tensor] = {"C": setup.embedding.apply(g.normal("C", (vocabulary, setup.embedding_size)), vocabulary)}
+    network, g = cell.network, streams(cell.seed, cell.protocol)
+    p: dict[str, Tensor] = {
+        "C": network.embedding.apply(g.normal("C", (vocabulary, network.embedding_size)), vocabulary)
+    }
     running: dict[str, Tensor] = {}
-    for i, (fan_in, fan_out) in enumerate(setup.shapes(vocabulary), start=1):
-        layer = setup.layers[i - 1]
+    for i, (fan_in, fan_out) in enumerate(network.shapes(vocabulary), start=1):
+        layer = network.layers[i - 1]
         p[f"W{i}"] = layer.weight.apply(g.normal(f"W{i}", (fan_in, fan_out)), fan_in)
         if layer.bias is not None:
             p[f"b{i}"] = layer.bias.apply(g.normal(f"b{i}", (fan_out,)), fan_in)
@@ -29,11 +31,11 @@ def train(cell: Cell, X: Tensor, Y: Tensor, vocabulary: int) -> tuple[dict[str, 
     for tensor in p.values():
         tensor.requires_grad_()
     losses = []
-    for step in range(cell.training.steps):
-        ix = g.indices(len(X), 1, cell.training.batch_size)[0]
+    for step in range(cell.schedule.steps):
+        ix = g.indices(len(X), 1, cell.schedule.batch_size)[0]
         emb = p["C"][X[ix]]
         x = emb.view(emb.shape[0], -1)
-        for i, layer in enumerate(setup.layers, start=1):
+        for i, layer in enumerate(network.layers, start=1):
             preact = x @ p[f"W{i}"]
             if layer.bias is not None:
                 preact = preact + p[f"b{i}"]
@@ -50,6 +52,6 @@ def train(cell: Cell, X: Tensor, Y: Tensor, vocabulary: int) -> tuple[dict[str, 
         loss.backward()
         for tensor in p.values():
             assert tensor.grad is not None
-            tensor.data += -cell.training.rate(step) * tensor.grad
+            tensor.data += -cell.schedule.rate(step) * tensor.grad
         losses.append(loss.item())
     return {**{name: tensor.detach() for name, tensor in p.items()}, **running}, losses

@@ -8,11 +8,11 @@ from torch import Tensor
 from study.data.examples import Dataset, Split
 from study.network.activations import Activation
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
-from study.network.mlp import Level, Params, Statistics
+from study.network.layers import Layer, Network
+from study.network.mlp import LayerParams, Params, Statistics
 from study.network.norms import Norm
 from study.training.autograd import Trainer
-from study.training.cells import Cell, Protocol, Stack, Training
+from study.training.cells import Cell, Protocol, Schedule, Stack
 
 LECTURE = (200,)  # hidden widths of the lecture's network
 
@@ -26,11 +26,11 @@ def network(
     output: float = 0.1,
     context: int = 3,
     embedding: int = 10,
-) -> Setup:
-    """A Setup that starts well, unless a scale says otherwise."""
+) -> Network:
+    """A network that starts well, unless a scale says otherwise."""
     layer = Layer(Init(gain=gain), Init(std=0.01) if bias else None, norm, activation)
     last = Layer(Init(std=output), Init(std=0.0), "none", "linear")
-    return Setup(context, embedding, widths, Init(std=1.0), (layer,) * len(widths), last)
+    return Network(context, embedding, widths, Init(std=1.0), (layer,) * len(widths), last)
 
 
 def model(params: Params, m: int) -> Params:
@@ -39,18 +39,20 @@ def model(params: Params, m: int) -> Params:
     def cut(tensor: Tensor | None) -> Tensor:
         return None if tensor is None else tensor.detach()[m : m + 1].clone()  # type: ignore[return-value]
 
-    return Params(cut(params.C), tuple(Level(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.levels))
+    return Params(
+        cut(params.C), tuple(LayerParams(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.layers)
+    )
 
 
 def cell(
-    setup: Setup,
+    setup: Network,
     seed: int = 0,
     steps: int = 30,
     batch_size: int = 32,
     lr: tuple[tuple[int, float], ...] = ((0, 0.1),),
     protocol: Protocol = "paired",
 ) -> Cell:
-    return Cell(setup, seed, protocol, Training(batch_size, steps, lr))
+    return Cell(setup, seed, protocol, Schedule(batch_size, steps, lr))
 
 
 def split(vocabulary: int = 9, context: int = 3, examples: int = 500, seed: int = 0) -> Split:
@@ -70,14 +72,14 @@ def dataset(vocabulary: int = 9, context: int = 3, examples: int = 500) -> Datas
 def trained(cells: list[Cell], data: Split, blocks: tuple[int, ...] = ()) -> tuple[Trainer, Tensor]:
     """A stack trained to its end, pausing at `blocks`, and its losses (M, steps)."""
     trainer = Trainer(Stack(tuple(cells)), data, data.vocabulary)
-    losses = [trainer.advance(until) for until in (*blocks, cells[0].training.steps)]
+    losses = [trainer.advance(until) for until in (*blocks, cells[0].schedule.steps)]
     return trainer, torch.cat(losses, dim=1)
 
 
 def flat(trainer: Trainer, m: int) -> dict[str, Tensor]:
     """Parameters and running statistics of model m, without the model axis, by the lecture's names."""
     found = {name: tensor.detach()[m] for name, tensor in trainer.params.named()}
-    for i in trainer.stack.setup.normed:
+    for i in trainer.stack.network.batchnorm_layers:
         mean, std = trainer.running.mean[i], trainer.running.std[i]
         assert mean is not None
         assert std is not None
@@ -94,28 +96,30 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(0.0), b.nan_to_num(0.0))
 
 
-def params(setup: Setup, vocabulary: int, seed: int = 0, dtype: torch.dtype = torch.float32, models: int = 1) -> Params:
+def params(
+    setup: Network, vocabulary: int, seed: int = 0, dtype: torch.dtype = torch.float32, models: int = 1
+) -> Params:
     """Random parameters, biases and gains off their usual constants, so that no term is zero by symmetry."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(models, *shape, generator=g, dtype=dtype)
 
-    levels = []
+    layers = []
     for layer, (fan_in, fan_out) in zip(setup.layers, setup.shapes(vocabulary), strict=True):
         normed = layer.norm == "batch"
-        levels.append(
-            Level(
+        layers.append(
+            LayerParams(
                 W=normal(fan_in, fan_out) / fan_in**0.5,
                 b=0.3 * normal(1, fan_out) if layer.bias is not None else None,
                 bngain=1 + 0.3 * normal(1, fan_out) if normed else None,
                 bnbias=0.3 * normal(1, fan_out) if normed else None,
             )
         )
-    return Params(normal(vocabulary, setup.embedding_size), tuple(levels))
+    return Params(normal(vocabulary, setup.embedding_size), tuple(layers))
 
 
-def statistics(setup: Setup, vocabulary: int, seed: int = 1) -> Statistics:
+def statistics(setup: Network, vocabulary: int, seed: int = 1) -> Statistics:
     """Random statistics for every normed level of one model, the stds positive."""
     g = torch.Generator().manual_seed(seed)
     shapes = [

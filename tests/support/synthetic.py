@@ -23,18 +23,18 @@ WHOLE = ("logit_min", "logit_max", "logit_std", "entropy")  # of the logits, so 
 def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
     """Results of a study whose losses fall with the place of a condition; seed `lost` = (condition, seed) has diverged."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.TABLES}
-    trainings = list(dict.fromkeys((c.setup, c.training) for c in spec.conditions))
+    trainings = list(dict.fromkeys((c.network, c.schedule) for c in spec.conditions))
     for i, c in enumerate(spec.conditions):
         rows["conditions"].append({"condition": c.name, "title": c.title, "parent": c.parent, "group": c.group})
-        steps = sorted({0, *(s for s in spec.measure if s < c.training.steps), c.training.steps})
+        steps = sorted({0, *(s for s in spec.measure if s < c.schedule.steps), c.schedule.steps})
         for seed in spec.seeds[: c.seeds]:
             here = {"condition": c.name, "seed": seed}
             gone = lost == (c.name, seed)
-            rows["cells"].append({**here, "cell": f"{trainings.index((c.setup, c.training)):02d}{seed:02d}" * 4, "protocol": "paired", "engine": "fused", "twin": False, "steps": c.training.steps,
+            rows["cells"].append({**here, "cell": f"{trainings.index((c.network, c.schedule)):02d}{seed:02d}" * 4, "protocol": "paired", "engine": "fused", "twin": False, "steps": c.schedule.steps,
                                   "status": "diverged" if gone else "done", "step": 1 if gone else None, "sha256": "0" * 64})  # fmt: skip
             for step in steps:
                 _read(rows, spec, c, here, step, i, seed, math.nan if gone and step else 0.0)
-            for first in range(0, c.training.steps, 2):
+            for first in range(0, c.schedule.steps, 2):
                 rows["curves"].append({**here, "first": first, "step": first + 0.5, "loss": 2.0 + (3 - 0.4 * i) / (1 + first) + 0.01 * seed})  # fmt: skip
         for step, quantity in product((steps[0], steps[-1]), ("h", "preact", "logits")):
             _histogram(rows, c, step, quantity, i)
@@ -53,20 +53,20 @@ def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
 
 
 def _read(rows: Any, spec: Spec, c: Any, here: dict[str, Any], step: int, i: int, seed: int, gone: float) -> None:
-    kinds = ("calibrated", "running", "batch") if c.setup.normed else (c.statistics,)
+    kinds = ("calibrated", "running", "batch") if c.network.batchnorm_layers else (c.statistics,)
     for kind, split in product(kinds, ("train", "dev", "test")):
         loss = (math.log(V) + max(0.0, 2 - 1.99 * i) if step == 0 else 2.0 - 0.1 * i) + 0.01 * seed
         rows["losses"].append({**here, "step": step, "split": split, "statistics": kind, "examples": 40,
                                "loss": loss + gone + {"running": 1e-4, "batch": 2e-4}.get(kind, 0.0)})  # fmt: skip
-    if step and c.setup.normed:
+    if step and c.network.batchnorm_layers:
         for size in spec.batch_sizes:
             rows["losses"].append({**here, "step": step, "split": "dev", "statistics": "batch", "batch_size": size, "examples": 40,
                                    "loss": 2.0 + 1 / size + 0.01 * seed})  # fmt: skip
     for kind, (name, value) in product(kinds, METRICS.items()):
-        layers = [None] if name in WHOLE else range(1, len(c.setup.hidden) + 1)
+        layers = [None] if name in WHOLE else range(1, len(c.network.hidden) + 1)
         for layer in layers:
             rows["metrics"].append({**here, "step": step, "layer": layer, "statistics": kind, "metric": name, "value": value / (1 + i) + 0.01 * seed})  # fmt: skip
-    for kind, name in product(kinds if c.setup.normed and step else (), ("gap_mean", "gap_std")):
+    for kind, name in product(kinds if c.network.batchnorm_layers and step else (), ("gap_mean", "gap_std")):
         rows["metrics"].append({**here, "step": step, "layer": 1, "statistics": kind, "metric": name, "value": 0.01 + 0.001 * seed})  # fmt: skip
     for name, parameter in product(("grad_norm", "grad_std", "update_ratio"), ("C", "W1", "W2")):
         value = {"grad_norm": 1.0, "grad_std": 0.1, "update_ratio": -3.0}[name] + 0.1 * i
@@ -79,7 +79,7 @@ def _read(rows: Any, spec: Spec, c: Any, here: dict[str, Any], step: int, i: int
 def _histogram(rows: Any, c: Any, step: int, quantity: str, i: int) -> None:
     edges = [-math.inf, -3.0, -1.0, -0.9, 0.0, 0.9, 1.0, 3.0, math.inf]
     shares = [0.05, 0.1, 0.15, 0.2, 0.2, 0.15, 0.1, 0.05]
-    layer = len(c.setup.layers) if quantity == "logits" else 1
+    layer = len(c.network.layers) if quantity == "logits" else 1
     for left, right, share in zip(edges[:-1], edges[1:], shares, strict=True):
         width = right - left
         rows["histograms"].append({"condition": c.name, "step": step, "layer": layer, "quantity": quantity, "left": left, "right": right,
@@ -104,7 +104,7 @@ def facts(spec: Spec) -> dict[str, Any]:
 
 def tiny(file: Path | None = None) -> Spec:
     """tests/support/tiny.yaml, or another study file, under profile full."""
-    from study.spec.read import read
+    from study.spec.read import read_study
 
     path = file or Path(__file__).parent / "tiny.yaml"
-    return read(path, name=path.name)
+    return read_study(path, name=path.name)

@@ -13,9 +13,9 @@ import yaml
 
 from study.data import words
 from study.errors import SpecError
-from study.execution.plan import plan
+from study.execution.plan import plan_study
 from study.execution.prepare import check_batch_sizes
-from study.spec.read import read
+from study.spec.read import read_study
 from study.spec.records import Spec
 
 HERE = Path(__file__).parent
@@ -59,7 +59,7 @@ def write(folder: Path, changes: dict[str, Any] | None = None, word_list: bytes 
 
 def load(folder: Path, changes: dict[str, Any] | None = None, profile: str = "full") -> Spec:
     """The changed study as a Spec."""
-    return read(write(folder, changes), profile, name="tiny.yaml")
+    return read_study(write(folder, changes), profile, name="tiny.yaml")
 
 
 def refusal(folder: Path, changes: dict[str, Any], profile: str = "full", word_list: bytes | None = None) -> str:
@@ -71,9 +71,9 @@ def refusal(folder: Path, changes: dict[str, Any], profile: str = "full", word_l
 
 def prepare(path: Path, profile: str = "full") -> None:
     """All that happens to a study before anything is trained."""
-    spec = read(path, profile, name=path.name)
+    spec = read_study(path, profile, name=path.name)
     check_batch_sizes(spec, words.load(spec.data, spec.folder))
-    plan(spec)
+    plan_study(spec)
 
 
 def one_line(message: str) -> str:

@@ -14,9 +14,9 @@ from torch import Tensor
 from study import rng
 from study.data.examples import Dataset, Split
 from study.execution.shard import train_shard
-from study.measurement.rows import Reading
+from study.measurement.rows import Request
 from study.network.inits import Init
-from study.network.layers import Setup
+from study.network.layers import Network
 from study.network.mlp import cross_entropy, forward
 from study.spec.records import Spec
 from study.training import autograd
@@ -35,8 +35,8 @@ BLAS = 400
 
 def blas_agrees(one: Cell, vocabulary: int) -> bool:
     """Whether bmm of one model and x @ W give the same bits for every product of the network, on this machine."""
-    N, g = one.training.batch_size, torch.Generator().manual_seed(0)
-    for fan_in, fan_out in one.setup.shapes(vocabulary):
+    N, g = one.schedule.batch_size, torch.Generator().manual_seed(0)
+    for fan_in, fan_out in one.network.shapes(vocabulary):
         if N * fan_in * fan_out < BLAS:
             return False
         for _ in range(-(-5000 // min(N * fan_in, N * fan_out, fan_in * fan_out))):
@@ -63,10 +63,10 @@ def test_a_stack_trains_every_condition_as_the_lectures_loop_does(
     """Five conditions or four BatchNorm seeds side by side, 300 steps and a change of rate, real data and size."""
     data, schedule = names.splits["train"], ((0, 0.1), (200, 0.01))
     if normed:
-        cells = [cell(study.condition("batchnorm").setup, s, 300, lr=schedule, protocol=protocol) for s in range(4)]
+        cells = [cell(study.condition("batchnorm").network, s, 300, lr=schedule, protocol=protocol) for s in range(4)]
     else:
         ladder = ("baseline", "fixed-output", "scaled-w1", "kaiming", "w1-zero")
-        cells = [cell(study.condition(n).setup, 3, 300, lr=schedule, protocol=protocol) for n in ladder]
+        cells = [cell(study.condition(n).network, 3, 300, lr=schedule, protocol=protocol) for n in ladder]
     trainer, losses = trained(cells, data)
     for m, one in enumerate(cells):
         tensors, literal = oracle(one, data)
@@ -78,7 +78,9 @@ def test_batchnorm_with_a_bias_trains_as_the_lectures_loop_does(study: Spec, nam
     """The published run that kept b1 under BatchNorm."""
     assert study.published is not None
     setup = next(
-        r.condition.setup for r in study.published.runs if r.condition.setup.normed and r.condition.setup.hidden[0].bias
+        r.condition.network
+        for r in study.published.runs
+        if r.condition.network.batchnorm_layers and r.condition.network.hidden[0].bias
     )
     one, data = cell(setup, 2147483647, 200, protocol="lecture"), names.splits["train"]
     trainer, _ = trained([cell(setup, 1, 200, protocol="lecture"), one], data)
@@ -87,8 +89,8 @@ def test_batchnorm_with_a_bias_trains_as_the_lectures_loop_does(study: Spec, nam
 
 def test_position_and_neighbours_do_not_matter(study: Spec, names: Dataset) -> None:
     data = names.splits["train"]
-    one = cell(study.condition("kaiming").setup, 3, 200)
-    others = [cell(study.condition(n).setup, s, 200) for n in ("baseline", "output-zero", "gain-one") for s in (0, 3)]
+    one = cell(study.condition("kaiming").network, 3, 200)
+    others = [cell(study.condition(n).network, s, 200) for n in ("baseline", "output-zero", "gain-one") for s in (0, 3)]
     alone = flat(trained([one], data)[0], 0)
     for position in (0, 3, 6):
         stack = [*others[:position], one, *others[position:]]
@@ -167,10 +169,10 @@ def test_alone_is_the_literal_loop_where_both_call_the_blas(case: tuple[list[Cel
     if blas_agrees(one, data.vocabulary):
         assert same(flat(trained([one], data)[0], 0), oracle(one, data)[0])
         return
-    one = replace(one, training=replace(one.training, steps=1, lr=((0, 0.1),)))
+    one = replace(one, schedule=replace(one.schedule, steps=1, lr=((0, 0.1),)))
     found, literal = flat(trained([one], data)[0], 0), oracle(one, data)[0]
     for name, tensor in literal.items():
-        if one.setup.normed and one.training.batch_size < 4:
+        if one.network.batchnorm_layers and one.schedule.batch_size < 4:
             continue  # a pair of nearly equal examples divides by a std near 0, which magnifies any rounding
         # one step of values of order one: sums of at most 60 float32 terms, through at most four levels, and a
         # division by the std of at least four examples
@@ -187,7 +189,7 @@ def test_a_shard_gives_the_bits_of_each_alone_whatever_stackable_says(seed: int)
     )
     data = dataset(r.randint(2, 12), setup.context, 60)
     cells = tuple(cell(setup, s, 12, 5) for s in range(3))
-    reading = Reading((), (2,))
+    reading = Request((), (2,))
     together = {one: rows.listed("cells") for one, rows in train_shard(Stack(cells), data, reading).items()}
     for one in cells:
         assert train_shard(Stack((one,)), data, reading)[one].listed("cells") == together[one]
@@ -221,7 +223,7 @@ def test_blocks_of_any_length_give_the_same_bits(blocks: list[int], at_once: int
 @pytest.mark.parametrize("engine", ["autograd", "fused"])
 def test_large_minibatches_are_drawn_a_few_steps_at_a_time(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stack, data = Stack(tuple(cell(network(norm="batch"), s, 30, batch_size=50) for s in range(2)), engine), dataset()
-    whole = train_shard(stack, data, Reading((), ()))
+    whole = train_shard(stack, data, Request((), ()))
     drawn: list[int] = []
     before = rng.Paired.indices
 
@@ -231,7 +233,7 @@ def test_large_minibatches_are_drawn_a_few_steps_at_a_time(engine: Engine, monke
 
     monkeypatch.setattr(rng.Paired, "indices", indices)
     monkeypatch.setattr(rng, "NUMBERS", 1000)
-    assert train_shard(stack, data, Reading((), ())) == whole
+    assert train_shard(stack, data, Request((), ())) == whole
     assert max(drawn) <= 1000 / 2  # of one model
 
 
@@ -244,7 +246,7 @@ def test_looking_ahead_uses_no_minibatch_up() -> None:
         assert torch.equal(curious.upcoming(), rows)
         X, Y = data.X[rows], data.Y[rows]
         with torch.no_grad():
-            expected = cross_entropy(forward(curious.params, one.setup, X).logits, Y)
+            expected = cross_entropy(forward(curious.params, one.network, X).logits, Y)
         assert torch.equal(curious.advance(step)[:, 0], expected)  # the minibatch that was seen is the one trained on
     assert same(flat(curious, 0), flat(plain, 0))
 
@@ -264,7 +266,7 @@ def test_all_conditions_of_a_seed_meet_the_same_minibatches(study: Spec, names: 
     for seed in (0, 7):
         met: list[list[Tensor]] = []
         for condition in study.conditions:
-            trainer = Trainer(Stack((cell(condition.setup, seed, 5),)), names.splits["train"], 27)
+            trainer = Trainer(Stack((cell(condition.network, seed, 5),)), names.splits["train"], 27)
             met.append([])
             for step in range(3):
                 trainer.advance(step)
@@ -280,7 +282,7 @@ def test_running_statistics_are_the_average_of_std_not_of_variance() -> None:
     for step in range(40):
         X = data.X[trainer.upcoming()]
         with torch.no_grad():
-            preact = forward(trainer.params, one.setup, X).levels[0].preact.double()
+            preact = forward(trainer.params, one.network, X).layers[0].preact.double()
         mean = 0.999 * mean + 0.001 * preact.mean(1, keepdim=True)
         std = 0.999 * std + 0.001 * preact.std(1, keepdim=True)
         trainer.advance(step + 1)
@@ -320,7 +322,7 @@ def test_initial_scales_of_zero_keep_the_symmetry_they_should() -> None:
 # -- divergence ---------------------------------------------------------------------------------------------------
 
 
-def exploding(setup: Setup) -> Setup:
+def exploding(setup: Network) -> Network:
     """So large an output that the loss overflows."""
     return replace(setup, output=replace(setup.output, weight=Init(std=1e38)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from study.training.cells import Stack, Training
+from study.training.cells import Schedule, Stack
 from tests.support.nets import LECTURE, cell, network
 
 
@@ -22,5 +22,5 @@ def test_a_scale_stays_in_the_stack_and_a_graph_splits_it() -> None:
 
 
 def test_the_rate_in_force_is_that_of_the_last_start() -> None:
-    training = Training(32, 10, ((0, 0.1), (3, 0.01), (7, 0.001)))
-    assert [training.rate(step) for step in range(10)] == [0.1] * 3 + [0.01] * 4 + [0.001] * 3
+    schedule = Schedule(32, 10, ((0, 0.1), (3, 0.01), (7, 0.001)))
+    assert [schedule.rate(step) for step in range(10)] == [0.1] * 3 + [0.01] * 4 + [0.001] * 3

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.execution.keys import Keys
-from study.execution.plan import plan
-from study.measurement.rows import Reading
+from study.execution.plan import plan_study
+from study.measurement.rows import Request
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
+from study.network.layers import Layer, Network
 from study.spec.records import Spec
 from study.training import identity
-from study.training.cells import Cell, Training
+from study.training.cells import Cell, Schedule
 from study.training.identity import cell_id, cell_values, gained, network_values, schedule_values, sha256
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -39,7 +39,7 @@ PUBLISHED = {
 
 def test_ids_are_those_of_the_published_report(study: Spec) -> None:
     found: dict[tuple[str, str, bool], str] = {}
-    for cell, uses in plan(study).uses.items():
+    for cell, uses in plan_study(study).uses.items():
         for use in uses:
             found.setdefault((use.condition.name, cell.protocol, cell.twin), cell_id(cell))
     assert {key: found[key] for key in PUBLISHED} == PUBLISHED
@@ -48,7 +48,7 @@ def test_ids_are_those_of_the_published_report(study: Spec) -> None:
 def test_every_cell_of_the_committed_report_is_known(study: Spec) -> None:
     committed = set(pq.read_table(REPORTS / "data" / "cells.parquet")["cell"].to_pylist())
     assert len(committed) > 300
-    assert committed <= {cell_id(cell) for cell in plan(study).uses}
+    assert committed <= {cell_id(cell) for cell in plan_study(study).uses}
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class LaterLayer(Layer):
 
 
 @dataclass(frozen=True)
-class LaterNetwork(Setup):
+class LaterNetwork(Network):
     residual: bool = False
 
 
 @dataclass(frozen=True)
-class LaterSchedule(Training):
+class LaterSchedule(Schedule):
     optimizer: str = "sgd"
 
 
@@ -83,7 +83,7 @@ def grown(kind: type, record: Any, **more: Any) -> Any:
 
 @pytest.fixture
 def cell(study: Spec) -> Cell:
-    return next(iter(plan(study).uses))
+    return next(iter(plan_study(study).uses))
 
 
 KINDS = {
@@ -97,24 +97,24 @@ KINDS = {
 
 def with_later(cell: Cell, which: str, **more: Any) -> Cell:
     """The cell, one kind of its records with a field that came later."""
-    kind, setup = KINDS[which][0], cell.setup
-    layer = setup.hidden[0]
+    kind, network = KINDS[which][0], cell.network
+    layer = network.hidden[0]
     if which == "init":
         layer = replace(layer, weight=grown(kind, layer.weight, **more))
     elif which == "layer":
         layer = grown(kind, layer, **more)
-    setup = replace(setup, hidden=(layer, *setup.hidden[1:]))
+    network = replace(network, hidden=(layer, *network.hidden[1:]))
     if which == "network":
-        setup = grown(kind, setup, **more)
-    cell = replace(cell, setup=setup)
+        network = grown(kind, network, **more)
+    cell = replace(cell, network=network)
     if which == "schedule":
-        cell = replace(cell, training=grown(kind, cell.training, **more))
+        cell = replace(cell, schedule=grown(kind, cell.schedule, **more))
     return grown(kind, cell, **more) if which == "cell" else cell
 
 
 @pytest.mark.parametrize("which", KINDS)
 def test_a_later_field_enters_only_where_it_is_not_at_its_default(which: str, cell: Cell, study: Spec) -> None:
-    keys = Keys({}, Reading((), ()), "cpu", "x86_64")
+    keys = Keys({}, Request((), ()), "cpu", "x86_64")
     same, other = with_later(cell, which), with_later(cell, which, **KINDS[which][1])
     assert cell_id(same) == cell_id(cell)
     assert cell_id(other) != cell_id(cell)
@@ -125,7 +125,7 @@ def test_a_later_field_enters_only_where_it_is_not_at_its_default(which: str, ce
 
     def digest(of: Cell) -> str:
         first, *others = study.conditions
-        return replace(study, conditions=(replace(first, setup=of.setup, training=of.training), *others)).digest()
+        return replace(study, conditions=(replace(first, network=of.network, schedule=of.schedule), *others)).digest()
 
     assert digest(same) == digest(cell) == study.digest()
     if which != "cell":  # a condition is no cell
@@ -145,17 +145,17 @@ def test_a_later_field_without_a_default_is_refused() -> None:
 def test_values_are_written_by_name_and_value() -> None:
     """Every field of today's records is written, at its default as well: a rename of one is seen here."""
     init, layer = Init(std=0.2), Layer(Init(gain=1.0), None)
-    network = Setup(3, 10, (200,), init, (layer,), layer)
-    one = Cell(network, 5, "paired", Training(32, 9, ((0, 0.1),)))
+    network = Network(3, 10, (200,), init, (layer,), layer)
+    one = Cell(network, 5, "paired", Schedule(32, 9, ((0, 0.1),)))
     values = {"weight": {"std": None, "gain": 1.0}, "bias": None, "norm": "none", "activation": "tanh"}
     sizes = {"context": 3, "embedding_size": 10, "widths": (200,), "embedding": {"std": 0.2, "gain": None}}
     assert network_values(network) == {**sizes, "hidden": [values], "output": values}
-    assert schedule_values(one.training) == {"batch_size": 32, "steps": 9, "lr": ((0, 0.1),)}
+    assert schedule_values(one.schedule) == {"batch_size": 32, "steps": 9, "lr": ((0, 0.1),)}
     assert cell_values(one) == {
         "setup": network_values(network),
         "seed": 5,
         "protocol": "paired",
-        "training": schedule_values(one.training),
+        "training": schedule_values(one.schedule),
         "twin": False,
     }
     assert len(cell_id(one)) == 16

@@ -10,13 +10,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from study.report.figures.look import INK, PAPER, POINTS, REFERENCE, Look
-from study.report.figures.style import style
+from study.report.figures.look import FONT_POINTS, INK, PAPER, REFERENCE, Look
+from study.report.figures.style import styled
 from study.report.figures.ticks import locate, narrow
 
 
-@style()
-def lines(
+@styled()
+def draw_lines(
     ax: Axes,
     looks: Mapping[str, Look],
     frame: pd.DataFrame | None = None,
@@ -36,7 +36,7 @@ def lines(
 
     Lines are thinned to 150 points, 90 at phone width, evenly in x or in log x; the mean carries `marks` markers.
     """
-    points = 90 if narrow(ax) else POINTS
+    points = 90 if narrow(ax) else FONT_POINTS
     ax.set_xscale("log" if logx else "linear")
     ax.set_yscale("log" if logy else "linear")
     locate(ax)
@@ -80,7 +80,9 @@ def lines(
     ax.set_ylabel(y)
 
 
-def thin(frame: pd.DataFrame, keys: Sequence[str], x: str, points: int = POINTS, log: bool = False) -> pd.DataFrame:
+def thin(
+    frame: pd.DataFrame, keys: Sequence[str], x: str, points: int = FONT_POINTS, log: bool = False
+) -> pd.DataFrame:
     """At most `points` rows per group of `keys`, the first and last among them, evenly spaced in x (or in log x)."""
     kept = []
     for _, group in frame.groupby(list(keys), sort=False, observed=True):
@@ -95,7 +97,7 @@ def thin(frame: pd.DataFrame, keys: Sequence[str], x: str, points: int = POINTS,
     return pd.concat(kept) if kept else frame
 
 
-@style()
+@styled()
 def loglog(
     ax: Axes,
     frame: pd.DataFrame,
@@ -119,7 +121,7 @@ def loglog(
         "ax": ax,
     }
     if guide is not None:
-        curve(ax, *guide, above=True)
+        draw_curve(ax, *guide, above=True)
     for name in names:
         rows = frame[frame[by] == name]
         if expected is not None:
@@ -144,8 +146,8 @@ def loglog(
     locate(ax)
 
 
-@style()
-def curve(
+@styled()
+def draw_curve(
     ax: Axes, xs: Sequence[float], ys: Sequence[float], label: str = "", at: int = -1, above: bool = False
 ) -> None:
     """A theoretical curve, dashed, with its label beside point `at`; `above` the data where it would hide under them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDE, NARROW = 680, 350  # logical pixels: a column of text, and a phone
-POINTS = 150  # a line on the page has no more
+FONT_POINTS = 150  # a line on the page has no more
 SLOTS = 8  # hues before marker and dash alone tell conditions apart
 
 # A colour in matplotlib is only a name for a role: style.css says what it looks like, in light and in dark.

@@ -15,17 +15,36 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as MarkPath
 from matplotlib.ticker import FuncFormatter
 
-from study.report.figures.lines import curve, lines, loglog, thin
+from study.report.figures.lines import draw_curve, draw_lines, loglog, thin
 from study.report.figures.look import INK, MUTED, NARROW, REFERENCE, WIDE, Look, palette
-from study.report.figures.strip import strip, strip_height
-from study.report.figures.style import style
-from study.report.figures.svg import Drawing, draw, svg
-from study.report.figures.text import cells, shorten
+from study.report.figures.strip import draw_strip, strip_height
+from study.report.figures.style import styled
+from study.report.figures.svg import Drawing, draw, svg_text
+from study.report.figures.text import character_cells, shorten
 from study.report.figures.ticks import locate, size, tick
 
 __all__ = [
-    "INK", "NARROW", "WIDE", "Drawing", "Look", "curve", "draw", "histogram", "key", "lines", "loglog", "mask", "new", "note", "palette", "reference",
-    "shorten", "strip", "strip_height", "svg", "thin",
+    "INK",
+    "NARROW",
+    "WIDE",
+    "Drawing",
+    "Look",
+    "draw",
+    "draw_curve",
+    "draw_lines",
+    "draw_strip",
+    "histogram",
+    "key",
+    "loglog",
+    "mask",
+    "new",
+    "note_below",
+    "palette",
+    "reference",
+    "shorten",
+    "strip_height",
+    "svg_text",
+    "thin",
 ]  # fmt: skip
 
 
@@ -41,7 +60,7 @@ def new(
     """A figure with `panels` axes, `height` pixels each, in `columns` columns; half as many at phone width."""
     columns = min(panels, columns if width > NARROW else (columns + 1) // 2)
     rows = math.ceil(panels / columns)
-    with style():
+    with styled():
         fig = Figure(figsize=(width / 72, rows * height / 72))
         fig.set_layout_engine("constrained", w_pad=6 / 72, h_pad=6 / 72, wspace=0.02, hspace=0.02)
         grid = fig.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
@@ -55,7 +74,7 @@ def new(
     return fig, axes[:panels]
 
 
-@style()
+@styled()
 def histogram(ax: Axes, frame: pd.DataFrame, look: Look, *, fill: float = 0.3) -> None:
     """A step histogram from rows (left, right, density) of adjoining bins."""
     rows = frame.sort_values("left")
@@ -66,15 +85,15 @@ def histogram(ax: Axes, frame: pd.DataFrame, look: Look, *, fill: float = 0.3) -
     ax.set_ylim(bottom=0)
 
 
-@style()
-def note(ax: Axes, *texts: str) -> None:
+@styled()
+def note_below(ax: Axes, *texts: str) -> None:
     """Short lines below the name of the x axis: what there is to know of this panel alone."""
     for i, text in enumerate(texts):
         line = ax.annotate(text, (0.5, 0), (0, -37 - 14 * i), "axes fraction", "offset points", ha="center", va="top")
         line.set(color=MUTED, fontsize=11)
 
 
-@style()
+@styled()
 def reference(ax: Axes, value: float, label: str = "", axis: str = "y", end: str = "right") -> None:
     """A dashed line where theory gives a value, along x (axis "y") or upright (axis "x"), with a short label."""
     line: dict[str, Any] = {"color": REFERENCE, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1}
@@ -92,7 +111,7 @@ def reference(ax: Axes, value: float, label: str = "", axis: str = "y", end: str
     note.set(color=REFERENCE, fontsize=11, gid="class-halo")
 
 
-@style()
+@styled()
 def mask(ax: Axes, matrix: np.ndarray, color: str = INK, xlabel: str = "unit", ylabel: str = "example") -> None:
     """A boolean matrix as the lecture draws it: a mark where it is true, row 0 on top."""
     rows, columns = matrix.shape
@@ -110,13 +129,13 @@ def mask(ax: Axes, matrix: np.ndarray, color: str = INK, xlabel: str = "unit", y
         ax.spines[side].set_visible(True)
 
 
-@style()
+@styled()
 def key(fig: Figure, looks: Mapping[str, Look], titles: Mapping[str, str], names: Sequence[str] | None = None) -> None:
     """A legend of lines and markers above the panels, in as many columns as fit; the figure grows by its height."""
     shown = list(looks) if names is None else [name for name in looks if name in set(names)]
     width = fig.get_figwidth() * 72
     labels = [shorten(titles.get(name, name), 40 if width <= NARROW else 36) for name in shown]
-    columns = max(1, min(len(shown), int((width - 10) / (48 + 7.2 * max(map(cells, labels))))))
+    columns = max(1, min(len(shown), int((width - 10) / (48 + 7.2 * max(map(character_cells, labels))))))
     handles = [
         Line2D([], [], color=looks[n].color, linestyle=looks[n].linestyle, marker=looks[n].marker, markersize=6)
         for n in shown

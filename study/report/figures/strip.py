@@ -12,13 +12,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from study.report.figures.look import GRID, NARROW, PAPER, WIDE, Look
-from study.report.figures.style import style
+from study.report.figures.style import styled
 from study.report.figures.text import shorten, wrap
 from study.report.figures.ticks import locate, narrow
 
 
-@style()
-def strip(
+@styled()
+def draw_strip(
     ax: Axes,
     frame: pd.DataFrame,
     looks: Mapping[str, Look],

@@ -14,7 +14,7 @@ from study.report.figures.look import GRID, INK, MUTED, PAPER
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def styled() -> Iterator[None]:
     """Seaborn's "ticks" theme: one pixel per point, role colours, text as text, no mathtext in anybody's title."""
     rc: dict[Any, Any] = {
         "figure.dpi": 72, "savefig.dpi": 72, "svg.fonttype": "none", "text.parse_math": False, "font.size": 12,

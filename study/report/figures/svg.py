@@ -13,8 +13,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from study.report.figures.look import NARROW, ROLE_OF, WIDE
-from study.report.figures.style import style
-from study.report.figures.text import clean
+from study.report.figures.style import styled
+from study.report.figures.text import clean_text
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,24 @@ class Drawing:
 
 def draw(name: str, alt: str, drawing: Callable[[int], Figure]) -> Drawing:
     """The drawing made at both widths: `drawing(width)` returns a figure from `new(..., width=width)`."""
-    with style():
-        wide, narrow = (svg(drawing(width), f"{name}-{suffix}", alt) for width, suffix in ((WIDE, "w"), (NARROW, "n")))
+    with styled():
+        wide, narrow = (
+            svg_text(drawing(width), f"{name}-{suffix}", alt) for width, suffix in ((WIDE, "w"), (NARROW, "n"))
+        )
     return Drawing(name, alt, wide, narrow)
 
 
-def svg(fig: Figure, ident: str, alt: str) -> str:
+def svg_text(fig: Figure, ident: str, alt: str) -> str:
     """Themed SVG text of a figure; `ident` prefixes its ids. ValueError: no alt text, or a colour outside the roles."""
     if not alt.strip():
         raise ValueError(f"figure {ident}: alt text is empty")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", ident):
         raise ValueError(f"figure name {ident!r}: lower-case words joined by '-' would do")
     buffer = io.StringIO()
-    with style(), mpl.rc_context({"svg.hashsalt": ident}):
+    with styled(), mpl.rc_context({"svg.hashsalt": ident}):
         # without savefig, which draws everything once more to settle the layout: drawing settles it as well
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    root = ET.fromstring(clean(buffer.getvalue()))
+    root = ET.fromstring(clean_text(buffer.getvalue()))
     for parent in root.iter():
         for child in [c for c in parent if _tag(c) in ("metadata", "style")]:
             parent.remove(child)
@@ -59,7 +61,7 @@ def svg(fig: Figure, ident: str, alt: str) -> str:
         root.attrib.pop(key, None)
     root.attrib |= {"class": "plot", "role": "img", "aria-labelledby": f"{ident}-desc", "id": ident}
     desc = ET.Element("desc", id=f"{ident}-desc")
-    desc.text = clean(alt).replace("\n", " ")
+    desc.text = clean_text(alt).replace("\n", " ")
     root.insert(0, desc)
     text = ET.tostring(root, encoding="unicode", short_empty_elements=True)
     return re.sub(r">\s+<", "><", re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace(" />", "/>"))

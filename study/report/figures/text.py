@@ -9,22 +9,22 @@ import unicodedata
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Text an SVG can hold: no control characters but tab and line break, no lone surrogates."""
     return _UNPRINTABLE.sub("", str(text))
 
 
-def cells(text: str) -> int:
+def character_cells(text: str) -> int:
     """Width of a text in character cells: wide characters and emoji count two, combining marks none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def shorten(text: str, width: int) -> str:
     """One line of at most `width` cells, cut with an ellipsis."""
-    text = " ".join(clean(text).split())
-    if cells(text) <= width:
+    text = " ".join(clean_text(text).split())
+    if character_cells(text) <= width:
         return text
-    while cells(text) > width - 1:
+    while character_cells(text) > width - 1:
         text = text[:-1]
     return text.rstrip() + "…"
 

@@ -14,8 +14,6 @@ from markupsafe import Markup
 
 from study.report.html.notebook import clean_html
 from study.report.html.parts import (
-    Cell,
-    Column,
     Figure,
     Highlight,
     Interval,
@@ -23,6 +21,8 @@ from study.report.html.parts import (
     Made,
     Section,
     Table,
+    TableCell,
+    TableColumn,
     Term,
     Value,
 )
@@ -30,14 +30,34 @@ from study.report.html.tables import table_html
 from study.report.html.words import inline, isolate, link, literal, number, plain, verbatim
 
 __all__ = [
-    "Cell", "Column", "Figure", "Highlight", "Interval", "Listing", "Made", "Markup", "Section", "Table", "Term", "Value", "clean_html",
-    "figure_style", "inline", "link", "literal", "number", "plain", "render", "render_notebook", "table_html",
+    "Figure",
+    "Highlight",
+    "Interval",
+    "Listing",
+    "Made",
+    "Markup",
+    "Section",
+    "Table",
+    "TableCell",
+    "TableColumn",
+    "Term",
+    "Value",
+    "clean_html",
+    "figure_style",
+    "inline",
+    "link",
+    "literal",
+    "number",
+    "plain",
+    "render_notebook",
+    "render_page",
+    "table_html",
 ]  # fmt: skip
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def render(
+def render_page(
     *,
     title: str,
     stamp: str,
@@ -101,7 +121,7 @@ def css_string(text: str) -> str:
     )
 
 
-def sha256(text: str) -> str:
+def policy_hash(text: str) -> str:
     """Hash of an inlined block, as a Content-Security-Policy source."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -122,7 +142,7 @@ def _page(template: str, **context: Any) -> str:
     style += "@page :first { @top-left { content: none; } }\n"  # there it is in the page's own header
     script = (TEMPLATES / "script.js").read_text(encoding="utf-8")
     policy = (
-        f"default-src 'none'; img-src data:; style-src {sha256(style)}; script-src {sha256(script)}; "
+        f"default-src 'none'; img-src data:; style-src {policy_hash(style)}; script-src {policy_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     html = env.get_template(template).render(style=Markup(style), script=Markup(script), policy=policy, **context)

@@ -16,7 +16,7 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Text, what sorting and CSV use instead (`sort`), a link, a condition's look as a swatch, a verdict's tone."""
 
     text: str
@@ -36,11 +36,11 @@ class Interval:
     n: int
 
 
-Value = str | float | int | bool | None | Cell | Interval
+Value = str | float | int | bool | None | TableCell | Interval
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """How a column is shown: `name` for CSV, `label` and `unit` for readers, `format` as for format().
 
     `numeric` sets it flush right; None: if all its values are numbers.
@@ -58,7 +58,7 @@ class Table:
     """Raw values by row: sequences in column order, or mappings by column name (what is absent is shown as a dash)."""
 
     caption: str
-    columns: Sequence[Column]
+    columns: Sequence[TableColumn]
     rows: Sequence[Sequence[Value] | Mapping[str, Value]]
     folded: bool = False  # in a section: shown when asked for
 

@@ -10,12 +10,12 @@ from numbers import Integral, Real
 from markupsafe import Markup
 
 from study.report.figures.look import Look
-from study.report.html.parts import Cell, Column, Interval, Table, Value
+from study.report.html.parts import Interval, Table, TableCell, TableColumn, Value
 from study.report.html.words import DASH, inline, isolate, link, number, plain
 
 TEXT = 100  # characters of a table's row that fit into a column of text
 STACKED = 0.55  # of a mean and its interval, which stand above each other
-TONES = {"": "", "good": "✓", "bad": "✗", "unsure": "?"}  # a verdict is a sign and a word, never a colour alone
+TONE_SIGNS = {"": "", "good": "✓", "bad": "✗", "unsure": "?"}  # a verdict is a sign and a word, never a colour alone
 
 
 def swatch(look: Look) -> Markup:
@@ -33,16 +33,16 @@ def missing(value: object) -> bool:
     )
 
 
-def show(value: Value, column: Column, n: int | None = None) -> tuple[Markup, dict[str, str]]:
+def value_html(value: Value, column: TableColumn, n: int | None = None) -> tuple[Markup, dict[str, str]]:
     """Markup of one value and its data attributes (v, l, h, n), for sorting and CSV; `n` seeds are said elsewhere."""
     if missing(value):
         return Markup(DASH), {"v": ""}
-    if isinstance(value, Cell):
+    if isinstance(value, TableCell):
         text = isolate(value.text)
         text = link(text, value.href) if value.href else text
         if value.tone:
             text = Markup('<span class="tone {0}"><span aria-hidden="true">{1}</span> {2}</span>').format(
-                value.tone, TONES[value.tone], text
+                value.tone, TONE_SIGNS[value.tone], text
             )
         if value.look:
             text = Markup('<span class="named">{} <span>{}</span></span>').format(swatch(value.look), text)
@@ -77,16 +77,17 @@ def _raw(value: object) -> str:
     return plain(str(value))
 
 
-def _words(value: str | Cell) -> str:
-    return value.text if isinstance(value, Cell) else value
+def _words(value: str | TableCell) -> str:
+    return value.text if isinstance(value, TableCell) else value
 
 
-def _numeric(column: Column, values: Sequence[Value]) -> bool:
+def _numeric(column: TableColumn, values: Sequence[Value]) -> bool:
     """Whether a column is set flush right: all its values are numbers, intervals or cells that sort by a number."""
     if column.numeric is not None:
         return column.numeric
     numbers = [
-        isinstance(v, (Interval, Real)) or (isinstance(v, Cell) and isinstance(v.sort, Real) and not (v.look or v.tone))
+        isinstance(v, (Interval, Real))
+        or (isinstance(v, TableCell) and isinstance(v.sort, Real) and not (v.look or v.tone))
         for v in values
         if not missing(v)
     ]
@@ -106,10 +107,10 @@ def table_html(table: Table, ident: str, folded: bool = False) -> Markup:
     for row in rows:
         line = []
         for i, (value, column) in enumerate(zip(row, table.columns, strict=True)):
-            text, data = show(value, column, shared[i])
+            text, data = value_html(value, column, shared[i])
             widths[i] = max(widths[i], len(text.striptags()) * (STACKED if isinstance(value, Interval) else 1))
             head = i == 0 and not numeric[0]
-            long = "long" if len(text) > 60 and isinstance(value, str | Cell) and len(_words(value)) > 60 else ""
+            long = "long" if len(text) > 60 and isinstance(value, str | TableCell) and len(_words(value)) > 60 else ""
             kind = "n" if numeric[i] else long
             attributes = (f' class="{kind}"' if kind else "") + (' scope="row"' if head else "")
             attributes += "".join(f' data-{key}="{escape(raw)}"' for key, raw in data.items())

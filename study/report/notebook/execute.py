@@ -28,7 +28,7 @@ NOTEBOOK = Path(__file__).parent / "condition.ipynb"
 MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
 
 
-def render(results: Results, folder: Path, stamp: str) -> list[str]:
+def render_notebooks(results: Results, folder: Path, stamp: str) -> list[str]:
     """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is.
 
     Returns the names of the conditions whose notebook was executed.
@@ -47,7 +47,7 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     workers = min(len(due), os.cpu_count() or 1)
     shares = [[wanted[name].name for name in due[i::workers]] for i in range(workers)]
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        jobs = [pool.submit(execute, str(folder.resolve()), str(results.file), share) for share in shares]
+        jobs = [pool.submit(execute_notebooks, str(folder.resolve()), str(results.file), share) for share in shares]
         bodies = {condition: body for job in jobs for condition, body in job.result().items()}
     for name in due:
         condition = wanted[name]
@@ -57,7 +57,7 @@ def render(results: Results, folder: Path, stamp: str) -> list[str]:
     return [wanted[name].name for name in due]
 
 
-def execute(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
+def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
     """The executed notebook's HTML body of every condition, without what differs from run to run: timings, paths, counters.
 
     One kernel for all, since its imports take longer than a notebook; every notebook finds an empty namespace.
@@ -99,12 +99,12 @@ def execute(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]
             notebook = papermill.execute_notebook(
                 str(NOTEBOOK), None, parameters, "running", kernel_name="python3", progress_bar=False
             )
-            clean(notebook, parameters)
+            clean_notebook(notebook, parameters)
             bodies[condition] = str(exporter.from_notebook_node(notebook)[0])
     return bodies
 
 
-def clean(notebook: Any, parameters: dict[str, str]) -> None:
+def clean_notebook(notebook: Any, parameters: dict[str, str]) -> None:
     """Drop everything of a notebook that depends on when and where it ran."""
     notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec", {})}
     shown = {"folder": "reports", "file": "experiments.yaml"}

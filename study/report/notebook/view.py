@@ -16,13 +16,13 @@ from study.errors import SpecError, suggest
 from study.measurement.labels import LABELS
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Table, figure_style, table_html
+from study.report.html.page import Table, TableColumn, figure_style, table_html
 from study.report.sections.common import interval
 from study.spec.claims import PER_PARAMETER
 from study.spec.describe import schedule_words
-from study.spec.read import read
+from study.spec.read import read_study
 from study.spec.records import Condition
-from study.spec.subset import only
+from study.spec.subset import only_conditions
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class View:
     results: Results
     condition: Condition
 
-    def _table(self, caption: str, columns: list[Column], rows: list[dict[str, object]]) -> Shown:
+    def _table(self, caption: str, columns: list[TableColumn], rows: list[dict[str, object]]) -> Shown:
         ident = "t-" + "".join(c if c.isalnum() else "-" for c in caption.lower())[:30]
         return Shown(str(table_html(Table(caption, columns, rows), ident)))  # type: ignore[arg-type]
 
@@ -53,22 +53,27 @@ class View:
             {"what": "title", "value": c.title},
             {"what": "from", "value": self.results.titles.get(c.parent, c.parent) if c.parent else "nothing"},
             {"what": "changes", "value": "; ".join(c.changes)},
-            {"what": "training", "value": schedule_words(c.training)},
-            {"what": "read with", "value": f"{c.statistics} statistics" if c.setup.normed else "no BatchNorm"},
+            {"what": "training", "value": schedule_words(c.schedule)},
+            {
+                "what": "read with",
+                "value": f"{c.statistics} statistics" if c.network.batchnorm_layers else "no BatchNorm",
+            },
             {"what": "seeds", "value": ", ".join(map(str, self.results.spec.seeds))},
         ]
-        return self._table("The condition", [Column("what", "what"), Column("value", "value", numeric=False)], rows)
+        return self._table(
+            "The condition", [TableColumn("what", "what"), TableColumn("value", "value", numeric=False)], rows
+        )
 
     def losses(self) -> Shown:
         """Loss of every split at every step that was measured."""
         steps = [
             s
-            for s in sorted({0, *self.results.spec.measure, self.condition.training.steps})
-            if s <= self.condition.training.steps
+            for s in sorted({0, *self.results.spec.measure, self.condition.schedule.steps})
+            if s <= self.condition.schedule.steps
         ]
         columns = [
-            Column("step", "step", "", ",.0f"),
-            *(Column(split, split, "nats", ".4f") for split in ("train", "dev", "test")),
+            TableColumn("step", "step", "", ",.0f"),
+            *(TableColumn(split, split, "nats", ".4f") for split in ("train", "dev", "test")),
         ]
         rows: list[dict[str, object]] = [
             {
@@ -88,9 +93,9 @@ class View:
         cells = t[
             (t["condition"] == self.condition.name) & (t["protocol"] == "paired") & ~t["twin"].astype(bool)
         ].set_index("seed")
-        first, last = (self.results.loss(self.condition, "dev", step) for step in (0, self.condition.training.steps))
-        columns = [Column("seed", "seed", "", ".0f"), Column("first", "dev loss at the start", "nats", ".4f"), Column("last", "dev loss at the end", "nats", ".4f"),
-                   Column("status", "status"), Column("sha", "sha256 of the final parameters")]  # fmt: skip
+        first, last = (self.results.loss(self.condition, "dev", step) for step in (0, self.condition.schedule.steps))
+        columns = [TableColumn("seed", "seed", "", ".0f"), TableColumn("first", "dev loss at the start", "nats", ".4f"), TableColumn("last", "dev loss at the end", "nats", ".4f"),
+                   TableColumn("status", "status"), TableColumn("sha", "sha256 of the final parameters")]  # fmt: skip
         rows: list[dict[str, object]] = [
             {
                 "seed": seed,
@@ -110,8 +115,8 @@ class View:
         for name, label in LABELS.items():
             if name in (*PER_PARAMETER, "loss", "gap_mean", "gap_std"):
                 continue
-            for layer in [*range(1, len(c.setup.layers)), None]:
-                start, end = (r.metric(c, name, step, layer) for step in (0, c.training.steps))
+            for layer in [*range(1, len(c.network.layers)), None]:
+                start, end = (r.metric(c, name, step, layer) for step in (0, c.schedule.steps))
                 if not len(start):
                     continue
                 factor = 100.0 if label.unit == "%" else 1.0
@@ -125,11 +130,11 @@ class View:
                     }
                 )
         columns = [
-            Column("what", "measurement"),
-            Column("unit", "unit"),
-            Column("layer", "level", "", ".0f"),
-            Column("start", "at the start", "", ".3f"),
-            Column("end", "at the end", "", ".3f"),
+            TableColumn("what", "measurement"),
+            TableColumn("unit", "unit"),
+            TableColumn("layer", "level", "", ".0f"),
+            TableColumn("start", "at the start", "", ".3f"),
+            TableColumn("end", "at the end", "", ".3f"),
         ]
         return self._table("Activations over the full training split, mean over seeds", columns, rows)
 
@@ -142,14 +147,14 @@ class View:
             {
                 "parameter": name,
                 "start": interval(r.estimate(r.metric(c, "grad_norm", 0, parameter=name))),
-                "end": interval(r.estimate(r.metric(c, "grad_norm", c.training.steps, parameter=name))),
+                "end": interval(r.estimate(r.metric(c, "grad_norm", c.schedule.steps, parameter=name))),
             }
             for name in names
         ]
         columns = [
-            Column("parameter", "parameter"),
-            Column("start", "norm at the start", "", ".4g"),
-            Column("end", "norm at the end", "", ".4g"),
+            TableColumn("parameter", "parameter"),
+            TableColumn("start", "norm at the start", "", ".4g"),
+            TableColumn("end", "norm at the end", "", ".4g"),
         ]
         return self._table("Gradients of one minibatch, mean over seeds", columns, rows)
 
@@ -171,7 +176,7 @@ class View:
 
         def drawing(width: int) -> Drawn:
             fig, (ax,) = plots.new(1, 1, 280, width)
-            plots.lines(ax, {c.name: looks_of(r)[c.name]}, frame, logx=True, logy=True)
+            plots.draw_lines(ax, {c.name: looks_of(r)[c.name]}, frame, logx=True, logy=True)
             plots.reference(ax, r.uniform, f"ln {r.vocabulary}")
             ax.set(xlabel="step (log axis)", ylabel="minibatch loss, nats (log axis)")
             return fig
@@ -183,12 +188,12 @@ class View:
         )
 
 
-SHOWN = ("cells", "losses", "curves", "metrics")  # the tables that a notebook reads
+SHOWN_TABLES = ("cells", "losses", "curves", "metrics")  # the tables that a notebook reads
 
 
 def own(results: Results, condition: Condition) -> dict[str, pd.DataFrame]:
     """All that a notebook sees of the tables: the rows of its condition."""
-    tables = {name: results.tables[name] for name in SHOWN}
+    tables = {name: results.tables[name] for name in SHOWN_TABLES}
     return {name: table[table["condition"] == condition.name].reset_index(drop=True) for name, table in tables.items()}
 
 
@@ -211,9 +216,9 @@ def open_condition(condition: str, folder: str = "reports", file: str = "experim
 
 @lru_cache(maxsize=1)
 def _load(folder: Path, file: Path, stamps: tuple[bytes, ...]) -> Results:
-    facts = provenance.read(folder)
+    facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
-    spec = read(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables, no words
+    spec = read_study(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables, no words
     if chosen.get("only"):
-        spec = only(spec, [name.strip() for name in chosen["only"].split(",")])
-    return ledger.load(spec, folder)
+        spec = only_conditions(spec, [name.strip() for name in chosen["only"].split(",")])
+    return ledger.load_results(spec, folder)

@@ -17,7 +17,7 @@ from study.analysis.estimate import Estimate
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Cell, Column, Interval, Made, Table, Value
+from study.report.html.page import Interval, Made, Table, TableCell, TableColumn, Value
 from study.report.html.words import power
 from study.report.notebook.names import page_link
 from study.spec.records import Condition
@@ -41,16 +41,16 @@ def interval(e: Estimate | None) -> Value:
         return None
     if e.diverged:
         median = f", median {e.median:.4f}" if math.isfinite(e.median) else ""
-        return Cell(f"{e.diverged} of {e.n} diverged{median}", sort=e.median, tone="bad")
+        return TableCell(f"{e.diverged} of {e.n} diverged{median}", sort=e.median, tone="bad")
     return Interval(e.mean, None if math.isnan(e.low) else e.low, None if math.isnan(e.high) else e.high, e.n)
 
 
-def name_cell(results: Results, condition: Condition) -> Cell:
+def name_cell(results: Results, condition: Condition) -> TableCell:
     """A condition's title with its look."""
-    return Cell(condition.title, sort=condition.name, look=looks_of(results)[condition.name])
+    return TableCell(condition.title, sort=condition.name, look=looks_of(results)[condition.name])
 
 
-def notebook_cell(results: Results, condition: Condition) -> Cell:
+def notebook_cell(results: Results, condition: Condition) -> TableCell:
     """A condition's title with its look, linked to its notebook."""
     return replace(name_cell(results, condition), href=page_link(condition.name))
 
@@ -74,7 +74,7 @@ def strips(
         beside = width > plots.NARROW
         for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             frame, intervals = tidy(results, panel.values)
-            plots.strip(
+            plots.draw_strip(
                 ax, frame, looks_of(results), titles, intervals=intervals, label=panel.label, log=panel.log,
                 named=i == 0 or not beside, names=names,
             )  # fmt: skip
@@ -104,17 +104,17 @@ def minus(results: Results, split: str, condition: Condition, parent: Condition,
     return a.loc[both] - b.loc[both]
 
 
-def distinct(conditions: Sequence[Condition]) -> list[Condition]:
+def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
     """One condition per training: those that only read it differently share everything else."""
     found: dict[object, Condition] = {}
     for c in conditions:
-        found.setdefault((c.setup, c.training), c)
+        found.setdefault((c.network, c.schedule), c)
     return list(found.values())
 
 
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
     """Rows of the table of histograms for h or preact of the first level, or for the logits."""
-    layer = len(condition.setup.layers) if quantity == "logits" else 1
+    layer = len(condition.network.layers) if quantity == "logits" else 1
     return t[
         (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
     ]
@@ -144,9 +144,9 @@ def beyond(rows: pd.DataFrame, reach: float) -> str:
 def cuts(conditions: Sequence[Condition]) -> dict[int, str]:
     """Step -> `learning rate 0.1 → 0.01`, for every step at which the rate of one of the conditions changes."""
     found: dict[int, list[str]] = {}
-    for training in dict.fromkeys(c.training for c in conditions):
-        for (_, before), (step, after) in pairwise(training.lr):
-            if before != after and step < training.steps:
+    for schedule in dict.fromkeys(c.schedule for c in conditions):
+        for (_, before), (step, after) in pairwise(schedule.lr):
+            if before != after and step < schedule.steps:
                 found.setdefault(step, []).append(f"{before:g} → {after:g}")
     return {step: f"learning rate {', '.join(dict.fromkeys(changes))}" for step, changes in sorted(found.items())}
 
@@ -181,14 +181,14 @@ def by_condition(
     return {name: values for name, values in found.items() if values is not None and len(values)}
 
 
-def seed_table(results: Results, caption: str, values: Values, column: Column) -> Table:
+def seed_table(results: Results, caption: str, values: Values, column: TableColumn) -> Table:
     """Every value behind a figure: a row per condition and seed."""
     rows: list[dict[str, Value]] = [
         {"condition": name_cell(results, results.spec.condition(name)), "seed": int(seed), column.name: float(value)}
         for name, found in values.items()
         for seed, value in found.items()
     ]
-    return Table(caption, (Column("condition", "condition"), Column("seed", "seed"), column), rows)
+    return Table(caption, (TableColumn("condition", "condition"), TableColumn("seed", "seed"), column), rows)
 
 
 def made(text: str, code: str, tables: str) -> Made:

@@ -16,8 +16,8 @@ from study.report.sections import (  # noqa: F401  (importing registers)
     waste,
 )
 from study.report.sections.registry import SECTIONS
-from study.spec.anchors import ORDER
+from study.spec.anchors import SECTION_ORDER
 
-assert set(ORDER) == set(SECTIONS), set(ORDER) ^ set(SECTIONS)
+assert set(SECTION_ORDER) == set(SECTIONS), set(SECTION_ORDER) ^ set(SECTIONS)
 
 __all__ = ["SECTIONS"]

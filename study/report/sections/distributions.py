@@ -12,23 +12,23 @@ from matplotlib.figure import Figure as Drawn
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value
-from study.report.sections.common import beyond, bins, central, distinct, first_of, made, name_cell
+from study.report.html.page import Figure, Section, Table, TableColumn, Value
+from study.report.sections.common import beyond, bins, central, distinct_trainings, first_of, made, name_cell
 from study.report.sections.registry import section
 from study.spec.records import Condition
 
 
 @section("distributions", "Distributions", "histograms of the activations")
-def distributions(results: Results) -> Section | None:
+def distributions_section(results: Results) -> Section | None:
     """Where the outputs lie, before and after training."""
     t = results.tables["histograms"]
-    chosen = distinct(results.main)
+    chosen = distinct_trainings(results.main)
     if not len(t) or not chosen:
         return None
     figures = [
         f for f in (_histograms(results, chosen, quantity) for quantity in ("h", "preact", "logits")) if f is not None
     ]
-    tails = {c.name: _outer(t, c, 0) for c in chosen if c.setup.hidden[0].activation == "tanh"}
+    tails = {c.name: _outer(t, c, 0) for c in chosen if c.network.hidden[0].activation == "tanh"}
     worst = max(tails, key=lambda name: tails[name], default="")
     return Section(
         anchor="distributions",
@@ -61,7 +61,7 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
     if not chosen:
         return None
     moments = {
-        c.name: {"start": bins(t, c, 0, quantity), "end": bins(t, c, c.training.steps, quantity)} for c in chosen
+        c.name: {"start": bins(t, c, 0, quantity), "end": bins(t, c, c.schedule.steps, quantity)} for c in chosen
     }
     moments = {name: {when: rows for when, rows in found.items() if _drawable(rows)} for name, found in moments.items()}
     reach = {name: max(central(rows) for rows in found.values()) for name, found in moments.items()}
@@ -78,7 +78,7 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
                 else:
                     edges = np.append(inner["left"].to_numpy(float), float(inner["right"].iloc[-1]))
                     ax.stairs(inner["density"].to_numpy(float), edges, color=plots.INK, linewidth=1, baseline=None)
-            plots.note(ax, *off[c.name])
+            plots.note_below(ax, *off[c.name])
             ax.set_title(plots.shorten(c.title, 24))
             ax.set(xlabel=label, xlim=(-reach[c.name], reach[c.name]), ylim=(0, 1.05), yticks=[])
             ax.spines["left"].set_visible(False)
@@ -86,13 +86,13 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
         return fig
 
     columns = [
-        Column("condition", "condition"), Column("when", "when"), Column("left", "from", "", ".4g"), Column("right", "to", "", ".4g"),
-        Column("share", "share", "%", ".3f"),
+        TableColumn("condition", "condition"), TableColumn("when", "when"), TableColumn("left", "from", "", ".4g"), TableColumn("right", "to", "", ".4g"),
+        TableColumn("share", "share", "%", ".3f"),
     ]  # fmt: skip
     rows: list[dict[str, Value]] = [
         {"condition": name_cell(results, c), "when": when, "left": r.left, "right": r.right, "share": 100 * r.share}
         for c in chosen
-        for when, step in (("start", 0), ("end", c.training.steps))
+        for when, step in (("start", 0), ("end", c.schedule.steps))
         for r in _coarse(bins(t, c, step, quantity)).itertuples()
     ]
     return Figure(

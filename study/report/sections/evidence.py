@@ -10,13 +10,13 @@ import pandas as pd
 from study.analysis import ledger
 from study.analysis.results import Results
 from study.measurement.labels import LABELS
-from study.report.html.page import Cell, Column, Listing, Section, Table, Term, Value
+from study.report.html.page import Listing, Section, Table, TableCell, TableColumn, Term, Value
 from study.report.sections import origin
 from study.report.sections.common import made, signed, span
 from study.report.sections.registry import section
 from study.spec.claims import check_measure
 from study.spec.describe import schedule_words
-from study.spec.schema import Claim
+from study.spec.schema import ClaimEntry
 
 TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
 
@@ -24,22 +24,22 @@ TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
 @section("verdict", "Verdict", "claims in the study file")
 def verdict(results: Results) -> Section | None:
     """Every sentence that the study asserts, judged by the tables."""
-    entries = ledger.ledger(results)
+    entries = ledger.judge_claims(results)
     if not entries:
         return None
-    by_claim: dict[str, list[ledger.Entry]] = {}
+    by_claim: dict[str, list[ledger.Judged]] = {}
     for e in entries:
         by_claim.setdefault(e.claim.id, []).append(e)
     columns = [
-        Column("claim", "claim"),
-        Column("verdict", "verdict"),
-        Column("of", "conditions"),
-        Column("wanted", "holds if"),
-        Column("because", "ground"),
+        TableColumn("claim", "claim"),
+        TableColumn("verdict", "verdict"),
+        TableColumn("of", "conditions"),
+        TableColumn("wanted", "holds if"),
+        TableColumn("because", "ground"),
     ]
     rows: list[dict[str, Value]] = [
         {
-            "claim": Cell(
+            "claim": TableCell(
                 group[0].claim.sentence,
                 sort=name,
                 href=f"#{group[0].claim.section}" if group[0].claim.section else None,
@@ -51,14 +51,14 @@ def verdict(results: Results) -> Section | None:
         }
         for name, group in by_claim.items()
     ]
-    detail_columns = [Column("claim", "claim"), Column("condition", "condition"), Column("verdict", "verdict"), Column("measured", "measured"),
-                      Column("method", "interval and test"), Column("middle", "interquartile mean", "", ".4g"), Column("wanted", "holds if"),
-                      Column("reason", "why it cannot be told")]  # fmt: skip
+    detail_columns = [TableColumn("claim", "claim"), TableColumn("condition", "condition"), TableColumn("verdict", "verdict"), TableColumn("measured", "measured"),
+                      TableColumn("method", "interval and test"), TableColumn("middle", "interquartile mean", "", ".4g"), TableColumn("wanted", "holds if"),
+                      TableColumn("reason", "why it cannot be told")]  # fmt: skip
     details = [
-        (e.claim.id, e.condition, Cell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, ledger.wanted(e.claim, results, signed), e.reason)  # type: ignore[arg-type]
+        (e.claim.id, e.condition, TableCell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, ledger.wanted(e.claim, results, signed), e.reason)  # type: ignore[arg-type]
         for e in entries
     ]  # fmt: skip
-    counts = ledger.summary(entries)
+    counts = ledger.count_verdicts(entries)
     failing = [e for e in entries if e.verdict == "fails"]
     claims_, judged = len(by_claim), len(entries)
     plural = {"holds": "hold", "fails": "fail", "cannot be told": "cannot be told"}
@@ -81,15 +81,15 @@ def verdict(results: Results) -> Section | None:
     )  # fmt: skip
 
 
-def _overall(group: list[ledger.Entry]) -> Cell:
+def _overall(group: list[ledger.Judged]) -> TableCell:
     """One verdict for a claim: it holds if it does for every condition, and fails if it does for any."""
     verdicts = [e.verdict for e in group]
     worst = next((v for v in ("fails", "cannot be told") if v in verdicts), "holds")
     count = f" for {verdicts.count(worst)} of {len(group)}" if len(group) > 1 and worst != "holds" else ""  # type: ignore[arg-type]
-    return Cell(worst + count, tone=TONES[worst])  # type: ignore[arg-type]
+    return TableCell(worst + count, tone=TONES[worst])  # type: ignore[arg-type]
 
 
-def _conditions(group: list[ledger.Entry]) -> str:
+def _conditions(group: list[ledger.Judged]) -> str:
     if len(group) == 1:
         return f"{group[0].condition}: {signed(group[0].measured)}" + (
             f" ({group[0].reason})" if group[0].reason else ""
@@ -100,7 +100,7 @@ def _conditions(group: list[ledger.Entry]) -> str:
     return f"{len(group)} conditions{signed(means)}: {', '.join(e.condition for e in group)}"
 
 
-def _words(claim: Claim) -> str:
+def _words(claim: ClaimEntry) -> str:
     """`loss of dev at the end`: what is measured, for readers."""
     name, rest = check_measure(claim.measure)
     what = LABELS[name].text
@@ -126,9 +126,9 @@ def published(results: Results) -> Section | None:
     if not len(t):
         return None
     columns = [
-        Column("run", "run"), Column("split", "split"), Column("statistics", "statistics"), Column("origin", "printed in"),
-        Column("published", "published", "nats", ".8g"), Column("reproduced", "reproduced", "nats", ".7f"),
-        Column("difference", "difference", "nats", "+.1e"), Column("tolerance", "tolerance", "nats", ".0e"), Column("verdict", "verdict"),
+        TableColumn("run", "run"), TableColumn("split", "split"), TableColumn("statistics", "statistics"), TableColumn("origin", "printed in"),
+        TableColumn("published", "published", "nats", ".8g"), TableColumn("reproduced", "reproduced", "nats", ".7f"),
+        TableColumn("difference", "difference", "nats", "+.1e"), TableColumn("tolerance", "tolerance", "nats", ".0e"), TableColumn("verdict", "verdict"),
     ]  # fmt: skip
     rows: list[dict[str, Value]] = []
     for r in t.itertuples():
@@ -144,7 +144,7 @@ def published(results: Results) -> Section | None:
         rows.append({
             "run": r.title, "split": r.split, "statistics": r.statistics, "origin": r.origin, "published": r.published,
             "reproduced": None if math.isnan(gap) else r.reproduced, "difference": gap if r.comparable and not math.isnan(gap) else None,
-            "tolerance": None if pd.isna(r.tolerance) else r.tolerance, "verdict": Cell(words, tone=tone),  # type: ignore[arg-type]
+            "tolerance": None if pd.isna(r.tolerance) else r.tolerance, "verdict": TableCell(words, tone=tone),  # type: ignore[arg-type]
         })  # fmt: skip
     judged = ledger.reproductions(results)
     if t["comparable"].astype(bool).any():
@@ -269,7 +269,7 @@ def provenance(results: Results) -> Section | None:
         *((f"table {name} sha256", digest) for name, digest in facts["tables"].items()),
     ]  # fmt: skip
     conditions = "\n".join(
-        f"{c.name} ({c.title}): {schedule_words(c.training)}; read with {c.statistics} statistics\n    "
+        f"{c.name} ({c.title}): {schedule_words(c.schedule)}; read with {c.statistics} statistics\n    "
         + "\n    ".join(c.changes)
         for c in results.spec.conditions
     )
@@ -297,7 +297,9 @@ def provenance(results: Results) -> Section | None:
         ],
         tables=(
             Table(
-                "What the numbers depend on", [Column("what", "what"), Column("value", "value", numeric=False)], rows
+                "What the numbers depend on",
+                [TableColumn("what", "what"), TableColumn("value", "value", numeric=False)],
+                rows,
             ),
         ),
         listings=(

@@ -6,9 +6,9 @@ import math
 
 import pandas as pd
 
-from study.analysis.estimate import Estimate, estimate
+from study.analysis.estimate import Estimate, over_seeds
 from study.analysis.results import Results
-from study.report.html.page import Column, Figure, Section, Table, Value, number
+from study.report.html.page import Figure, Section, Table, TableColumn, Value, number
 from study.report.sections.common import Panel, interval, made, minus, name_cell, strips
 from study.report.sections.registry import section
 from study.spec.records import Condition
@@ -20,20 +20,20 @@ NEEDS = "a condition of the first group that comes from another of it and is tra
 def final_losses(results: Results) -> Section | None:
     """Differences of the final loss from the parent's, paired by seed."""
     known = {c.name: c for c in results.main}
-    pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.training == known[c.parent].training]
+    pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.schedule == known[c.parent].schedule]
     told = {
-        split: {c.name: v for c, p in pairs if len(v := minus(results, split, c, p, c.training.steps))}
+        split: {c.name: v for c, p in pairs if len(v := minus(results, split, c, p, c.schedule.steps))}
         for split in ("dev", "train")
     }
     pairs = [(c, p) for c, p in pairs if c.name in told["dev"]]
     if not pairs:
         return None
-    differences = {c.name: estimate(told["dev"][c.name].to_numpy(float)) for c, _ in pairs}
+    differences = {c.name: over_seeds(told["dev"][c.name].to_numpy(float)) for c, _ in pairs}
     columns = [
-        Column("condition", "condition"),
-        Column("parent", "minus"),
-        *(Column(split, f"difference in final {split} loss", "nats", "+.4f") for split in told),
-        Column("lower", "lower dev loss with"),
+        TableColumn("condition", "condition"),
+        TableColumn("parent", "minus"),
+        *(TableColumn(split, f"difference in final {split} loss", "nats", "+.4f") for split in told),
+        TableColumn("lower", "lower dev loss with"),
     ]
     rows: list[dict[str, Value]] = [
         {

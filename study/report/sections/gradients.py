@@ -13,12 +13,12 @@ from study.analysis.estimate import Estimate
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value
+from study.report.html.page import Figure, Section, Table, TableColumn, Value
 from study.report.sections.common import (
     beyond,
     bins,
     central,
-    distinct,
+    distinct_trainings,
     first_of,
     interval,
     made,
@@ -33,9 +33,9 @@ from study.spec.records import Condition
 
 
 @section("gradients", "The gradient", "gradients of the parameters")
-def gradients(results: Results) -> Section | None:
+def gradients_section(results: Results) -> Section | None:
     """How much of the gradient passes the activation, and how large the updates are."""
-    chosen = distinct(results.main)
+    chosen = distinct_trainings(results.main)
     t = results.tables["metrics"]
     frames = []
     for c in chosen:
@@ -51,15 +51,15 @@ def gradients(results: Results) -> Section | None:
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
-        plots.lines(ax, looks_of(results), frame, band, y="value", logx=True)
+        plots.draw_lines(ax, looks_of(results), frame, band, y="value", logx=True)
         plots.reference(ax, -3.0, "−3: rule of thumb", end="left")
         mark_cuts(ax, chosen, end="left")
         ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="log₁₀ of update : data, W1")
         plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
-    columns = [Column("condition", "condition"), Column("parameter", "parameter"), Column("norm", "gradient norm at the start", "", ".4g"),
-               Column("end", "gradient norm at the end", "", ".4g"), Column("ratio", "log₁₀ update : data at the start", "", ".2f")]  # fmt: skip
+    columns = [TableColumn("condition", "condition"), TableColumn("parameter", "parameter"), TableColumn("norm", "gradient norm at the start", "", ".4g"),
+               TableColumn("end", "gradient norm at the end", "", ".4g"), TableColumn("ratio", "log₁₀ update : data at the start", "", ".2f")]  # fmt: skip
     rows: list[dict[str, Value]] = []
     for c in chosen:
         here = t[(t["condition"] == c.name) & (t["step"] == 0) & (t["metric"] == "grad_norm")]
@@ -68,13 +68,13 @@ def gradients(results: Results) -> Section | None:
             rows.append({
                 "condition": name_cell(results, c), "parameter": parameter,
                 "norm": interval(results.estimate(results.metric(c, "grad_norm", 0, parameter=parameter))),
-                "end": interval(results.estimate(results.metric(c, "grad_norm", c.training.steps, parameter=parameter))),
+                "end": interval(results.estimate(results.metric(c, "grad_norm", c.schedule.steps, parameter=parameter))),
                 "ratio": interval(results.estimate(ratio)) if ratio.notna().all() else None,
             })  # fmt: skip
     table = Table(
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
-    tanh = all(c.setup.hidden[0].activation == "tanh" for c in chosen)
+    tanh = all(c.network.hidden[0].activation == "tanh" for c in chosen)
     passing = "tanh" if tanh else "the activation"
     passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in chosen}
     known = {name: e.mean for name, e in passed.items() if e is not None and not e.diverged}
@@ -110,7 +110,7 @@ HALF = math.atanh(math.sqrt(0.5))  # where tanh lets one half of a gradient thro
 def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
     """tanh, its local gradient 1 - h², and where the first level's pre-activations lie at the start."""
     t = results.tables["histograms"]
-    having = [c for c in chosen if c.setup.hidden[0].activation == "tanh"]
+    having = [c for c in chosen if c.network.hidden[0].activation == "tanh"]
     rows = {c.name: found.sort_values("left") for c in having if len(found := bins(t, c, 0, "preact"))}
     able = [c for c in having if c.name in rows and rows[c.name]["share"].notna().all()]
     shown = able[:6]
@@ -129,21 +129,21 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
             if len(inner):
                 scaled_ = inner.assign(density=inner["density"] / inner["density"].max())
                 plots.histogram(ax, scaled_, looks_of(results)[c.name])
-            plots.curve(ax, list(xs), list(np.tanh(xs)), "tanh" if i == 0 else "")
+            plots.draw_curve(ax, list(xs), list(np.tanh(xs)), "tanh" if i == 0 else "")
             ax.plot(xs, 1 - np.tanh(xs) ** 2, color=plots.INK, linewidth=1.4)
             ax.set(xlim=(-reach, reach), ylim=(-1.1, 1.2), xlabel="what tanh sees")
             off = beyond(rows[c.name], reach)
-            plots.note(ax, f"{lost[c.name]} with |h| > 0.99", *([f"{off} beyond ±{reach:g}"] if off else []))
+            plots.note_below(ax, f"{lost[c.name]} with |h| > 0.99", *([f"{off} beyond ±{reach:g}"] if off else []))
             ax.set_title(plots.shorten(c.title, 24))
         fig.supylabel("tanh, 1 − h²", fontsize=12)
         return fig
 
     columns = [
-        Column("condition", "condition"),
-        Column("lost", "|h| > 0.99, so 1 − h² below 0.0199", "%", ".1f"),
-        Column("between", "1 − h² from there to 0.5", "%", ".1f"),
-        Column("passed", "1 − h² above 0.5", "%", ".1f"),
-        Column("mean", "mean 1 − h²", "", ".3f"),
+        TableColumn("condition", "condition"),
+        TableColumn("lost", "|h| > 0.99, so 1 − h² below 0.0199", "%", ".1f"),
+        TableColumn("between", "1 − h² from there to 0.5", "%", ".1f"),
+        TableColumn("passed", "1 − h² above 0.5", "%", ".1f"),
+        TableColumn("mean", "mean 1 − h²", "", ".3f"),
     ]
     return Figure(
         plots.draw(

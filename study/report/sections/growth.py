@@ -13,13 +13,13 @@ from study.analysis.results import Results
 from study.measurement.probe import PROBES
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value
+from study.report.html.page import Figure, Section, Table, TableColumn, Value
 from study.report.sections.common import interval, made, span
 from study.report.sections.registry import section
 
 
 @section("growth", "Growth of x @ w", "a probe in the study file")
-def growth(results: Results) -> Section | None:
+def growth_section(results: Results) -> Section | None:
     """How the std of x @ w grows with fan_in."""
     t = results.tables["probe"]
     if not len(t):
@@ -47,10 +47,10 @@ def growth(results: Results) -> Section | None:
         return fig
 
     columns = [
-        Column("init", "what is done to w, and after"),
-        Column("fan_in", "fan_in"),
-        Column("std", "std of the result", "", ".4f"),
-        Column("expected", "theory", "", ".4f"),
+        TableColumn("init", "what is done to w, and after"),
+        TableColumn("fan_in", "fan_in"),
+        TableColumn("std", "std of the result", "", ".4f"),
+        TableColumn("expected", "theory", "", ".4f"),
     ]
     rows: list[dict[str, Value]] = []
     for init in inits:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from study.analysis.results import Results
-from study.report.html.page import Cell, Listing, Made, Section
+from study.report.html.page import Listing, Made, Section, TableCell
 from study.spec import document
 from study.spec.document import Document, Path_
 
@@ -32,7 +32,7 @@ FILES = (
     "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the provenance; "
     "[`manifest.json`](manifest.json) is what the tables in `data/` came from."
 )
-SHOWN = 8  # conditions whose lines are named one by one
+NAMED_CONDITIONS = 8  # conditions whose lines are named one by one
 
 
 def complete(made: Section, results: Results, code: Callable[..., Any]) -> Section:
@@ -58,7 +58,7 @@ def complete(made: Section, results: Results, code: Callable[..., Any]) -> Secti
 def _named(made: Section, results: Results) -> list[str]:
     """Names of the conditions whose look is in the section's tables, in the order of the study file."""
     tables = [*made.tables, *(figure.table for figure in made.figures)]
-    found = {v.sort for t in tables for row in t.cells for v in row if isinstance(v, Cell) and v.look is not None}
+    found = {v.sort for t in tables for row in t.cells for v in row if isinstance(v, TableCell) and v.look is not None}
     return [c.name for c in results.conditions if c.name in found]
 
 
@@ -96,7 +96,7 @@ def _config(results: Results, keys: Iterable[str], names: Sequence[str]) -> str:
     found = _document(results.file, results.spec.name)
     paths: list[Path_] = []
     for key in keys:
-        if key == "conditions" and 0 < len(names) <= SHOWN:
+        if key == "conditions" and 0 < len(names) <= NAMED_CONDITIONS:
             paths += [("conditions", name) for name in names]
         else:
             paths.append((key,))
@@ -115,7 +115,7 @@ def extent(found: Document, path: Path_) -> str:
 
 @cache
 def _document(file: Path, name: str) -> Document:
-    return document.load(file, Path(name).name)
+    return document.load_document(file, Path(name).name)
 
 
 def _command(results: Results, keys: Sequence[str], names: Sequence[str]) -> str:

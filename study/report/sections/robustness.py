@@ -13,7 +13,7 @@ from study.analysis.quantities import twin_gap
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value, number
+from study.report.html.page import Figure, Section, Table, TableColumn, Value, number
 from study.report.sections.common import interval, made, name_cell, signed, span
 from study.report.sections.registry import section
 from study.spec.records import Condition, Sweep
@@ -54,7 +54,7 @@ def _rate_table(results: Results, sweep: Sweep) -> Table:
         own = results.best(sweep, c)
         for rate in sweep.rates:
             at = results.spec.condition(sweep.yielded[c.name, rate])
-            end = at.training.steps
+            end = at.schedule.steps
             rows.append(
                 {
                     "condition": name_cell(results, c),
@@ -64,9 +64,9 @@ def _rate_table(results: Results, sweep: Sweep) -> Table:
                     "best": "best" if own is not None and own[0] == rate else "",
                 }
             )
-    columns = [Column("condition", "condition"), Column("rate", "learning rate", "", "g"), Column("train", "final train loss", "nats", ".4f"),
-               Column("dev", "final dev loss", "nats", ".4f"), Column("best", "lowest mean train loss")]  # fmt: skip
-    steps = results.spec.condition(next(iter(sweep.yielded.values()))).training.steps
+    columns = [TableColumn("condition", "condition"), TableColumn("rate", "learning rate", "", "g"), TableColumn("train", "final train loss", "nats", ".4f"),
+               TableColumn("dev", "final dev loss", "nats", ".4f"), TableColumn("best", "lowest mean train loss")]  # fmt: skip
+    steps = results.spec.condition(next(iter(sweep.yielded.values()))).schedule.steps
     return Table(f"{sweep.title}, {steps:,} steps", columns, rows)
 
 
@@ -75,7 +75,7 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
     for c in _swept(results, sweep):
         found = results.best(sweep, c)
         if found is not None:
-            told[c.name] = (found[0], results.loss(found[1], "dev", found[1].training.steps))
+            told[c.name] = (found[0], results.loss(found[1], "dev", found[1].schedule.steps))
     if not told:
         return ["No rate lets every seed of any condition converge."]
     titles = results.titles
@@ -101,11 +101,11 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
 
 def _order(results: Results, sweep: Sweep, own: dict[str, float]) -> str:
     """Whether conditions rank otherwise at their own rates than at the one that all are trained with."""
-    common = results.spec.condition(sweep.conditions[0]).training.rate(0)
+    common = results.spec.condition(sweep.conditions[0]).schedule.rate(0)
     if common not in sweep.rates:
         return ""
     at = {name: results.spec.condition(sweep.yielded[name, common]) for name in own}
-    together = {name: results.loss(c, "dev", c.training.steps) for name, c in at.items()}
+    together = {name: results.loss(c, "dev", c.schedule.steps) for name, c in at.items()}
     means = {name: float(v.mean()) for name, v in together.items() if v.notna().all()}  # of those that converge there
     if len(means) < 2:
         return ""
@@ -121,7 +121,7 @@ def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:
     lost = set()
     for (name, rate), swept in sweep.yielded.items():
         at = results.spec.condition(swept)
-        values = results.loss(at, "dev", at.training.steps)
+        values = results.loss(at, "dev", at.schedule.steps)
         if name in results.titles:
             rows += [(name, int(seed), rate, float(v)) for seed, v in values.items() if math.isfinite(v)]
             lost |= {(name, rate)} if values.isna().any() else set()
@@ -133,7 +133,7 @@ def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
-        plots.lines(ax, looks_of(results), frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
+        plots.draw_lines(ax, looks_of(results), frame, band, x="rate", y="loss", logx=True, logy=True, marks=10)
         ax.set(xlabel="learning rate (log axis)", ylabel="dev loss, nats (log axis)")
         plots.key(fig, looks_of(results), results.titles, [c.name for c in _swept(results, sweep)])
         return fig
@@ -161,7 +161,7 @@ def twins(results: Results) -> Section | None:
         here, c = t[t["condition"] == name], results.spec.condition(name)
         early_step = results.spec.twins.short_steps
         early = here[here["step"] == early_step]
-        end = here[here["step"] == c.training.steps]
+        end = here[here["step"] == c.schedule.steps]
         ends[name] = end
         rows.append(
             {
@@ -174,9 +174,9 @@ def twins(results: Results) -> Section | None:
                 "n": len(end),
             }
         )
-    columns = [Column("condition", "condition"), Column("start", "distance at the start", "", ".1e"),
-               Column("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"), Column("nearly", "pairs"),
-               Column("end", "at the end", "", ".1e"), Column("gap", "largest gap in dev loss", "nats", ".1e"), Column("n", "pairs to the end")]  # fmt: skip
+    columns = [TableColumn("condition", "condition"), TableColumn("start", "distance at the start", "", ".1e"),
+               TableColumn("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"), TableColumn("nearly", "pairs"),
+               TableColumn("end", "at the end", "", ".1e"), TableColumn("gap", "largest gap in dev loss", "nats", ".1e"), TableColumn("n", "pairs to the end")]  # fmt: skip
     table = Table("Distance of twins: relative to the parameters, geometric mean over seeds", columns, rows)
     ended = {name: end for name, end in ends.items() if len(end)}
     answer = ["No pair was trained to the end; the table shows how far the short ones came."]
@@ -194,7 +194,7 @@ def twins(results: Results) -> Section | None:
             .reset_index(name="mean")
         )
         band = band.assign(low=band["mean"], high=band["mean"])
-        plots.lines(ax, looks_of(results), frame, band, y="distance", unit="line", logx=True, logy=True)
+        plots.draw_lines(ax, looks_of(results), frame, band, y="distance", unit="line", logx=True, logy=True)
         ax.set(xlabel="step (step 0 drawn at 0.5)", ylabel="relative distance of the parameters")
         plots.key(fig, looks_of(results), results.titles, names)
         return fig
@@ -238,7 +238,7 @@ def _pairs(n: int) -> str:
 
 def _moved(results: Results) -> str:
     """By how much a last bit moves the final dev loss, condition by condition."""
-    ends = {c: twin_gap(results, c, c.training.steps) for c in results.conditions}
+    ends = {c: twin_gap(results, c, c.schedule.steps) for c in results.conditions}
     gaps = {c.title: float(found.max()) for c, found in ends.items() if found is not None and found.notna().any()}
     if not gaps:
         return "twins differ in the last bit of one weight and are compared above"
@@ -256,7 +256,7 @@ def _tried(results: Results, sweep: Sweep) -> str:
     short = results.spec.condition(next(iter(sweep.yielded.values())))
     seeds = min(short.seeds or len(results.spec.seeds), len(results.spec.seeds))
     return (
-        f"{len(sweep.rates)} rate{'s' if len(sweep.rates) > 1 else ''} for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.training.steps:,} steps, "
+        f"{len(sweep.rates)} rate{'s' if len(sweep.rates) > 1 else ''} for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.schedule.steps:,} steps, "
         f"{seeds} seed{'s' if seeds > 1 else ''}, each judged at its own best; the other trainings were run at the rates that the study file gives"
     )
 
@@ -267,7 +267,7 @@ def threats(results: Results) -> Section | None:
     data, spec = results.facts["data"], results.spec
     swept = _tried(results, spec.sweeps[0]) if spec.sweeps else "nothing: a sweep would answer it"
     shared = "; ".join(f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data["shared_with_train"].items())
-    widths = sorted({c.setup.widths for c in results.conditions})
+    widths = sorted({c.network.widths for c in results.conditions})
     rows = [
         ("One learning rate may suit one condition and not another", swept),
         (
@@ -314,7 +314,9 @@ def threats(results: Results) -> Section | None:
             f"seed{'s' if len(spec.seeds) > 1 else ''} of {len(results.conditions)} condition{'s' if len(results.conditions) > 1 else ''}, "
             f"one data set of {sum(data['words'].values()):,} words, and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
         ],
-        tables=(Table("Threats and answers", [Column("threat", "threat"), Column("done", "what was done")], rows),),
+        tables=(
+            Table("Threats and answers", [TableColumn("threat", "threat"), TableColumn("done", "what was done")], rows),
+        ),
         made=made(
             "The answers are read from the study file and the manifest.",
             "experiments.yaml: sweeps, experiments.yaml: twins",

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure as Drawn
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value
+from study.report.html.page import Figure, Section, Table, TableColumn, Value
 from study.report.sections.common import (
     Panel,
     by_condition,
-    distinct,
+    distinct_trainings,
     first_of,
     interval,
     made,
@@ -30,11 +30,11 @@ from study.spec.records import Condition
 
 
 def _tanh(results: Results) -> list[Condition]:
-    return [c for c in results.conditions if any(layer.activation == "tanh" for layer in c.setup.hidden)]
+    return [c for c in results.conditions if any(layer.activation == "tanh" for layer in c.network.hidden)]
 
 
 def _levels(condition: Condition, activation: str | None = None) -> list[int]:
-    return [i for i, layer in enumerate(condition.setup.hidden, start=1) if activation in (None, layer.activation)]
+    return [i for i, layer in enumerate(condition.network.hidden, start=1) if activation in (None, layer.activation)]
 
 
 def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
@@ -42,32 +42,32 @@ def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
 
 
 @section("saturation", "Saturation", "a condition with tanh units")
-def saturation(results: Results) -> Section | None:
+def saturation_section(results: Results) -> Section | None:
     """How many outputs sit where tanh passes almost no gradient."""
     conditions = _tanh(results)
     if not conditions:
         return None
-    deepest = max(len(c.setup.hidden) for c in conditions)
+    deepest = max(len(c.network.hidden) for c in conditions)
     panels = []
     for level in list(range(1, deepest + 1))[:4]:
         having = [c for c in conditions if level in _levels(c, "tanh")]
         values = by_condition(results, having, partial(_saturated, results, level))
         panels.append(Panel("|h| > 0.99 at the start, %" + (f", level {level}" if deepest > 1 else ""), values))
     columns = [
-        Column("condition", "condition"),
-        *([Column("layer", "level")] if deepest > 1 else []),
-        Column("s97", "|h| > 0.97 at the start", "%", ".1f"),
-        Column("s99", "|h| > 0.99 at the start", "%", ".1f"),
-        Column("e99", "|h| > 0.99 at the end", "%", ".1f"),
-        Column("dead", "dead units at the start", "%", ".1f"),
-        Column("pass", "mean 1 − h² at the start", "", ".3f"),
-        Column("passend", "mean 1 − h² at the end", "", ".3f"),
-        Column("std", "std of the pre-activation", "", ".2f"),
+        TableColumn("condition", "condition"),
+        *([TableColumn("layer", "level")] if deepest > 1 else []),
+        TableColumn("s97", "|h| > 0.97 at the start", "%", ".1f"),
+        TableColumn("s99", "|h| > 0.99 at the start", "%", ".1f"),
+        TableColumn("e99", "|h| > 0.99 at the end", "%", ".1f"),
+        TableColumn("dead", "dead units at the start", "%", ".1f"),
+        TableColumn("pass", "mean 1 − h² at the start", "", ".3f"),
+        TableColumn("passend", "mean 1 − h² at the end", "", ".3f"),
+        TableColumn("std", "std of the pre-activation", "", ".2f"),
     ]
     rows: list[dict[str, Value]] = []
     for c in conditions:
         for level in _levels(c, "tanh"):
-            end = c.training.steps
+            end = c.schedule.steps
 
             def est(name: str, step: int, factor: float = 1.0, c: Condition = c, level: int = level) -> Value:
                 return interval(results.estimate(scaled(results.metric(c, name, step, level), factor)))
@@ -127,7 +127,7 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
     """The lecture's picture: examples × units, a mark where |h| > 0.99."""
     t = results.tables["pictures"]
     shown = [c for c in results.main if c in conditions and ((t["condition"] == c.name) & (t["step"] == 0)).any()]
-    chosen = distinct(shown)[:6]  # conditions that share a training share a picture
+    chosen = distinct_trainings(shown)[:6]  # conditions that share a training share a picture
     if not chosen:
         return None
     bits = {}
@@ -144,9 +144,9 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
         return fig
 
     columns = [
-        Column("condition", "condition"),
-        Column("share", "marked", "%", ".1f"),
-        Column("dead", "units marked in every row"),
+        TableColumn("condition", "condition"),
+        TableColumn("share", "marked", "%", ".1f"),
+        TableColumn("dead", "units marked in every row"),
     ]
     rows_: list[dict[str, Value]] = [
         {
@@ -157,7 +157,7 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
         for n, b in bits.items()
     ]
     examples = len(next(iter(bits.values())))
-    more = first_of(chosen, distinct(shown))
+    more = first_of(chosen, distinct_trainings(shown))
     return Figure(
         plots.draw(
             "saturation-map",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from study.analysis.results import Results
-from study.report.html.page import Cell, Column, Figure, Section, Table, Value, number
+from study.report.html.page import Figure, Section, Table, TableCell, TableColumn, Value, number
 from study.report.sections.common import (
     Panel,
     by_condition,
@@ -23,7 +23,7 @@ from study.spec.records import Condition
 
 
 def _final(results: Results, condition: Condition, split: str) -> pd.Series:
-    return results.loss(condition, split, condition.training.steps)
+    return results.loss(condition, split, condition.schedule.steps)
 
 
 @section("ladder", "The ladder", "at least one condition")
@@ -31,18 +31,18 @@ def ladder(results: Results) -> Section | None:
     """What each condition changes, and what it gains."""
     conditions = results.main
     columns = [
-        Column("condition", "condition"),
-        Column("change", "change"),
-        Column("initial", "initial loss", "nats", ".3f"),
-        Column("saturation", "|h| > 0.99 at the start", "%", ".1f"),
-        Column("logits", "logits at the start, smallest to largest", numeric=True),
-        Column("train", "final train loss", "nats", ".4f"),
-        Column("dev", "final dev loss", "nats", ".4f"),
-        Column("test", "final test loss", "nats", ".4f"),
+        TableColumn("condition", "condition"),
+        TableColumn("change", "change"),
+        TableColumn("initial", "initial loss", "nats", ".3f"),
+        TableColumn("saturation", "|h| > 0.99 at the start", "%", ".1f"),
+        TableColumn("logits", "logits at the start, smallest to largest", numeric=True),
+        TableColumn("train", "final train loss", "nats", ".4f"),
+        TableColumn("dev", "final dev loss", "nats", ".4f"),
+        TableColumn("test", "final test loss", "nats", ".4f"),
     ]
     rows: list[dict[str, Value]] = []
     for c in conditions:
-        tanh = c.setup.hidden[0].activation == "tanh"
+        tanh = c.network.hidden[0].activation == "tanh"
         rows.append(
             {
                 "condition": notebook_cell(results, c),
@@ -84,7 +84,9 @@ def _range(results: Results, condition: Condition) -> Value:
     low, high = (results.estimate(results.metric(condition, f"logit_{end}", 0)) for end in ("min", "max"))
     if low is None or high is None:
         return None
-    return Cell(f"{number(low.mean, '.1f')} to {number(high.mean, '.1f')}", sort=f"{low.mean:.6g} to {high.mean:.6g}")
+    return TableCell(
+        f"{number(low.mean, '.1f')} to {number(high.mean, '.1f')}", sort=f"{low.mean:.6g} to {high.mean:.6g}"
+    )
 
 
 def _change(results: Results, condition: Condition) -> str:
@@ -113,7 +115,7 @@ def _ladder_answer(results: Results, conditions: list[Condition]) -> list[str]:
 
 
 @section("initial-loss", "The first loss", "at least one condition")
-def initial_loss(results: Results) -> Section | None:
+def initial_loss_section(results: Results) -> Section | None:
     """Whether each condition starts at ln V."""
     values = by_condition(results, results.conditions, lambda c: results.loss(c, "train", 0))
     uniform = results.uniform
@@ -122,11 +124,11 @@ def initial_loss(results: Results) -> Section | None:
     known = {name: v for name, v in values.items() if v.notna().all()}
     worst = max(known or values, key=lambda name: values[name].mean())
     columns = [
-        Column("condition", "condition"),
-        Column("loss", "initial loss", "nats", ".4f"),
-        Column("above", "above ln V", "nats", ".4f"),
-        Column("logits", "std of the logits", "", ".3f"),
-        Column("entropy", "entropy of the prediction", "nats", ".3f"),
+        TableColumn("condition", "condition"),
+        TableColumn("loss", "initial loss", "nats", ".4f"),
+        TableColumn("above", "above ln V", "nats", ".4f"),
+        TableColumn("logits", "std of the logits", "", ".3f"),
+        TableColumn("entropy", "entropy of the prediction", "nats", ".3f"),
     ]
     rows: list[dict[str, Value]] = [
         {
@@ -145,7 +147,7 @@ def initial_loss(results: Results) -> Section | None:
         strips(results, "initial-loss-strip", f"Initial loss of every condition and seed against ln V = {uniform:.3f}.",
                [Panel("initial loss, nats" + (" (log axis)" if log else ""), values, reference, log)]),
         f"Loss before the first step. Dashed: ln {results.vocabulary}, what a uniform guess costs.",
-        seed_table(results, "Initial loss of every seed", values, Column("loss", "initial loss", "nats", ".6f")),
+        seed_table(results, "Initial loss of every seed", values, TableColumn("loss", "initial loss", "nats", ".6f")),
     )  # fmt: skip
     return Section(
         anchor="initial-loss",
@@ -178,11 +180,11 @@ def variants(results: Results) -> Section | None:
         return None
     values = by_condition(results, results.conditions, lambda c: results.loss(c, "dev", step))
     columns = [
-        Column("condition", "condition"),
-        Column("change", "change"),
-        Column("initial", "initial loss", "nats", ".4f"),
-        *(Column(split, f"{split} loss at {step:,}", "nats", ".4f") for split in ("train", "dev")),
-        Column("learns", "parameters with a gradient at step 0"),
+        TableColumn("condition", "condition"),
+        TableColumn("change", "change"),
+        TableColumn("initial", "initial loss", "nats", ".4f"),
+        *(TableColumn(split, f"{split} loss at {step:,}", "nats", ".4f") for split in ("train", "dev")),
+        TableColumn("learns", "parameters with a gradient at step 0"),
     ]
     rows: list[dict[str, Value]] = [
         {
@@ -243,7 +245,7 @@ def _beside(results: Results, others: list[Condition], step: int) -> str:
     found = []
     for c in others:
         parent = next((p for p in results.conditions if p.name == c.parent), None)
-        if parent is None or c.training.first(step) != parent.training.first(step):
+        if parent is None or c.schedule.first(step) != parent.schedule.first(step):
             continue
         both = minus(results, "dev", c, parent, step)
         if len(both) and both.notna().all():  # a mean over survivors would flatter

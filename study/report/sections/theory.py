@@ -16,8 +16,8 @@ from study.analysis.theory import predict
 from study.measurement.labels import LABELS
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Cell, Column, Figure, Section, Table, Value
-from study.report.sections.common import distinct, interval, made, name_cell, tidy
+from study.report.html.page import Figure, Section, Table, TableCell, TableColumn, Value
+from study.report.sections.common import distinct_trainings, interval, made, name_cell, tidy
 from study.report.sections.registry import section
 from study.spec.records import Condition
 
@@ -25,7 +25,7 @@ RESOLUTION = 2.0**-24  # of float32, relative: what no seed shows below
 
 
 @dataclass(frozen=True)
-class Gap:
+class Compared:
     """One prediction beside its measurement."""
 
     condition: Condition
@@ -48,7 +48,7 @@ class Gap:
         return math.nan if self.exact else float(2 * stats.t.sf(abs(self.errors), self.n - 1))
 
 
-def compare(condition: Condition, metric: str, layer: int, predicted: float, values: pd.Series) -> Gap:
+def beside_theory(condition: Condition, metric: str, layer: int, predicted: float, values: pd.Series) -> Compared:
     """Prediction and measurement over seeds, one value each; their difference in standard errors of the mean.
 
     Theory averages squares, so the square of a std is compared with the predicted one. A value that no seed changes by
@@ -65,7 +65,7 @@ def compare(condition: Condition, metric: str, layer: int, predicted: float, val
         errors = gap / error
     else:
         errors = math.copysign(math.inf, gap) if gap else 0.0
-    return Gap(condition, metric, layer, predicted, float(values.mean()), errors, n, exact)
+    return Compared(condition, metric, layer, predicted, float(values.mean()), errors, n, exact)
 
 
 def _measured(results: Results, condition: Condition, metric: str, layer: int) -> pd.Series:
@@ -75,27 +75,27 @@ def _measured(results: Results, condition: Condition, metric: str, layer: int) -
 
 
 def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
-    stored = results.facts["data"]["repeats"][str(condition.setup.context)]
+    stored = results.facts["data"]["repeats"][str(condition.network.context)]
     return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
 
 
 @section("theory", "Theory", "at least one condition")
-def theory(results: Results) -> Section | None:
+def theory_section(results: Results) -> Section | None:
     """Predicted and measured, side by side."""
     rows: list[dict[str, Value]] = []
-    gaps: list[Gap] = []
+    gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
     examples = results.facts["data"]["examples"]["train"]
-    for c in distinct(results.conditions):
-        for r in predict(c.setup, results.vocabulary, _patterns(results, c), examples).itertuples():
+    for c in distinct_trainings(results.conditions):
+        for r in predict(c.network, results.vocabulary, _patterns(results, c), examples).itertuples():
             values = _measured(results, c, r.metric, r.layer)
-            beyond = r.metric in ("logit_std", "initial_loss") and c.setup.output.activation != "linear"
+            beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory ends before an activation of the output
                 continue
             percent = 100.0 if r.metric.startswith("saturation") else 1.0
-            if r.metric in predicted and r.layer in (1, len(c.setup.layers)) and math.isfinite(r.predicted):
+            if r.metric in predicted and r.layer in (1, len(c.network.layers)) and math.isfinite(r.predicted):
                 predicted[r.metric].setdefault(c.name, percent * r.predicted)
-            gap = compare(c, r.metric, r.layer, r.predicted, values)
+            gap = beside_theory(c, r.metric, r.layer, r.predicted, values)
             if math.isfinite(r.predicted):
                 gaps.append(gap)
             rows.append(
@@ -106,7 +106,7 @@ def theory(results: Results) -> Section | None:
                     "predicted": percent * r.predicted,
                     "error": percent * r.error,
                     "measured": interval(results.estimate(values * percent)),
-                    "gap": Cell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
+                    "gap": TableCell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
                     if gap.exact
                     else gap.errors,
                     "method": r.method,
@@ -115,9 +115,9 @@ def theory(results: Results) -> Section | None:
     if not rows:
         return None
     columns = [
-        Column("condition", "condition"), Column("what", "quantity"), Column("layer", "level"), Column("predicted", "predicted", "", ".4f"),
-        Column("error", "error of the prediction", "", ".0e"), Column("measured", "measured", "", ".4f"),
-        Column("gap", "difference", "standard errors", "+.1f"), Column("method", "method"),
+        TableColumn("condition", "condition"), TableColumn("what", "quantity"), TableColumn("layer", "level"), TableColumn("predicted", "predicted", "", ".4f"),
+        TableColumn("error", "error of the prediction", "", ".0e"), TableColumn("measured", "measured", "", ".4f"),
+        TableColumn("gap", "difference", "standard errors", "+.1f"), TableColumn("method", "method"),
     ]  # fmt: skip
     table_ = Table("Prediction and measurement before the first step; shares in %", columns, rows)
     drawn = any(predicted.values())
@@ -136,12 +136,12 @@ def theory(results: Results) -> Section | None:
     )  # fmt: skip
 
 
-def equal(gap: Gap) -> bool:
+def equal(gap: Compared) -> bool:
     """Whether a value that no seed changes is the predicted one, to a few roundings."""
     return abs(gap.errors) <= 8
 
 
-def _answer(results: Results, gaps: list[Gap]) -> list[str]:
+def _answer(results: Results, gaps: list[Compared]) -> list[str]:
     # conditions with the same first level have the same figures there, which count once
     once = {(g.metric, g.layer, f"{g.predicted:.6g}", f"{g.measured:.6g}"): g for g in reversed(gaps)}
     gaps = list(reversed(once.values()))
@@ -173,13 +173,16 @@ def _answer(results: Results, gaps: list[Gap]) -> list[str]:
     tails = [
         g
         for g in varying
-        if g.condition.setup.hidden[0].norm == "batch" and g.metric == "saturation_99" and g.layer == 1 and g.errors > 2
+        if g.condition.network.hidden[0].norm == "batch"
+        and g.metric == "saturation_99"
+        and g.layer == 1
+        and g.errors > 2
     ]
     if tails:
         g = tails[0]
         text.append(
             f"One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples, but a unit sees only {results.vocabulary} characters in "
-            f"{g.condition.setup.context} places: standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond 0.99, "
+            f"{g.condition.network.context} places: standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond 0.99, "
             f"{100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example, which `tests/analysis/test_theory.py` draws, have the predicted share to within the error of the draw."
         )
     text.append(
@@ -207,7 +210,7 @@ def _drawing(results: Results, predicted: dict[str, dict[str, float]]) -> plots.
                 if metric == "saturation_99"
                 else "initial loss, nats" + (" (log axis)" if log else "")
             )
-            plots.strip(ax, frame, looks_of(results), results.titles, intervals=intervals, label=label, log=log,
+            plots.draw_strip(ax, frame, looks_of(results), results.titles, intervals=intervals, label=label, log=log,
                         named=i == 0 or width <= plots.NARROW, names=names)  # fmt: skip
             for name, value in values.items():
                 ax.plot([value], [names.index(name)], "|", color=plots.INK, markersize=17, markeredgewidth=1.4)

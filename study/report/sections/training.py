@@ -10,11 +10,11 @@ from matplotlib.figure import Figure as Drawn
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Column, Figure, Section, Table, Value, number
+from study.report.html.page import Figure, Section, Table, TableColumn, Value, number
 from study.report.sections.common import (
     Panel,
     by_condition,
-    distinct,
+    distinct_trainings,
     interval,
     made,
     mark_cuts,
@@ -34,7 +34,7 @@ COARSE = 40  # points per condition in the table behind the curves
 def curves(results: Results) -> Section | None:
     """How the loss falls, from the first thousand steps to the last."""
     t = results.tables["curves"]
-    chosen = distinct(results.main)
+    chosen = distinct_trainings(results.main)
     frame = t[t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
     if not len(frame):
         return None
@@ -42,13 +42,13 @@ def curves(results: Results) -> Section | None:
                           "step": frame["step"].astype(float), "loss": frame["loss"].astype(float)})  # fmt: skip
     seen = {c.name for c in chosen if (frame["condition"] == c.name).any()}
     chosen = [c for c in chosen if c.name in seen]
-    early, longest = frame[frame["first"] < EARLY], max(c.training.steps for c in chosen)
+    early, longest = frame[frame["first"] < EARLY], max(c.schedule.steps for c in chosen)
     smooth = _smoothed(frame)
     band = _band(smooth)
 
     def hockey(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 300, width)
-        plots.lines(ax, looks_of(results), early, _band(early), logy=True)
+        plots.draw_lines(ax, looks_of(results), early, _band(early), logy=True)
         plots.reference(ax, results.uniform, f"ln {results.vocabulary}", end="left")
         ax.set(xlabel="step", ylabel="minibatch loss, nats (log axis)")
         plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
@@ -57,14 +57,14 @@ def curves(results: Results) -> Section | None:
     def whole(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 320, width)
         late, seeds = (rows[rows["step"] >= longest * 0.01] for rows in (band, smooth))
-        plots.lines(ax, looks_of(results), seeds, late)
+        plots.draw_lines(ax, looks_of(results), seeds, late)
         mark_cuts(ax, chosen)
         ax.set(xlabel="step", ylabel="smoothed minibatch loss, nats")
         plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
-    columns = [Column("condition", "condition"), Column("step", "middle of the bin", "steps", ",.0f"), Column("mean", "mean loss", "nats", ".4f"),
-               Column("low", "smallest seed", "nats", ".4f"), Column("high", "largest seed", "nats", ".4f")]  # fmt: skip
+    columns = [TableColumn("condition", "condition"), TableColumn("step", "middle of the bin", "steps", ",.0f"), TableColumn("mean", "mean loss", "nats", ".4f"),
+               TableColumn("low", "smallest seed", "nats", ".4f"), TableColumn("high", "largest seed", "nats", ".4f")]  # fmt: skip
 
     def behind(caption: str, rows: pd.DataFrame) -> Table:
         thinned = plots.thin(rows, ["condition"], "step", COARSE)
@@ -123,8 +123,8 @@ def _steps(found: pd.DataFrame) -> str:
 
 def _told_normed(chosen: list[Condition]) -> str:
     """For the caption: what statistics a loss of training is under where there is BatchNorm."""
-    normed = [c for c in chosen if c.setup.normed]
-    sizes = ", ".join(dict.fromkeys(f"{c.training.batch_size:,}" for c in normed))
+    normed = [c for c in chosen if c.network.batchnorm_layers]
+    sizes = ", ".join(dict.fromkeys(f"{c.schedule.batch_size:,}" for c in normed))
     return (
         f" With BatchNorm a loss of training is under the statistics of its own minibatch of {sizes} examples, noisier than those "
         "that the final losses are read with: its curve lies higher than they lead to expect."
@@ -159,15 +159,15 @@ def _band(frame: pd.DataFrame) -> pd.DataFrame:
 @section("calibration", "BatchNorm and calibration", "a condition with BatchNorm")
 def calibration(results: Results) -> Section | None:
     """Which statistics BatchNorm is read with, and what batch statistics do to one example."""
-    chosen = distinct(results.normed)
+    chosen = distinct_trainings(results.with_batchnorm)
     if not chosen:
         return None
-    columns = [Column("condition", "condition"), Column("split", "split"), Column("statistics", "statistics"), Column("loss", "final loss", "nats", ".6f"),
-               Column("gap", "minus calibrated", "nats", "+.2e")]  # fmt: skip
+    columns = [TableColumn("condition", "condition"), TableColumn("split", "split"), TableColumn("statistics", "statistics"), TableColumn("loss", "final loss", "nats", ".6f"),
+               TableColumn("gap", "minus calibrated", "nats", "+.2e")]  # fmt: skip
     rows: list[dict[str, Value]] = []
     gaps = {}
     for c in chosen:
-        end = c.training.steps
+        end = c.schedule.steps
         for split in ("train", "dev"):
             base = results.loss(c, split, end, "calibrated")
             for kind in ("calibrated", "running", "batch"):
@@ -218,13 +218,13 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
     frame = _by_size(results, chosen)
     if not len(frame):
         return None
-    calibrated = {c.name: results.estimate(results.loss(c, "dev", c.training.steps, "calibrated")) for c in chosen}
+    calibrated = {c.name: results.estimate(results.loss(c, "dev", c.schedule.steps, "calibrated")) for c in chosen}
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, 280, width)
         band = frame.groupby(["condition", "batch_size"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
         band = band.rename(columns={"min": "low", "max": "high"})
-        plots.lines(ax, looks_of(results), frame, band, x="batch_size", y="loss", logx=True, marks=10)
+        plots.draw_lines(ax, looks_of(results), frame, band, x="batch_size", y="loss", logx=True, marks=10)
         if len(chosen) == 1:
             e = calibrated[chosen[0].name]
             if e is not None and e.mean == e.mean:
@@ -235,10 +235,10 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
         return fig
 
     columns = [
-        Column("condition", "condition"),
-        Column("size", "examples per batch"),
-        Column("examples", "examples read"),
-        Column("loss", "dev loss", "nats", ".4f"),
+        TableColumn("condition", "condition"),
+        TableColumn("size", "examples per batch"),
+        TableColumn("examples", "examples read"),
+        TableColumn("loss", "dev loss", "nats", ".4f"),
     ]
     rows: list[dict[str, Value]] = []
     for (name, size), here in frame.groupby(["condition", "batch_size"], sort=False):
@@ -256,8 +256,8 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
 
 
 def _running_gap(results: Results, metric: str, condition: Condition) -> pd.Series:
-    level = condition.setup.normed[0] + 1
-    return results.metric(condition, metric, condition.training.steps, level, statistics="running")
+    level = condition.network.batchnorm_layers[0] + 1
+    return results.metric(condition, metric, condition.schedule.steps, level, statistics="running")
 
 
 def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
@@ -267,9 +267,9 @@ def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
         values = by_condition(results, chosen, partial(_running_gap, results, metric))
         panels.append(Panel(f"largest gap of a unit's {what}", values))
         for c in chosen:
-            for layer in c.setup.normed:
+            for layer in c.network.batchnorm_layers:
                 for kind in ("running", "batch"):
-                    found = results.metric(c, metric, c.training.steps, layer + 1, statistics=kind)
+                    found = results.metric(c, metric, c.schedule.steps, layer + 1, statistics=kind)
                     rows.append(
                         {
                             "condition": name_cell(results, c),
@@ -282,11 +282,11 @@ def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
     if not any(p.values for p in panels) or not any(len(v.dropna()) for p in panels for v in p.values.values()):
         return None
     columns = [
-        Column("condition", "condition"),
-        Column("layer", "level"),
-        Column("of", "of"),
-        Column("kind", "statistics"),
-        Column("gap", "largest gap over units", "", ".4f"),
+        TableColumn("condition", "condition"),
+        TableColumn("layer", "level"),
+        TableColumn("of", "of"),
+        TableColumn("kind", "statistics"),
+        TableColumn("gap", "largest gap over units", "", ".4f"),
     ]
     return Figure(
         strips(

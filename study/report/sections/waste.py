@@ -14,17 +14,17 @@ from study.analysis.quantities import needed, trained
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Cell, Column, Figure, Section, Table, Value
-from study.report.sections.common import distinct, made, name_cell
+from study.report.html.page import Figure, Section, Table, TableCell, TableColumn, Value
+from study.report.sections.common import distinct_trainings, made, name_cell
 from study.report.sections.registry import section
 
 
 @section("waste", "Steps wasted", "two trainings of the first group, of 20 steps or more")
-def waste(results: Results) -> Section | None:
+def waste_section(results: Results) -> Section | None:
     """The steps that each condition needs to where the first one was after so many."""
     reference = results.main[0]
-    others = [c for c in distinct(results.main) if c.name != reference.name]
-    marks = levels(reference.training.steps)
+    others = [c for c in distinct_trainings(results.main) if c.name != reference.name]
+    marks = levels(reference.schedule.steps)
     if not others or not marks or not trained(results, reference):
         return None
     rows: list[dict[str, Value]] = []
@@ -47,8 +47,8 @@ def waste(results: Results) -> Section | None:
             )
             told[mark, c.name] = needs
     columns = [
-        Column("level", "as good as"), Column("loss", "smoothed loss", "nats", ".3f"), Column("condition", "condition"),
-        Column("median", "steps needed, median", "", ",.0f"), Column("range", "smallest to largest seed"), Column("saved", "steps saved, paired by seed"),
+        TableColumn("level", "as good as"), TableColumn("loss", "smoothed loss", "nats", ".3f"), TableColumn("condition", "condition"),
+        TableColumn("median", "steps needed, median", "", ",.0f"), TableColumn("range", "smallest to largest seed"), TableColumn("saved", "steps saved, paired by seed"),
     ]  # fmt: skip
     table = Table("Steps after which the smoothed loss is as low and stays so", columns, rows)
     mark = marks[1] if len(marks) > 1 else marks[0]
@@ -76,7 +76,7 @@ def _steps(needs: dict[int, float]) -> Value:
     if not needs:
         return None
     median = float(np.median(list(needs.values())))
-    return median if math.isfinite(median) else Cell("not reached", sort=math.inf)
+    return median if math.isfinite(median) else TableCell("not reached", sort=math.inf)
 
 
 def _range(needs: dict[int, float]) -> str:
@@ -104,7 +104,7 @@ def _drawing(
 
     def drawing(width: int) -> Drawn:
         fig, (ax,) = plots.new(1, 1, plots.strip_height(len(names), width), width)
-        plots.strip(
+        plots.draw_strip(
             ax, frame, looks_of(results), results.titles, label="steps needed (log axis)", log=True, names=names
         )
         return fig

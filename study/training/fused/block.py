@@ -40,7 +40,7 @@ def train_block(
     dtype = buffer.dtype
     assert buffer.shape == (layout.size,), f"{buffer.shape=} {layout.size=}"
     assert all(array.flags.c_contiguous for array in (buffer, loss)), "buffer and loss must be contiguous"
-    assert X.shape == (len(Y), layout.setup.context), f"{X.shape=} {Y.shape=} context={layout.setup.context}"
+    assert X.shape == (len(Y), layout.network.context), f"{X.shape=} {Y.shape=} context={layout.network.context}"
     assert lr.shape == loss.shape == (steps,), f"{lr.shape=} {loss.shape=} {steps=}"
     assert loss.dtype == dtype, f"{loss.dtype=} {dtype=}"
     if steps == 0:
@@ -52,4 +52,4 @@ def train_block(
     # One kind of array, one compilation: Numba tells read-only and strided arrays from others.
     data = [np.require(array, np.int32, ["C", "W"]) for array in (X, Y, indices)]
     rates = np.require(lr, dtype, ["C", "W"])
-    train(buffer, space.floats, space.levels, space.sizes, space.tables, *data, rates, loss)
+    train(buffer, space.floats, space.layers, space.sizes, space.tables, *data, rates, loss)

@@ -35,7 +35,7 @@ from study.training.fused.workspace import (
 
 
 @njit
-def distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
+def find_distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
     """Fills `tables` (see Workspace) for one minibatch, characters in order of first appearance; the newest stamp."""
     found, counts, terms, order, starts, slots, stamps = tables
     context, most = found.shape
@@ -68,7 +68,7 @@ def distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
 
 
 @njit(inline="always")
-def embed(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> None:
+def embed_forward(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> None:
     """preact (N, H) of the first level = b + Σ over positions t of C[character] @ W[rows of t]."""
     found, counts, terms, _, _, _, _ = tables
     size, c_row, row = sizes[EMBEDDING], sizes[C_ROW], p[ROW]

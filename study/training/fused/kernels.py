@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from study.training.fused.embedding import distinct, embed, embed_back
-from study.training.fused.layers import activate, cross_entropy, normalise, normalise_back, pass_back, view
+from study.training.fused.embedding import embed_back, embed_forward, find_distinct
+from study.training.fused.layers import activate, loss_and_gradient, normalise, normalise_back, pass_back, view
 from study.training.fused.products import multiply, multiply_transposed, update
 from study.training.fused.tiles import address
 from study.training.fused.workspace import (
@@ -39,16 +39,16 @@ from study.training.fused.workspace import (
 
 
 @njit(inline="always")
-def forward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, tanh: Any) -> None:
+def pass_forward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, tanh: Any) -> None:
     """h (N, H) of every level, the logits last."""
     examples, zeros = sizes[EXAMPLES], address(work, sizes[ZEROS])
-    for level in range(levels.shape[0]):
-        p = levels[level]
+    for layer in range(layers.shape[0]):
+        p = layers[layer]
         row, h = p[ROW], view(work, p[H], examples * p[ROW])
-        if level == 0:
-            embed(params, work, p, sizes, tables)
+        if layer == 0:
+            embed_forward(params, work, p, sizes, tables)
         else:
-            x, weight, panel = levels[level - 1], address(params, p[W]), address(work, sizes[PANEL])
+            x, weight, panel = layers[layer - 1], address(params, p[W]), address(work, sizes[PANEL])
             start = address(params, p[B]) if p[B] >= 0 else zeros
             i, o = x[ROW], p[FAN_OUT]
             inputs, out = address(work, x[H]), address(work, p[H])
@@ -60,12 +60,12 @@ def forward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, tanh: 
 
 
 @njit(inline="always")
-def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp: int) -> int:
+def backward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, stamp: int) -> int:
     """Steps every parameter, from the gradient of the logits down; a level's input gradient precedes its own step."""
     examples, zeros, rate = sizes[EXAMPLES], address(work, sizes[ZEROS]), address(work, sizes[RATE])
     still, single = stamp * 0, stamp * 0 + 1  # a column of ones: nothing from row to row, one across
-    for level in range(levels.shape[0] - 1, -1, -1):
-        p = levels[level]
+    for layer in range(layers.shape[0] - 1, -1, -1):
+        p = layers[layer]
         row, h, d = p[ROW], view(work, p[H], examples * p[ROW]), view(work, p[D], examples * p[ROW])
         pass_back(d, h, p[ACTIVATION])
         if p[BNGAIN] >= 0:
@@ -75,10 +75,10 @@ def backward(params: Any, work: Any, levels: Any, sizes: Any, tables: Any, stamp
         if p[B] >= 0:
             one, bias = address(work, sizes[ONE]), address(params, p[B])
             update(one, still, single, after, row, examples, zeros, rate, bias, row, row)
-        if level == 0:
+        if layer == 0:
             stamp = embed_back(params, work, p, sizes, tables, stamp)
         else:
-            x, weight = levels[level - 1], address(params, p[W])
+            x, weight = layers[layer - 1], address(params, p[W])
             i, o = x[ROW], p[FAN_OUT]
             inputs, before = address(work, x[H]), address(work, x[D])
             multiply(after, row, examples, weight, i, o, zeros, before, i, i)
@@ -100,7 +100,7 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
     def train(
         params: Any,
         work: Any,
-        levels: Any,
+        layers: Any,
         sizes: Any,
         tables: Any,
         contexts: Any,
@@ -110,7 +110,7 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
         losses: Any,
     ) -> int:
         """Advances one model by len(indices) steps in place; losses (steps,) of each minibatch, in nats."""
-        last, lanes = levels[levels.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
+        last, lanes = layers[layers.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
         row, zeros = last[ROW], address(work, sizes[ZEROS])
         logits, d = view(work, last[H], lanes * row), view(work, last[D], lanes * row)
         turned = view(work, sizes[TURNED], row * lanes)
@@ -121,10 +121,10 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
             for n in range(targets.size):
                 targets[n] = characters[indices[step, n]]
             work[sizes[RATE]] = -rates[step]
-            stamp = distinct(contexts, indices[step], tables, stamp)
-            forward(params, work, levels, sizes, tables, tanh)
-            losses[step] = cross_entropy(logits, row, targets, vocabulary, zeros, turned, top, total, d, exp, log)
-            stamp = backward(params, work, levels, sizes, tables, stamp)
+            stamp = find_distinct(contexts, indices[step], tables, stamp)
+            pass_forward(params, work, layers, sizes, tables, tanh)
+            losses[step] = loss_and_gradient(logits, row, targets, vocabulary, zeros, turned, top, total, d, exp, log)
+            stamp = backward(params, work, layers, sizes, tables, stamp)
         return sources
 
     return train

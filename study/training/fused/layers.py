@@ -114,7 +114,7 @@ def normalise_back(params: Any, work: Any, p: Any, d: Any, examples: int, rate: 
 
 
 @njit(error_model="numpy")
-def cross_entropy(
+def loss_and_gradient(
     logits: Any,
     row: int,
     targets: Any,

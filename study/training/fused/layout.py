@@ -1,4 +1,4 @@
-"""A Setup and a vocabulary size as places in one flat buffer that holds everything a model trains."""
+"""A network and a vocabulary size as places in one flat buffer that holds everything a model trains."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import unknown
-from study.network.layers import Setup
+from study.network.layers import Network
 
 LANES = 16  # elements of a vector; a row of every array starts at a multiple of it
-ABSENT = -1
+NOWHERE = -1
 
 
 def padded(size: int) -> int:
@@ -47,18 +47,20 @@ class Place:
 
 
 class Layout:
-    """Where C, every W, b, bngain, bnbias and every running mean and std of a Setup lie in one buffer.
+    """Where C, every W, b, bngain, bnbias and every running mean and std of a network lie in one buffer.
 
     Every W but the first lies turned: in two of its three products the lanes then run over fan_in, which is large and a
     whole number of vectors where the vocabulary is neither. Names carry their level from 1, the output layer last: C, W1, b1, bngain1, bnbias1, mean1, std1, W2, …
     """
 
-    def __init__(self, setup: Setup, vocabulary: int) -> None:
-        self.setup, self.vocabulary = setup, vocabulary
+    def __init__(self, network: Network, vocabulary: int) -> None:
+        self.network, self.vocabulary = network, vocabulary
         self.places: dict[str, Place] = {}
         self.size = 0
-        self._add("C", vocabulary, setup.embedding_size)
-        for level, (layer, (fan_in, fan_out)) in enumerate(zip(setup.layers, setup.shapes(vocabulary), strict=True), 1):
+        self._add("C", vocabulary, network.embedding_size)
+        for level, (layer, (fan_in, fan_out)) in enumerate(
+            zip(network.layers, network.shapes(vocabulary), strict=True), 1
+        ):
             self._add(f"W{level}", fan_in, fan_out, turned=level > 1)
             names = ["b"] if layer.bias is not None else []
             match layer.norm:
@@ -78,8 +80,8 @@ class Layout:
         self.size += number * place.row
 
     def offset(self, name: str) -> int:
-        """First element of a named array, ABSENT if the Setup has none."""
-        return self.places[name].offset if name in self.places else ABSENT
+        """First element of a named array, ABSENT if the network has none."""
+        return self.places[name].offset if name in self.places else NOWHERE
 
     def pack(self, arrays: dict[str, NDArray[Any]], dtype: Any = np.float32) -> NDArray[Any]:
         """The buffer (size,) that holds these arrays, each as (rows, columns) or, for one row, (columns,)."""

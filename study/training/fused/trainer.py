@@ -27,11 +27,11 @@ class FusedTrainer:
         self.stack, self.step, self._train = stack, 0, train
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
         params = initialise(stack.setups, vocabulary, draws, twins=stack.twins)
-        self._layout = Layout(stack.setup, vocabulary)  # sizes and places only, so it serves the whole stack
-        running = fresh_statistics(params, stack.setup)
+        self._layout = Layout(stack.network, vocabulary)  # sizes and places only, so it serves the whole stack
+        running = fresh_statistics(params, stack.network)
         self._buffers = [self._layout.pack(arrays(params, running, m)) for m in range(len(stack.cells))]
         self._X, self._Y = (t.numpy().astype(np.int32) for t in (split.X, split.Y))  # (N, T), (N,)
-        self._minibatches = Minibatches(draws, len(split.Y), stack.training.batch_size)
+        self._minibatches = Minibatches(draws, len(split.Y), stack.schedule.batch_size)
 
     def upcoming(self) -> Tensor:
         """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
@@ -47,9 +47,9 @@ class FusedTrainer:
     def advance(self, until: int) -> Tensor:
         """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
         losses = []
-        for steps in blocks(until - self.step, len(self._buffers) * self.stack.training.batch_size):
+        for steps in blocks(until - self.step, len(self._buffers) * self.stack.schedule.batch_size):
             drawn = self._minibatches.take(steps).numpy().astype(np.int32)  # (steps, M, batch)
-            rates = np.array([self.stack.training.rate(self.step + i) for i in range(steps)], np.float32)
+            rates = np.array([self.stack.schedule.rate(self.step + i) for i in range(steps)], np.float32)
             loss = np.zeros((len(self._buffers), steps), np.float32)
             for m, buffer in enumerate(self._buffers):
                 rows = np.ascontiguousarray(drawn[:, m])  # (steps, batch)
@@ -70,4 +70,4 @@ class FusedTrainer:
 
     def _stacked(self) -> tuple[Params, Statistics]:
         models = [self._layout.unpack(buffer) for buffer in self._buffers]
-        return stacked(models, len(self.stack.setup.layers))
+        return stacked(models, len(self.stack.network.layers))

@@ -8,7 +8,7 @@ import numpy as np
 
 from study.errors import unknown
 from study.network.activations import Activation
-from study.training.fused.layout import ABSENT, LANES, Layout, aligned, padded, row_length
+from study.training.fused.layout import LANES, NOWHERE, Layout, aligned, padded, row_length
 
 LINEAR, TANH, RELU = range(3)  # activations, as the kernel knows them
 
@@ -39,12 +39,12 @@ class Workspace:
     """Flat arrays for the kernel: `floats` for activations and gradients, `tables` of a minibatch's characters."""
 
     def __init__(self, layout: Layout, examples: int, dtype: Any) -> None:
-        setup, vocabulary = layout.setup, layout.vocabulary
-        shapes, lanes = setup.shapes(vocabulary), padded(examples)
+        network, vocabulary = layout.network, layout.vocabulary
+        shapes, lanes = network.shapes(vocabulary), padded(examples)
         self.size = 0
-        self.levels = np.full((len(shapes), INVERSE + 1), ABSENT, np.int64)
+        self.layers = np.full((len(shapes), INVERSE + 1), NOWHERE, np.int64)
         for p, layer, (fan_in, fan_out), n in zip(
-            self.levels, setup.layers, shapes, range(1, len(shapes) + 1), strict=True
+            self.layers, network.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
             row = row_length(fan_out)
             p[:W] = fan_in, fan_out, row, code(layer.activation)
@@ -58,8 +58,8 @@ class Workspace:
                 case _:
                     unknown(layer.norm)
 
-        context, most, c_row = setup.context, min(examples, vocabulary), layout.places["C"].row
-        rows = self.levels[:, ROW].tolist()
+        context, most, c_row = network.context, min(examples, vocabulary), layout.places["C"].row
+        rows = self.layers[:, ROW].tolist()
         widest = max(*rows, c_row)
         shared = [
             *((ZEROS, widest), (ONE, 1), (RATE, 1), (PANEL, PANEL_SIZE), (FIRST, widest), (SECOND, widest)),
@@ -68,7 +68,7 @@ class Workspace:
             *((DGATHERED, max(most, LANES) * c_row), (DTURNED, c_row * LANES), (DC, vocabulary * c_row)),
         ]
         self.sizes = np.zeros(DC + 1, np.int64)
-        self.sizes[:ZEROS] = examples, setup.embedding_size, layout.offset("C"), c_row, vocabulary
+        self.sizes[:ZEROS] = examples, network.embedding_size, layout.offset("C"), c_row, vocabulary
         for entry, size in shared:
             self.sizes[entry] = self._take(size)
         self.floats = aligned(self.size, dtype)

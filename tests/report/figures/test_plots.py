@@ -12,7 +12,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from study.report.figures import plots, svg
-from study.report.figures.look import PAPER, POINTS, ROLES, SLOTS
+from study.report.figures.look import FONT_POINTS, PAPER, ROLES, SLOTS
 from study.report.figures.text import wrap
 from study.report.figures.ticks import tick
 
@@ -26,7 +26,7 @@ def strip_figure(width: int = plots.WIDE, titles: dict[str, str] = TITLES):
     fig, axes = plots.new(1, 1, plots.strip_height(3, width), width)
     intervals = SEEDS.groupby("condition")["value"].agg(["mean", "min", "max"]).reset_index()
     intervals = intervals.rename(columns={"min": "low", "max": "high"})
-    plots.strip(axes[0], SEEDS, plots.palette(NAMES), titles, intervals=intervals, label="value")
+    plots.draw_strip(axes[0], SEEDS, plots.palette(NAMES), titles, intervals=intervals, label="value")
     plots.reference(axes[0], 1.0, "one", axis="x")
     return fig
 
@@ -133,7 +133,7 @@ def test_text_stays_text():
 def test_hostile_titles_are_text():
     titles = {"a": "<script>alert(1)</script> $x_1$", "b": "\u202eשלום\x00\x07 🧠\ud800", "c": "unbroken" * 40}
     for width in (plots.WIDE, plots.NARROW):
-        root = ET.fromstring(plots.svg(strip_figure(width, titles), "x", "alt"))
+        root = ET.fromstring(plots.svg_text(strip_figure(width, titles), "x", "alt"))
         texts = " ".join(text.text or "" for text in root.iter("text"))
         assert "script" not in {element.tag for element in root.iter()}
         assert "<script>" in texts
@@ -143,16 +143,16 @@ def test_hostile_titles_are_text():
 
 def test_missing_alt_text_and_bad_names_are_refused():
     with pytest.raises(ValueError, match="alt text is empty"):
-        plots.svg(strip_figure(), "x", "  ")
+        plots.svg_text(strip_figure(), "x", "  ")
     with pytest.raises(ValueError, match="figure name"):
-        plots.svg(strip_figure(), "X y", "alt")
+        plots.svg_text(strip_figure(), "X y", "alt")
 
 
 def test_a_colour_that_dark_mode_cannot_change_is_refused():
     fig, axes = plots.new()
     axes[0].plot([0, 1], [0, 1], color="#ff0000")
     with pytest.raises(ValueError, match="#ff0000 is no role"):
-        plots.svg(fig, "x", "alt")
+        plots.svg_text(fig, "x", "alt")
 
 
 def test_every_seed_is_a_dot_at_its_value():
@@ -172,23 +172,23 @@ def test_a_title_above_its_row_covers_the_line_of_a_reference():
 def test_a_diverged_seed_leaves_the_others_in_place():
     frame = SEEDS.assign(value=SEEDS["value"].where(SEEDS.index != 1))
     fig, axes = plots.new()
-    plots.strip(axes[0], frame, plots.palette(NAMES), TITLES)
+    plots.draw_strip(axes[0], frame, plots.palette(NAMES), TITLES)
     assert sum(len(collection.get_offsets()) for collection in axes[0].collections) == len(SEEDS) - 1
-    assert "NaN" not in plots.svg(fig, "x", "alt")
+    assert "NaN" not in plots.svg_text(fig, "x", "alt")
 
 
 @pytest.mark.parametrize("log", [False, True])
 def test_lines_are_thinned_to_150_points_with_both_ends(log):
     frame = pd.DataFrame({"condition": "a", "seed": 0, "step": np.arange(5000), "loss": np.arange(5000.0)})
     thinned = plots.thin(frame, ["condition", "seed"], "step", log=log)
-    assert len(thinned) <= POINTS
+    assert len(thinned) <= FONT_POINTS
     assert thinned["step"].iloc[0] == 0
     assert thinned["step"].iloc[-1] == 4999
     assert thinned["step"].is_monotonic_increasing
     assert thinned["step"].is_unique
     _, axes = plots.new()
-    plots.lines(axes[0], plots.palette(["a"]), frame, logx=log)
-    assert max(len(line.get_xdata()) for line in axes[0].lines) <= POINTS
+    plots.draw_lines(axes[0], plots.palette(["a"]), frame, logx=log)
+    assert max(len(line.get_xdata()) for line in axes[0].lines) <= FONT_POINTS
 
 
 @pytest.mark.parametrize("towards", [-np.inf, np.inf])
@@ -246,7 +246,7 @@ def test_ticks_are_typeset(value, text):
 def test_a_log_axis_has_readable_ticks_whatever_it_spans(limits):
     for width in (plots.WIDE, plots.NARROW):
         _, axes = plots.new(width=width)
-        plots.lines(axes[0], plots.palette(["a"]), logx=True)
+        plots.draw_lines(axes[0], plots.palette(["a"]), logx=True)
         axes[0].set_xlim(limits)
         shown = [t for t in axes[0].xaxis.get_majorticklocs() if limits[0] <= t <= limits[1]]
         assert 2 <= len(shown) <= 12, shown
@@ -264,4 +264,4 @@ def test_a_legend_names_every_condition(count):
     for width in (plots.WIDE, plots.NARROW):
         fig, _ = plots.new(width=width)
         plots.key(fig, plots.palette(names), {name: name * 30 for name in names})
-        assert plots.svg(fig, "x", "alt").count("…</text>") == count
+        assert plots.svg_text(fig, "x", "alt").count("…</text>") == count

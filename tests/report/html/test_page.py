@@ -16,12 +16,26 @@ import numpy as np
 import pytest
 
 from study.report.html import page
-from study.report.html.page import Cell, Column, Figure, Interval, Made, Section, Table, Term, inline, literal, number
+from study.report.html.page import (
+    Figure,
+    Interval,
+    Made,
+    Section,
+    Table,
+    TableCell,
+    TableColumn,
+    Term,
+    inline,
+    literal,
+    number,
+)
 
 SVG = '<svg class="plot" role="img" aria-labelledby="{0}-desc" id="{0}"><desc id="{0}-desc">alt</desc></svg>'
 LOOK = SimpleNamespace(slot=3, marker="D", shape="M0 0Z", dash="6 2")
 TABLE = Table(
-    "What was found", [Column("name", "Name"), Column("loss", "Loss", "nats", ".4f")], [("a", 2.5), ("b", None)]
+    "What was found",
+    [TableColumn("name", "Name"), TableColumn("loss", "Loss", "nats", ".4f")],
+    [("a", 2.5), ("b", None)],
 )
 
 
@@ -53,7 +67,7 @@ def html(**changes) -> str:
         "sections": [section()],
         "left_out": {"sweep": "sweep: none"},
     }
-    return page.render(**given | changes)
+    return page.render_page(**given | changes)
 
 
 class Reader(HTMLParser):
@@ -176,10 +190,10 @@ def test_numbers_are_typeset(value, spec, text):
 
 
 def test_cells_show_text_and_keep_raw_values():
-    columns = [Column("a", "A"), Column("b", "B", "nats", ".2f"), Column("c", "C")]
+    columns = [TableColumn("a", "A"), TableColumn("b", "B", "nats", ".2f"), TableColumn("c", "C")]
     rows = [
-        ("x", 1.23456, Cell("link", sort=3, href="n/a.html", look=LOOK)),
-        ("y", Interval(2.0, 1.5, 2.5, 10), Cell("holds", tone="good")),
+        ("x", 1.23456, TableCell("link", sort=3, href="n/a.html", look=LOOK)),
+        ("y", Interval(2.0, 1.5, 2.5, 10), TableCell("holds", tone="good")),
         ("z", None, math.nan),
         ("w", Interval(2.0, None, None, 1), True),
     ]
@@ -196,7 +210,7 @@ def test_cells_show_text_and_keep_raw_values():
 
 def test_a_number_of_seeds_shared_by_a_column_is_said_once():
     rows = [("a", Interval(1.0, 0.5, 1.5, 10)), ("b", Interval(2.0, 1.5, 2.5, 10))]
-    text = page.table_html(Table("c", [Column("a"), Column("b", unit="nats")], rows), "t")
+    text = page.table_html(Table("c", [TableColumn("a"), TableColumn("b", unit="nats")], rows), "t")
     assert "nats, n\xa0=\xa010" in text
     assert text.count("n\xa0=\xa0") == 1
     assert text.count('data-n="10"') == 2
@@ -215,7 +229,9 @@ HOSTILE = [
 @pytest.mark.parametrize("words", HOSTILE)
 def test_hostile_words_are_shown_as_text(words):
     table = Table(
-        literal(words), [Column("a", words, words), Column("b")], [(words, Cell(words, sort=words)), ("n", 1.0)]
+        literal(words),
+        [TableColumn("a", words, words), TableColumn("b")],
+        [(words, TableCell(words, sort=words)), ("n", 1.0)],
     )
     hostile = Section(
         "s",
@@ -228,7 +244,7 @@ def test_hostile_words_are_shown_as_text(words):
         [page.Listing(literal(words), words)],
         Made(literal(words), [(words, words + "\n")]),
     )
-    text = page.render(
+    text = page.render_page(
         title=words,
         stamp=words,
         lead=literal(words),

@@ -59,8 +59,8 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def render(spec: Spec, folder: Path) -> list[str]:
-    results = ledger.load(spec, folder)
-    return execute.render(results, folder, stamp(results))
+    results = ledger.load_results(spec, folder)
+    return execute.render_notebooks(results, folder, stamp(results))
 
 
 def changed(folder: Path, table: str, condition: str, column: str) -> None:
@@ -68,9 +68,9 @@ def changed(folder: Path, table: str, condition: str, column: str) -> None:
     frame = parquet.read(folder / "data")[table]
     row = frame.index[frame["condition"] == condition][0]
     frame.loc[row, column] = "0" * 64 if column == "sha256" else float(frame.loc[row, column]) + 1
-    facts = provenance.read(folder)
+    facts = provenance.read_manifest(folder)
     facts["tables"][table] = parquet.write(table, frame, folder / "data")
-    provenance.write(facts, folder)
+    provenance.write_manifest(facts, folder)
 
 
 def copy(folder: Path, to: Path) -> Path:
@@ -105,7 +105,7 @@ def test_a_notebook_that_no_longer_has_a_condition_goes(
 
 def test_a_notebook_sees_the_rows_of_its_condition_and_nothing_else(spec: Spec, folder: Path) -> None:
     shown = view.open_condition("fixed", str(folder), str(spec.path))
-    assert set(shown.results.tables) == set(view.SHOWN)
+    assert set(shown.results.tables) == set(view.SHOWN_TABLES)
     assert all(set(table["condition"]) == {"fixed"} for table in shown.results.tables.values())
 
 
@@ -125,14 +125,14 @@ def test_an_unknown_condition_is_refused_in_one_line(spec: Spec, folder: Path) -
 @pytest.fixture(scope="module")
 def bodies(spec: Spec, folder: Path) -> dict[str, str]:
     """Every notebook, executed by one kernel."""
-    return execute.execute(str(folder), str(spec.path), [c.name for c in spec.conditions])
+    return execute.execute_notebooks(str(folder), str(spec.path), [c.name for c in spec.conditions])
 
 
 def test_a_notebook_in_a_used_kernel_is_the_same_as_in_a_fresh_one(
     spec: Spec, folder: Path, bodies: dict[str, str]
 ) -> None:
     last = spec.conditions[-1].name
-    assert execute.execute(str(folder), str(spec.path), [last]) == {last: bodies[last]}
+    assert execute.execute_notebooks(str(folder), str(spec.path), [last]) == {last: bodies[last]}
 
 
 def test_executed_notebooks_hold_their_condition_and_nothing_of_this_machine(

@@ -22,7 +22,7 @@ from numba import njit
 
 from study import environment
 from study.network.inits import Init
-from study.network.layers import Layer, Setup
+from study.network.layers import Layer, Network
 from study.training.engines import supported
 from study.training.fused import compiled
 from study.training.fused.block import train_block
@@ -39,16 +39,16 @@ ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 def network(
     widths: tuple[int, ...] = (200,), norm: Any = "none", activation: Any = "tanh", bias: bool = True, **changes: Any
-) -> Setup:
+) -> Network:
     """The lecture's network with its output layer repaired, unless a field is changed."""
     b = Init(std=0.01) if bias else None
     hidden = tuple(Layer(Init(gain=1.0), b, norm, activation) for _ in widths)
     output = Layer(Init(std=0.01), Init(std=0.0), "none", "linear")
     fields = {"context": 3, "embedding_size": 10, "widths": widths, "embedding": Init(std=1.0)}
-    return Setup(**{**fields, "hidden": hidden, "output": output, **changes})
+    return Network(**{**fields, "hidden": hidden, "output": output, **changes})
 
 
-def draw(setup: Setup, vocabulary: int, seed: int) -> dict[str, Any]:
+def draw(setup: Network, vocabulary: int, seed: int) -> dict[str, Any]:
     """Named parameters; biases and bngain off their usual constants, so that no gradient is zero by symmetry."""
     rng = np.random.default_rng(seed)
     arrays = {}
@@ -61,7 +61,7 @@ def draw(setup: Setup, vocabulary: int, seed: int) -> dict[str, Any]:
     return arrays
 
 
-def split(setup: Setup, vocabulary: int, seed: int, examples: int = 3000) -> tuple[Any, Any]:
+def split(setup: Network, vocabulary: int, seed: int, examples: int = 3000) -> tuple[Any, Any]:
     """X (N, T) and Y (N,) of random characters, some much more frequent than others as in names."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, vocabulary + 1)
@@ -75,7 +75,7 @@ def minibatches(rows: int, steps: int, batch: int, seed: int = 5) -> Any:
 
 
 def train(
-    setup: Setup,
+    setup: Network,
     vocabulary: int,
     arrays: Any,
     X: Any,
@@ -92,7 +92,7 @@ def train(
     return layout.unpack(buffer), loss
 
 
-def lecture(setup: Setup, arrays: Any, X: Any, Y: Any, indices: Any, lr: float, dtype: Any = torch.float32) -> Any:
+def lecture(setup: Network, arrays: Any, X: Any, Y: Any, indices: Any, lr: float, dtype: Any = torch.float32) -> Any:
     """(named arrays, losses (steps,)) by the lecture's loop: one model, torch autograd, an operation a line."""
     p = {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
     trained = [name for name in p if not name.startswith(("mean", "std"))]
@@ -128,8 +128,8 @@ def distance(ours: dict[str, Any], theirs: dict[str, Any]) -> float:
 
 
 @st.composite
-def setups(draw: st.DrawFn) -> tuple[Setup, int, int]:
-    """(any supported Setup, vocabulary, batch): depth 0 to 4, widths and sizes on both sides of the vector length."""
+def setups(draw: st.DrawFn) -> tuple[Network, int, int]:
+    """(any supported network, vocabulary, batch): depth 0 to 4, widths and sizes on both sides of the vector length."""
 
     def layer(output: bool) -> Layer:
         norm = draw(st.sampled_from(["none", "batch"]))
@@ -140,15 +140,15 @@ def setups(draw: st.DrawFn) -> tuple[Setup, int, int]:
     widths = tuple(draw(st.lists(st.integers(4, 70), max_size=4)))
     hidden, output = tuple(layer(False) for _ in widths), layer(True)
     sizes = {"context": draw(st.integers(1, 5)), "embedding_size": draw(st.integers(2, 20))}
-    setup = Setup(**sizes, widths=widths, embedding=Init(std=1.0), hidden=hidden, output=output)
+    setup = Network(**sizes, widths=widths, embedding=Init(std=1.0), hidden=hidden, output=output)
     # BatchNorm divides by the std of a batch, which is near 0 for a few alike contexts and then amplifies any rounding.
-    normed = any(level.norm == "batch" for level in setup.layers)
+    normed = any(layer.norm == "batch" for layer in setup.layers)
     return setup, draw(st.integers(5, 70)), draw(st.integers(24 if normed else 1, 60))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(setups(), st.integers(0, 1000))
-def test_one_step_agrees_with_autograd_for_any_setup(drawn: tuple[Setup, int, int], seed: int) -> None:
+def test_one_step_agrees_with_autograd_for_any_setup(drawn: tuple[Network, int, int], seed: int) -> None:
     setup, vocabulary, batch = drawn
     arrays, (X, Y) = draw(setup, vocabulary, seed), split(setup, vocabulary, seed)
     indices = minibatches(len(Y), 1, batch)
@@ -161,7 +161,7 @@ def test_one_step_agrees_with_autograd_for_any_setup(drawn: tuple[Setup, int, in
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(setups(), st.integers(0, 1000))
-def test_float64_gradients_agree_with_autograd_for_any_setup(drawn: tuple[Setup, int, int], seed: int) -> None:
+def test_float64_gradients_agree_with_autograd_for_any_setup(drawn: tuple[Network, int, int], seed: int) -> None:
     """The same code in float64 with the library's tanh, exp and log: what is left is the algebra."""
     setup, vocabulary, batch = drawn
     arrays, (X, Y) = draw(setup, vocabulary, seed), split(setup, vocabulary, seed)
