@@ -57,10 +57,24 @@ def verify(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def robustness(session: nox.Session) -> None:
-    """Kill a study at 30 random moments and compare its tables; read 10,000 damaged study files; run the slow tests."""
+    """Some minutes of what `crashes` and `slow` do in full: kills, damaged study files, slow tests drawn by the commit."""
+    commit = session.run("git", "rev-parse", "HEAD", external=True, silent=True, success_codes=range(256))
+    run(session, "-m", "tests.robustness.kills", "--rounds", "2", "--kills", "5", "--seed", "0")
+    run(session, "-m", "tests.robustness.fuzz", "--documents", "3000", "--seed", "0")
+    run(session, "-m", "pytest", "-m", "slow", "--drawn", "16", "--draw-seed", str(commit).strip())
+
+
+@nox.session(venv_backend="none")
+def crashes(session: nox.Session) -> None:
+    """Kill a study at 30 random moments and compare its tables; read 10,000 damaged study files."""
     run(session, "-m", "tests.robustness.kills", "--rounds", "5", "--kills", "6", "--seed", "0")
     run(session, "-m", "tests.robustness.fuzz", "--documents", "10000", "--seed", "0")
-    run(session, "-m", "pytest", "-m", "slow")
+
+
+@nox.session(venv_backend="none")
+def slow(session: nox.Session) -> None:
+    """Run all slow tests."""
+    run(session, "-m", "pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session(venv_backend="none")

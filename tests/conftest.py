@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ SLOW = (
 )  # fmt: skip  # files of half a minute and more, started first
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--drawn 20 --draw-seed TEXT`: only so many of the tests that are chosen otherwise."""
+    parser.addoption("--drawn", type=int, default=None, help="run only so many tests, drawn by --draw-seed")
+    parser.addoption("--draw-seed", default="0", help="what --drawn draws by: the same text draws the same tests")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """What was drawn, to draw it again."""
+    drawn = config.getoption("--drawn")
+    return None if drawn is None else f"drawn: {drawn} tests, seed {config.getoption('--draw-seed')}"
+
+
+@pytest.hookimpl(trylast=True)  # after the marks have chosen
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Longest files first, so that no process is left with one when the others have finished."""
+    drawn = config.getoption("--drawn")
+    if drawn is not None:
+        chosen = set(random.Random(config.getoption("--draw-seed")).sample(items, min(drawn, len(items))))
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = [item for item in items if item in chosen]
     items.sort(key=lambda item: SLOW.index(item.path.name) if item.path.name in SLOW else len(SLOW))
