@@ -315,6 +315,31 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
     assert changed > 15
 
 
+@pytest.mark.parametrize(
+    ("module", "text", "other", "roles"),
+    [
+        ("training/fused/workspace", "ACTIVATION, W, B,", "ACTIVATION, B, W,", {"fused"}),
+        ("training/fused/kernels", "address(params, p[W])", "address(params, p[B])", {"fused"}),
+        ("training/autograd", "MOMENTUM = 0.001", "MOMENTUM = 0.002", {"autograd"}),
+        ("measurement/metrics", "a.h > 0", "a.h >= 0", {"measuring"}),
+        ("data/words", "; restore the file or change the entry", "; the file is another", set()),
+        ("training/loop", "seconds of training between two checkpoints", "seconds", set()),
+    ],
+)
+def test_a_change_of_the_project_itself_changes_what_depends_on_it(
+    module: str, text: str, other: str, roles: set[Role], tmp_path: Path
+) -> None:
+    """Among them two names of one tuple assignment, exchanged where they are defined and where they are used."""
+    folder = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.html.j2", "*.css", "*.js"))
+    path = folder / f"{module}.py"
+    before = path.read_text("utf-8")
+    assert text in before
+    path.write_text(before.replace(text, other, 1), "utf-8")
+    after = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
+    assert {role for role in ROOTS if after[role] != environment.code_digest(role)} == roles
+
+
 def test_every_role_has_a_hash_of_its_own() -> None:
     assert len({environment.code_digest(role) for role in ROOTS}) == len(ROOTS)
     assert environment.source_digest() not in {environment.code_digest(role) for role in ROOTS}
