@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:  # a plan needs the columns alone
+    import pandas as pd
 
 TEXT, WHOLE, REAL, YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 SINGLE = pa.float32()  # half a million means of float32 losses: nobody needs their 16th digit
@@ -110,7 +113,7 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
     },
 }
 
-Tables = Mapping[str, pd.DataFrame]
+Tables = Mapping[str, "pd.DataFrame"]
 
 
 def arrow_schema(name: str) -> pa.Schema:
@@ -139,6 +142,8 @@ def named(table: pa.Table, condition: str) -> pa.Table:
 
 def pandas(table: pa.Table) -> pd.DataFrame:
     """Arrow as pandas; whole numbers that may be empty stay whole."""
+    import pandas as pd
+
     types = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}
     found = table.to_pandas(types_mapper=types.get)
     return found.astype({field.name: "float64" for field in table.schema if field.type == SINGLE})

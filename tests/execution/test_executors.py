@@ -37,7 +37,7 @@ READING = Request((10,), (2,))
 @pytest.fixture(scope="module")
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(DataEntry(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1])  # type: ignore[arg-type]
+    return load(DataEntry(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1] / "support")  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ needs_proc = pytest.mark.skipif(not PROC, reason="tells a dead process from a zo
 @pytest.fixture(scope="module")
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(DataEntry(path="tiny.txt", splits=splits).record(), HERE)  # type: ignore[arg-type]
+    return load(DataEntry(path="tiny.txt", splits=splits).record(), HERE / "support")  # type: ignore[arg-type]
 
 
 def shards(steps: int = 30) -> list[Stack]:

@@ -206,7 +206,7 @@ def test_a_curve_covers_every_step_once(steps: int) -> None:
 def test_curve_rows_average_the_reported_losses() -> None:
     one = cells()[0]
     _, losses = trained([one], DATA.splits["train"])
-    rows = train_shard(Stack((one,)), DATA, READING).curves
+    rows = train_shard(Stack((one,)), DATA, READING)["curves"]
     assert [r["loss"] for r in rows] == pytest.approx(losses[0].double().tolist(), rel=1e-12)  # 40 steps: a bin each
 
 
