@@ -274,8 +274,8 @@ Training = tuple[subprocess.Popen[str], list[int], Path]
 
 
 @needs_proc
-def test_workers_do_not_outlive_a_killed_parent(schedule: Training) -> None:
-    process, workers, _ = schedule
+def test_workers_do_not_outlive_a_killed_parent(training: Training) -> None:
+    process, workers, _ = training
     assert len(workers) == 2
     assert wait_for(lambda: all(threads(w) > 1 for w in workers), 30)  # each has begun to watch its parent
     process.kill()
@@ -284,9 +284,9 @@ def test_workers_do_not_outlive_a_killed_parent(schedule: Training) -> None:
 
 @needs_proc
 @pytest.mark.parametrize("to", ["group", "parent"])
-def test_an_interrupt_ends_all_and_leaves_no_file(to: str, schedule: Training) -> None:
+def test_an_interrupt_ends_all_and_leaves_no_file(to: str, training: Training) -> None:
     """Ctrl-C on a terminal goes to the whole process group; `kill -INT` to the parent alone."""
-    process, workers, out = schedule
+    process, workers, out = training
     assert len(workers) == 2
     assert all(deaf(w) for w in workers)  # from the first, before any of their own code could see to it
     time.sleep(0.5 if to == "group" else 2.0)  # while the workers import, and while they train
