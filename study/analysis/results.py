@@ -12,11 +12,10 @@ import pandas as pd
 
 from study.analysis.estimate import Estimate, over_seeds
 from study.errors import unknown
-from study.network.norms import Reading
+from study.network.norms import Reading, reading_at
 from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
 from study.tables import Tables
-from study.training.cells import reading_at
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Results:
     def common(self) -> int | None:
         """The step at which all conditions can be compared: the end of the shortest training, if all are measured there."""
         step = min(c.schedule.steps for c in self.conditions)
-        return step if all(step in (c.schedule.steps, *self.spec.measure) for c in self.conditions) else None
+        return step if all(step in c.schedule.measured(self.spec.measure) for c in self.conditions) else None
 
     @property
     def file(self) -> Path:
@@ -81,11 +80,7 @@ class Results:
         if at == "common":
             return self.common
         step = {"init": 0, "end": condition.schedule.steps}.get(str(at), at)
-        return (
-            int(step)
-            if step in (0, condition.schedule.steps, *self.spec.measure) and int(step) <= condition.schedule.steps
-            else None
-        )
+        return int(step) if step in condition.schedule.measured(self.spec.measure) else None
 
     def best(self, sweep: Sweep, condition: Condition) -> tuple[float, Condition] | None:
         """The rate of a sweep that is best for a condition, by mean final train loss, and the condition trained at it.

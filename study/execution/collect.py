@@ -13,7 +13,8 @@ from study import tables
 from study.errors import unknown
 from study.execution.plan import Plan, twin_cells
 from study.measurement.rows import Row, Rows, as_rows
-from study.training.cells import Cell, reading_at
+from study.network.norms import reading_at
+from study.training.cells import Cell
 from study.training.identity import cell_id
 
 if TYPE_CHECKING:

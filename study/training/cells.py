@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from study.errors import unknown
 from study.network.layers import Network
-from study.network.norms import Reading
 
 Protocol = Literal["paired", "lecture"]
 Engine = Literal["autograd", "fused"]
-
-
-def reading_at(statistics: Reading, step: int) -> Reading:
-    """The statistics that a model is read with at a step: before the first one there are no running ones yet, so that
-    it is calibrated."""
-    match statistics:
-        case "running":
-            return "calibrated" if step == 0 else "running"
-        case "none" | "calibrated" | "batch":
-            return statistics
-        case _:
-            unknown(statistics)
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,12 @@ class Schedule:
     def first(self, steps: int) -> Schedule:
         """The same schedule, ended after `steps` steps."""
         steps = min(steps, self.steps)
-        return Schedule(self.batch_size, steps, tuple((start, rate) for start, rate in self.lr if start < steps))
+        return replace(self, steps=steps, lr=tuple((start, rate) for start, rate in self.lr if start < steps))
+
+    def measured(self, steps: Iterable[int]) -> list[int]:
+        """Where everything is measured of a study that asks for these `steps`: at the first, the last, and those of them
+        that the training reaches, ascending."""
+        return sorted({0, self.steps, *(step for step in steps if step <= self.steps)})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[np.float32]]  # parameters and running statistics by 
 def boundaries(schedule: Schedule, measure: tuple[int, ...]) -> dict[int, bool]:
     """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
     traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
-    full = {0, schedule.steps, *measure}
+    full = set(schedule.measured(measure))
     return {step: step in full for step in sorted(full | traced) if step <= schedule.steps}
 
 

@@ -66,11 +66,7 @@ class View:
 
     def losses(self) -> Shown:
         """Loss of every split at every step that was measured."""
-        steps = [
-            s
-            for s in sorted({0, *self.results.spec.measure, self.condition.schedule.steps})
-            if s <= self.condition.schedule.steps
-        ]
+        steps = self.condition.schedule.measured(self.results.spec.measure)
         columns = [
             TableColumn("step", "step", "", ",.0f"),
             *(TableColumn(split, split, "nats", ".4f") for split in ("train", "dev", "test")),
