@@ -1,1 +1,1 @@
-"""Cells and stacks, and the two engines that train them."""
+"""The cells and stacks of a study, and the two engines that train them."""

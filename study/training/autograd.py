@@ -1,7 +1,8 @@
-"""A stack of cells, trained: the SGD loop by torch autograd and nothing else.
+"""Train a stack of cells: the SGD loop, by torch's autograd and nothing else.
 
-Bit for bit the lecture's loop, whatever else is in the stack: bmm works on each model by itself, C is gathered through
-flattened indices, and an update is a product, then a sum (`p += -lr * grad`), never one fused multiply-add.
+The parameters are those of the lecture's loop, bit for bit, whatever else is in the stack. For this, bmm works on each
+model by itself, C is gathered through flattened indices, and an update is a product, then a sum (`p += -lr * grad`),
+never one fused multiply-add.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from study.network.mlp import (
 from study.rng import Minibatches, blocks, streams
 from study.training.cells import Stack
 
-MOMENTUM = 0.001  # of the lecture's running statistics
+MOMENTUM = 0.001  # the momentum of the lecture's running statistics
 
-
-AT_ONCE = 200  # steps whose minibatches are gathered together, fewer of large ones; any number gives the same bits
+# The minibatches of this many steps are gathered together, of fewer steps where they are large. Any number gives the
+# same bits.
+AT_ONCE = 200
 
 
 class Trainer:
-    """One stack in training. `advance` moves it; between calls `params` and `running` may be read, never written."""
+    """A stack in training. `advance` trains it. Between the calls `params` and `running` may be read, not written."""
 
     def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
         self.stack, self.step = stack, 0
@@ -44,18 +46,18 @@ class Trainer:
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
         batch_size = stack.schedule.batch_size
         self._minibatches = Minibatches(draws, len(split.Y), batch_size)
-        # (M, batch): what each example counts in the mean of its minibatch
+        # (M, batch): the weight of each example in the mean of its minibatch
         self._share = torch.ones((len(stack.cells), batch_size), device=device) / batch_size
         self._parameters = self.params.tensors()
         for tensor in self._parameters:
             tensor.requires_grad_()
 
     def upcoming(self) -> Tensor:
-        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
+        """The minibatch of the next step, as rows of the training split, (M, batch). It is not used up."""
         return self._minibatches.upcoming()
 
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        """Continue after `step` steps from the arrays of every model. The training must not have begun."""
         assert self.step == 0, "already begun"
         params, running = stacked(models, len(self.stack.network.layers), str(self._X.device))
         with torch.no_grad():
@@ -66,12 +68,12 @@ class Trainer:
         self.step = step
 
     def advance(self, until: int) -> Tensor:
-        """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
+        """Train to step `until`. Return the loss of every step taken, on its own minibatch, in nats, (M, steps)."""
         losses = []
         for steps in blocks(until - self.step, self._share.numel() * self._X.shape[1], AT_ONCE):
             rows = self._minibatches.take(steps).to(self._X.device)
             X, Y = self._X[rows], self._Y[rows]  # (steps, M, batch, T), (steps, M, batch)
-            # as tensors: foreach turns a number into one for every parameter
+            # The rates are tensors, since foreach would make a tensor of a number again for every parameter.
             rates = torch.tensor([-self.stack.schedule.rate(self.step + i) for i in range(steps)], device=X.device)
             block = [self._sgd(*step) for step in zip(X.unbind(), Y.unbind(), rates.unbind(), strict=True)]
             losses.append(torch.stack(block).mean(2))  # (steps, M)
@@ -80,10 +82,13 @@ class Trainer:
         return torch.cat(losses).T.contiguous() if losses else torch.empty((M, 0), device=self._X.device)
 
     def _sgd(self, X: Tensor, Y: Tensor, minus_lr: Tensor) -> Tensor:
-        """One step of every model on its own X (M, batch, T), Y (M, batch), by minus_lr (); the losses before. (M, batch)"""
+        """Take one step of every model on its own X (M, batch, T), Y (M, batch), scaled by minus_lr ().
+
+        Return the losses of the examples before the step, (M, batch).
+        """
         activations = forward(self.params, self.stack.network, X)
         loss = example_loss(activations.logits, Y)  # (M, batch)
-        # the models share no parameter, so the gradient of the sum of their mean losses is each model's own
+        # The models share no parameter, so that the gradient of the sum of their mean losses is each model's own.
         gradients = torch.autograd.grad(loss, self._parameters, self._share)
         with torch.no_grad():
             torch._foreach_mul_(gradients, minus_lr)
@@ -92,7 +97,7 @@ class Trainer:
         return loss.detach()
 
     def _update_running(self, activations: Activations) -> None:
-        """Exponential moving average of the batches' mean and std: the lecture averages the std, not the variance."""
+        """Update the moving averages of the batches' mean and std. The lecture averages the std, not the variance."""
         for i in self.stack.network.batchnorm_layers:
             layer = activations.layers[i]
             for average, batch in ((self.running.mean[i], layer.mean), (self.running.std[i], layer.std)):

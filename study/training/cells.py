@@ -14,18 +14,18 @@ Engine = Literal["autograd", "fused"]
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule of plain SGD: `lr` is ((first step, rate), …), the first of them at step 0."""
+    """A schedule of plain SGD. `lr` is ((first step, rate), …), in order, and its first entry is at step 0."""
 
     batch_size: int
     steps: int
     lr: tuple[tuple[int, float], ...]
 
     def rate(self, step: int) -> float:
-        """Learning rate in force at `step`."""
+        """The learning rate in force at `step`."""
         return [rate for start, rate in self.lr if start <= step][-1]
 
     def first(self, steps: int) -> Schedule:
-        """The same schedule, ended after `steps` steps."""
+        """The same schedule, which ends after `steps` steps at the latest."""
         steps = min(steps, self.steps)
         return replace(self, steps=steps, lr=tuple((start, rate) for start, rate in self.lr if start < steps))
 
@@ -37,23 +37,23 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: everything its numbers depend on, except the data."""
+    """A training: everything that its numbers depend on, except the data."""
 
     network: Network
     seed: int
     protocol: Protocol
     schedule: Schedule
-    twin: bool = False  # starts with one weight of W1 one unit in the last place away
+    twin: bool = False  # whether it starts with one weight of W1 one unit in the last place away
 
     @property
     def original(self) -> Cell:
-        """The cell that a twin is the twin of."""
+        """The cell whose twin this cell is."""
         return replace(self, twin=False)
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Cells of one graph and one schedule, for one engine; tuple order is the model axis M."""
+    """Cells of one graph and one schedule, for one engine. The order of the tuple is that of the model axis M."""
 
     cells: tuple[Cell, ...]
     engine: Engine = "autograd"
@@ -64,7 +64,7 @@ class Stack:
 
     @property
     def network(self) -> Network:
-        """A network with the graph that all cells share (its scales are the first cell's)."""
+        """The network of the first cell. All cells share its graph, but not its scales."""
         return self.cells[0].network
 
     @property

@@ -1,4 +1,4 @@
-"""Which engine trains a network: `fused` where it can, `autograd` everywhere else, and why. No torch."""
+"""The choice of the engine that trains a cell: `fused` where it can, `autograd` everywhere else, and why. No torch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ ASKED = ("auto", "autograd", "fused")
 
 
 def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine, str]:
-    """The engine for a cell, and the reason in words where it is not the fused one.
+    """The engine for a cell, and the reason in words where it is not the fused engine.
 
-    The lecture's protocol is always trained by autograd, whose bits are the lecture's.
+    A cell of the lecture's protocol is trained by autograd, whose bits are the lecture's, unless the fused engine was
+    asked for. SpecError: `asked` names no engine, or the fused engine cannot train what it is asked to.
     """
     if asked not in ASKED:
         raise SpecError(f"--engine: expected one of {', '.join(ASKED)}, got '{asked}'")
@@ -36,9 +37,9 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
 
 
 def supported(network: Network) -> str | None:
-    """None if the fused engine trains the network, else the reason in words.
+    """None if the fused engine can train the network, otherwise the reason in words.
 
-    Every kind of layer has a kernel today. One without a kernel gives its reason here, and autograd trains it.
+    Every kind of layer has a kernel today. A kind without a kernel is to give its reason here; autograd trains it then.
     """
     for layer in network.layers:
         match layer.activation:

@@ -1,8 +1,8 @@
-"""Records as plain values that identify them: what a cell is, written so that no name of a class or a field enters.
+"""The identity of a cell: its records as plain values, in which no name of a class or of a field enters.
 
-The ids of cells, the keys of the cache and the hash of a study are made from these values, so they stay as they are:
-the names in quotes are part of them. A field that a record has gained since enters only where it is not at its
-default, so that it changes the identity of nothing that does without it.
+The ids of cells, the keys of the cache and the hash of a study are made from these values, so that the values must not
+change, and the names in quotes are part of them. A field that a record gained later enters only where it is not at its
+default, so that the identity of every record from before stays as it was.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Values = dict[str, Any]
 
 
 def cell_values(cell: Cell) -> Values:
-    """Everything that a training's numbers depend on, except the data."""
+    """The values of a cell: everything that a training's numbers depend on, except the data."""
     own: Values = {
         "setup": network_values(cell.network),
         "seed": cell.seed,
@@ -32,12 +32,12 @@ def cell_values(cell: Cell) -> Values:
 
 
 def cell_id(cell: Cell) -> str:
-    """Identity of a cell: 16 hexadecimal digits of the sha256 of its values."""
+    """The identity of a cell: the first 16 hexadecimal digits of the sha256 of its values."""
     return sha256(cell_values(cell))[:16]
 
 
 def network_values(network: Network) -> Values:
-    """A network: its sizes, and how every parameter is drawn."""
+    """The values of a network: its sizes, and how every parameter is drawn."""
     own: Values = {
         "context": network.context,
         "embedding_size": network.embedding_size,
@@ -50,7 +50,7 @@ def network_values(network: Network) -> Values:
 
 
 def layer_values(layer: Layer) -> Values:
-    """A layer: how its parameters are drawn, its norm and its activation."""
+    """The values of a layer: how its parameters are drawn, its norm and its activation."""
     own: Values = {
         "weight": init_values(layer.weight),
         "bias": None if layer.bias is None else init_values(layer.bias),
@@ -61,18 +61,18 @@ def layer_values(layer: Layer) -> Values:
 
 
 def init_values(init: Init) -> Values:
-    """An initialiser."""
+    """The values of an initialiser."""
     return {"std": init.std, "gain": init.gain} | gained(init, "std", "gain")
 
 
 def schedule_values(schedule: Schedule) -> Values:
-    """A schedule."""
+    """The values of a schedule."""
     own: Values = {"batch_size": schedule.batch_size, "steps": schedule.steps, "lr": schedule.lr}
     return own | gained(schedule, *own)
 
 
 def gained(record: Any, *known: str) -> Values:
-    """The fields of a record that came after the known ones, those at their defaults left out."""
+    """The fields of a record that came after the known ones, without those that are at their defaults."""
     values = {f.name: getattr(record, f.name) for f in fields(record) if f.name not in known}
     return {f.name: values[f.name] for f in fields(record) if f.name in values and values[f.name] != _default(f)}
 
@@ -85,5 +85,5 @@ def _default(of: Field[Any]) -> Any:
 
 
 def sha256(value: Any) -> str:
-    """sha256 of a JSON value in canonical form; a tuple counts as a list."""
+    """The sha256 of a JSON value in canonical form. A tuple counts as a list."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

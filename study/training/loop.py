@@ -1,4 +1,4 @@
-"""A stack in training as trajectories: the loop around a trainer, which pauses, keeps states, and leaves checkpoints."""
+"""Turn a stack in training into trajectories: the loop around a trainer pauses, keeps states and writes checkpoints."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from study.rng import blocks
 from study.training.cells import Cell, Stack
 from study.training.trajectory import Lacking, State, Trajectory
 
-BLOCK = 1000  # steps between two reports of progress, fewer of large minibatches
+BLOCK = 1000  # steps between two reports of progress; fewer where minibatches are large
 CHECKPOINT = 20.0  # seconds of training between two checkpoints
 
 Keep = Callable[[Cell, Trajectory], None]
 
 
 class Training(Protocol):
-    """A stack in training, by whatever engine: what the loop asks of a trainer."""
+    """A stack in training by any engine: the interface of a trainer that the loop uses."""
 
     step: int  # SGD steps taken
 
     @property
     def params(self) -> Params:
-        """The parameters as they are now, (M, …) each; not to be written."""
+        """The current parameters, (M, …) each. They must not be written."""
 
     @property
     def running(self) -> Statistics:
-        """The running statistics as they are now, (M, 1, H) each; not to be written."""
+        """The current running statistics, (M, 1, H) each. They must not be written."""
 
     def upcoming(self) -> Tensor:
-        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
+        """The minibatch of the next step, as rows of the training split, (M, batch). It is not used up."""
 
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        """Continue after `step` steps from the arrays of every model. The training must not have begun."""
 
     def advance(self, until: int) -> Tensor:
-        """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
+        """Train to step `until`. Return the loss of every step taken, on its own minibatch, in nats, (M, steps)."""
 
 
 def train(
     part: Stack, schedule: Training, gap: Lacking, before: Sequence[Trajectory], keep: Keep
 ) -> Iterator[tuple[int, float]]:
-    """Train the cells of `part` through a gap in their trajectories `before`; yields (steps, mean loss) after every block.
+    """Train the cells of `part` through a gap in their trajectories `before`; yield (steps, mean loss) per block.
 
-    `keep` is handed every cell's trajectory every CHECKPOINT seconds, and at the end.
+    `keep` is called with each cell and its trajectory, every CHECKPOINT seconds and at the end.
     """
     if gap.start:
         schedule.restore(gap.start, [known.at(gap.start).arrays for known in before])

@@ -1,4 +1,4 @@
-"""Whether the models of a stack, multiplied together, get the bits that each of them gets alone."""
+"""The test whether the models of a stack, multiplied together, get the bits that each of them gets alone."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from torch import Tensor
 
 from study.training.cells import Stack
 
-ENTRIES = 5000  # of a product that stackable compares at least: another kernel may change 1 in 200 of them, no more
+# `stackable` compares at least this many entries of a product: another kernel may change only 1 in 200 of them.
+ENTRIES = 5000
 
 
 def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
     """Whether a batched product of this stack's shapes gives each model the bits that it gets alone, on this machine.
 
-    It does for all but small odd shapes (a batch of 5 into a width of 7, say), where the BLAS picks another kernel by
-    the address of a model's matrix. Such stacks are trained model by model; the numbers are the same either way.
+    It does for all but small odd shapes (for example a batch of 5 into a width of 7), where the BLAS selects its kernel
+    by the address of a model's matrix. Such stacks are trained model by model, and the numbers are the same either way.
     """
     M, N = len(stack.cells), stack.schedule.batch_size
     if M == 1 or device != "cpu":
@@ -28,11 +29,11 @@ def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
         smallest = M * min(N * fan_in, N * fan_out, fan_in * fan_out)
         for _ in range(min(-(-ENTRIES // smallest), 200)):
             x, W, g = normal(M, N, fan_in), normal(M, fan_in, fan_out), normal(M, N, fan_out)
-            # the products of a level: forward, for its input's gradient, for its weight's gradient
+            # the products of a layer: forward, for the gradient of its input, for the gradient of its weight
             for a, b in ((x, W), (g, W.transpose(1, 2)), (x.transpose(1, 2), g)):
                 together = torch.bmm(a, b)
                 for m in range(M):
-                    # the transposes stay views, as they are in autograd; the clones lie where memory of their own lies
+                    # The transposed matrices stay views, as they are in autograd. Each copy has memory of its own.
                     alone = torch.bmm(_copy(a, m), _copy(b, m))
                     if not torch.equal(together[m : m + 1], alone):
                         return False
@@ -40,6 +41,6 @@ def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
 
 
 def _copy(stacked: Tensor, m: int) -> Tensor:
-    """Model m in memory of its own, in the same layout."""
+    """A copy of model m in memory of its own, in the same layout, (1, rows, columns)."""
     part = stacked[m : m + 1]
     return part.clone() if part.is_contiguous() else part.transpose(1, 2).clone().transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What a training leaves behind: its state at every pause, and the loss of every step; as bytes, without pickle."""
+"""The trajectory of a training: its state at every pause and the loss of every step, also as bytes, without pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Arrays = dict[str, NDArray[np.float32]]  # parameters and running statistics by 
 
 
 def boundaries(schedule: Schedule, measure: tuple[int, ...]) -> dict[int, bool]:
-    """Steps at which training pauses -> whether everything is measured there; 1, 2, 5, 10 … for the gradients alone."""
+    """Steps at which training pauses -> whether everything is measured there.
+
+    Where it is not (at steps 1, 2, 5, 10, …), the gradients alone are measured.
+    """
     traced = {m * 10**e for e in range(10) for m in (1, 2, 5)}
     full = set(schedule.measured(measure))
     return {step: step in full for step in sorted(full | traced) if step <= schedule.steps}
@@ -25,55 +28,55 @@ def boundaries(schedule: Schedule, measure: tuple[int, ...]) -> dict[int, bool]:
 
 @dataclass(frozen=True)
 class State:
-    """A model between two steps."""
+    """The state of a model between two steps."""
 
     step: int  # SGD steps taken
     arrays: Arrays
-    upcoming: NDArray[np.int64]  # (batch,), rows of the training split: the minibatch of the next step
+    upcoming: NDArray[np.int64]  # (batch,), the minibatch of the next step as rows of the training split
 
 
 @dataclass(frozen=True, order=True)
 class Lacking:
-    """A stretch of a training in which states are lacking."""
+    """A section of a training in which states are lacking."""
 
-    start: int  # steps taken at the nearest state before; 0 where there is none: the training begins
-    pauses: tuple[int, ...]  # where there is to be a state, ascending; training ends at the last
+    start: int  # steps taken at the nearest state before it; 0 where there is none, so that the training begins there
+    pauses: tuple[int, ...]  # the steps at which a state is wanted, ascending; training ends at the last one
 
     @property
     def steps(self) -> int:
-        """Steps to be trained."""
+        """The number of steps to train."""
         return self.pauses[-1] - self.start
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One training so far. An unfinished one is a checkpoint: its last state is where the training goes on.
+    """A training so far. An unfinished one is a checkpoint: the training continues from its last state.
 
-    Nothing that it holds is dropped: other studies of the same training pause, and measure, at other steps.
+    No state is ever dropped, since other studies of the same training pause and measure at other steps.
     """
 
-    states: tuple[State, ...]  # by step; the last one is where it stands
-    losses: NDArray[np.float32]  # (steps so far,), of every step on its own minibatch, nats
+    states: tuple[State, ...]  # in the order of their steps
+    losses: NDArray[np.float32]  # (steps so far,), the loss of every step on its own minibatch, nats
 
     @property
     def step(self) -> int:
-        """Steps taken so far."""
+        """The number of steps taken so far."""
         return self.states[-1].step if self.states else 0
 
     @property
     def steps(self) -> frozenset[int]:
-        """Where there is a state."""
+        """The steps at which there is a state."""
         return frozenset(state.step for state in self.states)
 
     def at(self, step: int) -> State:
-        """The state after `step` steps; KeyError where none was kept."""
+        """The state after `step` steps. KeyError: none was kept."""
         for state in self.states:
             if state.step == step:
                 return state
         raise KeyError(step)
 
     def gaps(self, pauses: Iterable[int]) -> tuple[Lacking, ...]:
-        """What has to be trained for a state at every pause: from the nearest state before each, no further."""
+        """The sections to train so that there is a state at every pause, each from the nearest state before it."""
         found: dict[int, list[int]] = {}
         for pause in sorted(set(pauses) - self.steps):
             start = max((step for step in self.steps if step < pause), default=0)
@@ -81,12 +84,15 @@ class Trajectory:
         return tuple(Lacking(start, tuple(lacking)) for start, lacking in found.items())
 
     def joined(self, states: Iterable[State], losses: NDArray[np.float32]) -> Trajectory:
-        """With these states, too, and with `losses`, those of every step before them, where they go further."""
+        """This trajectory with more states. `losses` has the loss of every step from the first one on.
+
+        It takes the place of the losses here where it is longer.
+        """
         known = {state.step: state for state in (*self.states, *states)}
         return Trajectory(tuple(known[step] for step in sorted(known)), max(self.losses, losses, key=len))
 
     def encode(self) -> bytes:
-        """As safetensors: `<step>/<name>` for the arrays of a state."""
+        """The trajectory as safetensors. The arrays of a state are named `<step>/<name>`."""
         arrays: dict[str, Any] = {
             f"{state.step}/{name}": array for state in self.states for name, array in state.arrays.items()
         }
@@ -98,7 +104,7 @@ NEW = Trajectory((), np.empty(0, np.float32))
 
 
 def decode(content: bytes) -> Trajectory:
-    """The trajectory in `content`; ValueError where it holds none."""
+    """The trajectory in `content`. ValueError: it holds none."""
     try:
         arrays = load(content)
     except SafetensorError as error:

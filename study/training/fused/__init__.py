@@ -1,1 +1,1 @@
-"""The fused engine: one model in one core's cache, compiled by Numba."""
+"""The fused engine: it trains one model in the cache of one core, compiled by Numba."""

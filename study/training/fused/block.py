@@ -1,11 +1,11 @@
-"""The fused engine: one model trained in one core's cache, compiled, the same bits on every CPU; plain NumPy arrays.
+"""Train one model by the fused engine: compiled, in one core's cache, on NumPy arrays, with the same bits on every CPU.
 
-    layout = Layout(setup, vocabulary)
+    layout = Layout(network, vocabulary)
     buffer = layout.pack(arrays)                                    # (size,) float32
     train_block(layout, buffer, X, Y, indices, lr, loss, train)     # in place, without the GIL
     arrays = layout.unpack(buffer)
 
-A model's bits depend on its parameters, data, indices and rates alone: not on neighbours, threads or block length.
+A model's bits depend on its parameters, data, indices and rates alone, not on other models, threads or block lengths.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def train_block(
     loss: NDArray[Any],
     train: Any,
 ) -> None:
-    """Advances one model by len(indices) SGD steps: writes `buffer` and `loss` (steps,), nats, in place.
+    """Train one model for len(indices) SGD steps: `buffer` and `loss` (steps,), in nats, are written in place.
 
-    X (N, T) and Y (N,) are the training split, indices (steps, batch) rows of it, lr (steps,) the learning rates. With
-    X, Y and indices in int32 nothing is copied. `train` is the compiled loop: `compiled.train()`, or a kernel with other
-    functions than our own tanh, exp and log, which are float32's: with the library's, a float64 buffer runs the same code, to check the algebra. Errors: an index
-    outside the split or a character outside the vocabulary is an assertion, since the compiled code does not look.
+    X (N, T) and Y (N,) are the training split, indices (steps, batch) are rows of it, lr (steps,) are the learning
+    rates. Where X, Y and indices are int32, nothing is copied. `train` is the compiled loop: `compiled.train()`, or a
+    kernel with other functions than our tanh, exp and log, which are for float32. With the functions of a library the
+    same code runs on a float64 buffer, to check the algebra. AssertionError: an index outside the split, or a character
+    outside the vocabulary; the compiled code does not check them.
     """
     steps, examples = indices.shape
     dtype = buffer.dtype
@@ -49,7 +50,7 @@ def train_block(
         low, high = values.min(), values.max()
         assert 0 <= low <= high < end, f"{name} {low}–{high}, expected 0–{end - 1}"
     space = Workspace(layout, examples, dtype)
-    # One kind of array, one compilation: Numba tells read-only and strided arrays from others.
+    # Numba compiles the loop again for read-only and for strided arrays, so that all arrays are made of one kind.
     data = [np.require(array, np.int32, ["C", "W"]) for array in (X, Y, indices)]
     rates = np.require(lr, dtype, ["C", "W"])
     train(buffer, space.floats, space.layers, space.sizes, space.tables, *data, rates, loss)

@@ -1,4 +1,4 @@
-"""The fused engine's training loop as it is run: compiled for the sources that lie here, and whether that is done yet."""
+"""The training loop of the fused engine, compiled from the installed sources, and whether it is compiled already."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from study import environment
 from study.training.fused.kernels import kernel
 from study.training.fused.scalar import exp32, log32, tanh32
 
-TABLES = (int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1])  # of a Workspace
-# Types of what `train_block` hands over: the one version of the loop that a study compiles.
+# the types of the tables of a Workspace
+TABLES = (int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1])
+# The types of the arguments that `train_block` passes: a study compiles the loop for these alone.
 ARGUMENTS = (
     *(float32[::1], float32[::1], int64[:, ::1], int64[::1], types.Tuple(TABLES)),
     *(int32[:, ::1], int32[::1], int32[:, ::1], float32[::1], float32[::1]),
@@ -21,19 +22,19 @@ ARGUMENTS = (
 
 @cache
 def train() -> Any:
-    """The loop with our own tanh, exp and log, which give the same bits on every CPU."""
+    """The training loop with our own tanh, exp and log, which give the same bits on every CPU."""
     return kernel(tanh32, exp32, log32, environment.kernel_number())
 
 
 def cached() -> bool:
-    """Whether the loop lies on disk, compiled for this CPU from these sources: then the first training starts at once.
+    """Whether the loop is on disk, compiled for this CPU from these sources. The first training starts at once then.
 
-    Looks at Numba's index without loading any code: a millisecond, where loading takes a tenth of a second.
+    This looks at Numba's index without loading any code. It takes a millisecond; loading takes a tenth of a second.
     """
     cache_ = train()._cache
     return cache_._index_key(ARGUMENTS, train().targetctx.codegen()) in cache_._cache_file._load_index()
 
 
 def warm() -> None:
-    """Have the loop ready to be called, compiled in some ten seconds where it is not on disk yet."""
+    """Make the loop ready to be called. Where it is not on disk yet, it is compiled, which takes some ten seconds."""
     train().compile(ARGUMENTS)

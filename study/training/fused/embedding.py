@@ -1,6 +1,7 @@
-"""The first level, where inputs are characters: products with C and W once per distinct character and position.
+"""The first layer, whose inputs are characters: products with C and W, once per distinct character and position.
 
-A batch of 32 contexts of names has about 13 distinct characters at each position, so that less than half is left.
+A batch of 32 contexts of names has about 13 distinct characters at each position, so that less than half of the
+products remain.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ from study.training.fused.workspace import (
 
 @njit
 def find_distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
-    """Fills `tables` (see Workspace) for one minibatch, characters in order of first appearance; the newest stamp."""
+    """Fill `tables` (see Workspace) for one minibatch, and return the newest stamp.
+
+    The characters are in the order in which they first appear.
+    """
     found, counts, terms, order, starts, slots, stamps = tables
     context, most = found.shape
     for t in range(context):
@@ -57,7 +61,7 @@ def find_distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
         starts[t, 0] = 0
         for s in range(count):
             starts[t, s + 1] += starts[t, s]
-        for n in range(batch.size):  # a start moves on with every example, to where the next one's is
+        for n in range(batch.size):  # a start moves with every example to the place of the next one
             s = terms[n * context + t] - t * most
             order[t * batch.size + starts[t, s]] = n
             starts[t, s] += 1
@@ -69,7 +73,7 @@ def find_distinct(contexts: Any, batch: Any, tables: Any, stamp: int) -> int:
 
 @njit(inline="always")
 def embed_forward(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> None:
-    """preact (N, H) of the first level = b + Σ over positions t of C[character] @ W[rows of t]."""
+    """Write preact (N, H) of the first layer = b + Σ over positions t of C[character] @ W[rows of t]."""
     found, counts, terms, _, _, _, _ = tables
     size, c_row, row = sizes[EMBEDDING], sizes[C_ROW], p[ROW]
     context, most = found.shape
@@ -87,7 +91,10 @@ def embed_forward(params: Any, work: Any, p: Any, sizes: Any, tables: Any) -> No
 
 @njit(inline="always")
 def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: int) -> int:
-    """Steps C and W from d (N, H): rows of d are summed per distinct character, then multiplied; the newest stamp."""
+    """Step C and W by the gradient d (N, H), and return the newest stamp.
+
+    The rows of d are summed per distinct character before they are multiplied.
+    """
     found, counts, _, order, starts, _, stamps = tables
     examples, size, c_row, row = sizes[EXAMPLES], sizes[EMBEDDING], sizes[C_ROW], p[ROW]
     context, most = found.shape
@@ -103,7 +110,7 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
             gather_sum(address(work, p[D]), row, members, number, zeros, address(sums, s * row), row)
         weight = address(params, p[W] + t * size * row)
         count, depth = counts[t], p[FAN_OUT]
-        if count <= LANES and size < count * (c_row // LANES):  # fewer vectors of sums with a lane per character
+        if count <= LANES and size < count * (c_row // LANES):  # a lane per character makes fewer vectors of sums
             multiply_transposed(weight, row, size, sums, row, count, depth, zeros, zeros, panel, turned, LANES)
             for e in range(0, c_row, LANES):
                 transpose(address(turned, e * LANES), LANES, size - e, zeros, address(dgathered, e), c_row)
@@ -111,12 +118,12 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
             multiply_transposed(sums, row, count, weight, row, size, depth, zeros, zeros, panel, dgathered, c_row)
         for s in range(counts[t]):
             add(address(dgathered, s * c_row), address(dc, found[t, s] * c_row), c_row)
-        gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C as it was in the forward pass
+        gathered = address(work, sizes[GATHERED] + t * most * c_row)  # C with the values of the forward pass
         update(gathered, c_row, size, sums, row, counts[t], zeros, rate, weight, row, row)
     stamp += 1
     for t in range(context):
         for s in range(counts[t]):
-            if stamps[found[t, s]] != stamp:  # a character at two positions is stepped once
+            if stamps[found[t, s]] != stamp:  # so that a character at two positions is stepped once
                 stamps[found[t, s]] = stamp
                 place = found[t, s] * c_row
                 step(rate, address(dc, place), address(params, sizes[C] + place), c_row)

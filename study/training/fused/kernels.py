@@ -1,6 +1,6 @@
-"""One model's training as compiled code: minibatches of (context, next character) as SGD steps in place.
+"""The training of one model as compiled code: minibatches of (context, next character) become SGD steps, in place.
 
-Backpropagation is written out by hand. Every number is a sum in one fixed order of terms rounded in one way.
+Backpropagation is written out by hand. Every sum has one fixed order, and every term is rounded in one way.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from study.training.fused.workspace import (
 
 @njit(inline="always")
 def pass_forward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, tanh: Any) -> None:
-    """h (N, H) of every level, the logits last."""
+    """Write h (N, H) of every layer, the logits last."""
     examples, zeros = sizes[EXAMPLES], address(work, sizes[ZEROS])
     for layer in range(layers.shape[0]):
         p = layers[layer]
@@ -61,9 +61,12 @@ def pass_forward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, t
 
 @njit(inline="always")
 def backward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, stamp: int) -> int:
-    """Steps every parameter, from the gradient of the logits down; a level's input gradient precedes its own step."""
+    """Step every parameter, from the gradient of the logits down to the first layer, and return the newest stamp.
+
+    The gradient of a layer's input is taken before the layer's own step.
+    """
     examples, zeros, rate = sizes[EXAMPLES], address(work, sizes[ZEROS]), address(work, sizes[RATE])
-    still, single = stamp * 0, stamp * 0 + 1  # a column of ones: nothing from row to row, one across
+    still, single = stamp * 0, stamp * 0 + 1  # strides of a column of ones: 0 between rows, 1 between columns
     for layer in range(layers.shape[0] - 1, -1, -1):
         p = layers[layer]
         row, h, d = p[ROW], view(work, p[H], examples * p[ROW]), view(work, p[D], examples * p[ROW])
@@ -87,13 +90,14 @@ def backward(params: Any, work: Any, layers: Any, sizes: Any, tables: Any, stamp
 
 
 def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
-    """The training loop with these functions of one number, compiled on first use and kept on disk.
+    """The training loop with the given functions of one number, compiled on first use and kept on disk.
 
-    What the loop closes over is part of what Numba looks up on disk. So the functions are closed over rather than
-    handed to the loop, and are plain ones (of `math`, or marked `register_jitable`): those are known by name, where a
-    compiled function is known by an identity that every process draws anew, and would be compiled in each. A number for
-    the `sources` that the loop is made of is closed over as well: Numba itself watches the file of the outermost
-    function only, and would run stale code after a change in another module.
+    Numba finds a compiled loop on disk by the values that the loop closes over. Therefore the functions are closed
+    over instead of passed to the loop, and they are plain functions (of `math`, or marked `register_jitable`). Numba
+    identifies a plain function by its name. It identifies a compiled function by a number that every process draws
+    again, so that every process would compile the loop. The loop also closes over `sources`, a number for the sources
+    from which it is made: Numba itself watches only the file of the outermost function, and would run stale code after
+    a change in another module.
     """
 
     @njit(error_model="numpy", nogil=True, cache=True)
@@ -109,7 +113,7 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
         rates: Any,
         losses: Any,
     ) -> int:
-        """Advances one model by len(indices) steps in place; losses (steps,) of each minibatch, in nats."""
+        """Train one model for len(indices) steps in place; write the losses (steps,) of its minibatches, in nats."""
         last, lanes = layers[layers.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
         row, zeros = last[ROW], address(work, sizes[ZEROS])
         logits, d = view(work, last[H], lanes * row), view(work, last[D], lanes * row)

@@ -1,4 +1,4 @@
-"""What happens between two matrix products, forward and backward: activation, BatchNorm, cross-entropy."""
+"""The steps between two matrix products, forward and backward: activation, BatchNorm and cross-entropy."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from study.training.fused.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, LIN
 
 @njit
 def view(array: Any, offset: int, size: int) -> Any:
-    """array[offset : offset + size], without the code that a slice compiles to for negative and missing ends."""
+    """The view array[offset : offset + size], without the code that a slice needs for negative and missing ends."""
     return carray(address(array, offset), size)
 
 
 @njit
 def fill(out: Any, value: float) -> None:
-    """out = value, everywhere."""
+    """Write `value` to every entry of out."""
     for i in range(out.size):
         out[i] = value
 
 
 @njit(error_model="numpy")
 def activate(h: Any, activation: int, tanh: Any) -> None:
-    """h = activation(h), in place."""
+    """Replace h by activation(h), in place."""
     if activation == TANH:
         for i in range(h.size):
             h[i] = tanh(h[i])
@@ -42,7 +42,7 @@ def activate(h: Any, activation: int, tanh: Any) -> None:
 
 @njit(error_model="numpy")
 def pass_back(d: Any, h: Any, activation: int) -> None:
-    """d · activation'(preact), in place; the slope follows from h = activation(preact)."""
+    """Replace d by d · activation'(preact), in place. The slope is computed from h = activation(preact)."""
     if activation == TANH:
         for i in range(h.size):
             d[i] = d[i] * fma(-h[i], h[i], h.dtype.type(1))
@@ -55,9 +55,10 @@ def pass_back(d: Any, h: Any, activation: int) -> None:
 
 @njit(error_model="numpy")
 def normalise(params: Any, work: Any, p: Any, x: Any, examples: int, m: Any, v: Any) -> None:
-    """x (N, H) = bngain · (x − mean) / std + bnbias over the batch, in place; advances the running mean and std.
+    """Replace x (N, H) by bngain · (x − mean) / std + bnbias over the batch, and update the running mean and std.
 
-    As the lecture: the std is unbiased, without eps; the running values are averages of mean and std, momentum 0.001.
+    This is the lecture's definition: the std is unbiased, without eps, and the running values are moving averages of
+    the mean and of the std, with momentum 0.001.
     """
     row, one = p[ROW], x.dtype.type(1)
     gain, bias = view(params, p[BNGAIN], row), view(params, p[BNBIAS], row)
@@ -77,11 +78,11 @@ def normalise(params: Any, work: Any, p: Any, x: Any, examples: int, m: Any, v: 
             gap = part[j] - m[j]
             v[j] = fma(gap, gap, v[j])
     keep, take = x.dtype.type(0.999), x.dtype.type(0.001)
-    for j in range(p[FAN_OUT]):  # in the padding, where the std is 0, inverse stays 0
+    for j in range(p[FAN_OUT]):  # in the padding the std is 0, and inverse stays 0
         s = math.sqrt(v[j] / degrees)
         inverse[j] = one / s
         mean[j] = keep * mean[j] + take * m[j]
-        std[j] = keep * std[j] + take * s  # of the std itself, not of the variance
+        std[j] = keep * std[j] + take * s  # the average of the std itself, not of the variance
     for n in range(examples):
         part, xhat = view(x, n * row, row), view(work, p[XHAT] + n * row, row)
         for j in range(row):
@@ -91,7 +92,7 @@ def normalise(params: Any, work: Any, p: Any, x: Any, examples: int, m: Any, v: 
 
 @njit(error_model="numpy")
 def normalise_back(params: Any, work: Any, p: Any, d: Any, examples: int, rate: Any, dgain: Any, dbias: Any) -> None:
-    """d (N, H): from the gradient after the normalisation to the one before it, in place; steps bngain and bnbias."""
+    """Turn d (N, H), the gradient after the normalisation, into that before it, in place; step bngain and bnbias."""
     row, one = p[ROW], d.dtype.type(1)
     gain, bias = view(params, p[BNGAIN], row), view(params, p[BNBIAS], row)
     inverse = view(work, p[INVERSE], row)
@@ -106,7 +107,7 @@ def normalise_back(params: Any, work: Any, p: Any, d: Any, examples: int, rate: 
     for n in range(examples):
         part, xhat = view(d, n * row, row), view(work, p[XHAT] + n * row, row)
         for j in range(row):
-            # less the mean over the batch, less the part along xhat, whose squares sum to N − 1 (unbiased std)
+            # minus the mean over the batch, minus the part along xhat, whose squares sum to N − 1 (unbiased std)
             part[j] = gain[j] * inverse[j] * (part[j] - dbias[j] * share - xhat[j] * (dgain[j] * spread))
     for j in range(row):
         gain[j] = fma(rate, dgain[j], gain[j])
@@ -127,9 +128,10 @@ def loss_and_gradient(
     exp: Any,
     log: Any,
 ) -> Any:
-    """Mean cross-entropy of logits (N, V) in nats; d (N, V) = its gradient.
+    """Return the mean cross-entropy of logits (N, V) in nats, and write its gradient to d (N, V).
 
-    The softmax runs on the transposed logits, a lane per example, so that its sums over characters keep their order.
+    The softmax runs on the transposed logits, with a lane per example, so that its sums over characters keep their
+    order.
     """
     examples, lanes = targets.size, top.size
     for c in range(0, row, LANES):

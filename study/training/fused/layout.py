@@ -1,4 +1,4 @@
-"""A network and a vocabulary size as places in one flat buffer that holds everything a model trains."""
+"""Turn a network and a vocabulary size into places in one flat buffer, which holds everything that a model trains."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from study.errors import unknown
 from study.network.layers import Network
 
-LANES = 16  # elements of a vector; a row of every array starts at a multiple of it
-NOWHERE = -1
+LANES = 16  # elements of a vector; every row of every array starts at a multiple of it
+NOWHERE = -1  # the offset of an array that a network does not have
 
 
 def padded(size: int) -> int:
-    """The next multiple of the vector length."""
+    """The smallest multiple of the vector length that is not below `size`."""
     return -(-size // LANES) * LANES
 
 
 def row_length(size: int) -> int:
-    """Elements from row to row: a whole number of vectors whose bytes are no multiple of a memory page.
+    """The distance from row to row in elements: a whole number of vectors, but no multiple of a memory page in bytes.
 
-    Rows a page apart fall into the same sets of the cache, so that eight of them evict one another.
+    Rows that are a page apart fall into the same sets of the cache, so that eight of them evict one another.
     """
     row = padded(size)
     return row + LANES if row % 512 == 0 else row
@@ -31,7 +31,11 @@ def row_length(size: int) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """One named array in the buffer: its shape, its first element, the elements from row to row, or column to column."""
+    """The place of one named array in the buffer.
+
+    `offset` is its first element. `row` is the distance in elements from row to row, or from column to column where the
+    array is transposed.
+    """
 
     name: str
     shape: tuple[int, int]
@@ -40,17 +44,18 @@ class Place:
     turned: bool = False  # whether a column of the array lies in a row of the buffer
 
     def view(self, buffer: NDArray[Any]) -> NDArray[Any]:
-        """The array inside the buffer, without its padding. (shape)"""
+        """The array as a view of the buffer, without its padding, (shape)."""
         rows, columns = self.shape[::-1] if self.turned else self.shape
         array = buffer[self.offset : self.offset + rows * self.row].reshape(rows, self.row)[:, :columns]
         return array.T if self.turned else array
 
 
 class Layout:
-    """Where C, every W, b, bngain, bnbias and every running mean and std of a network lie in one buffer.
+    """The places of C, every W, b, bngain, bnbias and every running mean and std of a network in one buffer.
 
-    Every W but the first lies turned: in two of its three products the lanes then run over fan_in, which is large and a
-    whole number of vectors where the vocabulary is neither. Names carry their level from 1, the output layer last: C, W1, b1, bngain1, bnbias1, mean1, std1, W2, …
+    Every W except the first is stored transposed. In two of its three products the lanes run over fan_in then, which is
+    large and a whole number of vectors; the size of the vocabulary is neither. Names carry the number of their layer,
+    counted from 1, and the output layer is the last: C, W1, b1, bngain1, bnbias1, mean1, std1, W2, …
     """
 
     def __init__(self, network: Network, vocabulary: int) -> None:
@@ -80,11 +85,11 @@ class Layout:
         self.size += number * place.row
 
     def offset(self, name: str) -> int:
-        """First element of a named array, ABSENT if the network has none."""
+        """The first element of a named array; NOWHERE if the network does not have it."""
         return self.places[name].offset if name in self.places else NOWHERE
 
     def pack(self, arrays: dict[str, NDArray[Any]], dtype: Any = np.float32) -> NDArray[Any]:
-        """The buffer (size,) that holds these arrays, each as (rows, columns) or, for one row, (columns,)."""
+        """A new buffer (size,) that holds these arrays, each given as (rows, columns) or, for one row, (columns,)."""
         assert set(arrays) == set(self.places), f"expected {sorted(self.places)}, got {sorted(arrays)}"
         buffer = aligned(self.size, dtype)
         for name, place in self.places.items():
@@ -92,13 +97,13 @@ class Layout:
         return buffer
 
     def unpack(self, buffer: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Copies of the named arrays, (rows, columns) each; b, bngain, bnbias, mean, std are (1, columns)."""
+        """Copies of the named arrays, (rows, columns) each; b, bngain, bnbias, mean and std are (1, columns)."""
         assert buffer.shape == (self.size,), f"{buffer.shape=} {self.size=}"
         return {name: place.view(buffer).copy() for name, place in self.places.items()}
 
 
 def aligned(size: int, dtype: Any) -> NDArray[Any]:
-    """Zeros (size,) that start at a cache line, as vectors of 64 bytes are read fastest."""
+    """Zeros (size,) whose memory starts at a cache line, from which vectors of 64 bytes are read fastest."""
     itemsize = np.dtype(dtype).itemsize
     raw = np.zeros(size + 64 // itemsize, dtype)
     skip = -raw.ctypes.data % 64 // itemsize

@@ -1,6 +1,6 @@
-"""Matrix products of one level, x @ W, dy @ Wᵀ and W −= lr xᵀ dy, as loops over tiles that stay in the nearest cache.
+"""The matrix products of a layer, x @ W, dy @ Wᵀ and W −= lr xᵀ dy, as loops over tiles that stay in the nearest cache.
 
-Matrices are pointers with the distance from row to row in elements; widths are whole vectors, zeros in the padding.
+A matrix is a pointer and the distance from row to row in elements. Widths are whole vectors, with zeros in the padding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ assert DEPTH * COLUMNS * LANES <= PANEL_SIZE, f"{DEPTH=} {COLUMNS=} {LANES=} {PA
 
 @njit
 def block(left: int, largest: int) -> int:
-    """Size of the next block of `left` things in blocks as equal as can be, none above `largest`."""
+    """The size of the next block when `left` things are cut into nearly equal blocks of at most `largest`."""
     number = (left + largest - 1) // largest
     return (left + number - 1) // number
 
@@ -27,7 +27,7 @@ def block(left: int, largest: int) -> int:
 def multiply(
     x: Any, x_row: int, rows: int, w: Any, w_row: int, depth: int, start: Any, out: Any, out_row: int, width: int
 ) -> None:
-    """out (rows, width) = start (width) + x (rows, depth) @ w (depth, width)."""
+    """Write out (rows, width) = start (width) + x (rows, depth) @ w (depth, width)."""
     vectors = width // LANES
     for k in range(0, depth, DEPTH):
         count = min(DEPTH, depth - k)
@@ -60,7 +60,10 @@ def multiply_transposed(
     out: Any,
     out_row: int,
 ) -> None:
-    """out (rows, inputs) = start (inputs) + y (rows, depth) @ wᵀ, w (inputs, depth): w is turned block by block in `panel`."""
+    """Write out (rows, inputs) = start (inputs) + y (rows, depth) @ wᵀ for w (inputs, depth).
+
+    w is transposed block by block in `panel`.
+    """
     vectors = (inputs + LANES - 1) // LANES
     for k in range(0, depth, DEPTH):
         count = min(DEPTH, depth - k)
@@ -113,7 +116,7 @@ def update(
     w_row: int,
     width: int,
 ) -> None:
-    """w (inputs, width) += scale · xᵀ @ y for x (rows, inputs) and y (rows, width)."""
+    """Add scale · xᵀ @ y to w (inputs, width), for x (rows, inputs) and y (rows, width)."""
     vectors = width // LANES
     i = 0
     while i < inputs:
@@ -130,7 +133,7 @@ def update(
 
 @njit
 def gather_sum(table: Any, table_row: int, places: Any, count: int, start: Any, out: Any, width: int) -> None:
-    """out (width) = start (width) + Σₖ table[places[k]] (width) for k < count, in the order of k."""
+    """Write out (width) = start (width) + Σₖ table[places[k]] (width) for k < count, in the order of k."""
     vectors = width // LANES
     v = 0
     while v < vectors:

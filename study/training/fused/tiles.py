@@ -1,9 +1,9 @@
-"""The inner loops of every matrix product, written as LLVM vectors: one output element, one order of additions.
+"""The inner loops of every matrix product, written as LLVM vectors, with one order of additions per output element.
 
-A tile is a few rows × a few vectors of outputs held in registers while the summed index runs. Lanes run over outputs,
-never over the summed index, and every step is one fused multiply-add per element, so neither the shape of the tile, nor
-the vector length of the CPU (LLVM splits 16 lanes into what there is), nor the blocks in which the summed index is
-visited can change a bit.
+A tile is a few rows × a few vectors of outputs, held in registers while the summed index runs. Lanes run over outputs,
+never over the summed index, and every step is one fused multiply-add per element. So no bit depends on the shape of the
+tile, on the vector length of the CPU (LLVM splits 16 lanes into the vectors of the CPU), or on the blocks in which the
+summed index runs.
 """
 
 from __future__ import annotations
@@ -18,22 +18,19 @@ from numba.extending import intrinsic
 
 from study.training.fused.layout import LANES
 
-_named = config.CPU_NAME not in (
-    None,
-    "",
-    "host",
-)  # cross-compilation: Numba then assumes no feature that is not listed
+# Where another CPU is named, Numba compiles for it, and assumes no feature that is not listed.
+_named = config.CPU_NAME not in (None, "", "host")
 _features = config.CPU_FEATURES if config.CPU_FEATURES or _named else numba_codegen.get_host_cpu_features()
 WIDE = "+avx512f" in (_features or "")
-# A tile must fit the register file: 8 × 3 of 32 registers with AVX-512, 6 × 1 in halves, 12 of 16, without.
+# A tile must fit into the registers: with AVX-512, 8 × 3 of 32; without it, 6 × 1 in halves, so 12 of 16.
 ROWS, COLUMNS = (8, 3) if WIDE else (6, 1)
-STRIP = 8 if WIDE else 4  # vectors of a row that are summed together
+STRIP = 8 if WIDE else 4  # the number of vectors of a row that are summed together
 INT64, INT32 = ir.IntType(64), ir.IntType(32)
 
 
 @intrinsic
 def address(typing: Any, array: Any, offset: Any) -> Any:
-    """Pointer to element `offset` of a flat array, or that far beyond a pointer."""
+    """The pointer to element `offset` of a flat array, or to the element `offset` places after a pointer."""
     if not (isinstance(array, (types.Array, types.CPointer)) and isinstance(offset, types.Integer)):
         return None
 
@@ -47,7 +44,7 @@ def address(typing: Any, array: Any, offset: Any) -> Any:
 
 
 def _vector(pointer: Any) -> Any:
-    """Type of LANES elements of what `pointer` points at, and the bytes of one."""
+    """The type of a vector of LANES elements to which `pointer` points, and the bytes of one element."""
     element = pointer.type.pointee
     return ir.VectorType(element, LANES), 8 if isinstance(element, ir.DoubleType) else 4
 
@@ -67,7 +64,7 @@ def _broadcast(builder: Any, value: Any, vector: Any) -> Any:
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """a·b + c per lane, rounded once."""
+    """The sum a·b + c per lane, rounded once."""
     vector = a.type
     name = f"llvm.fma.v{LANES}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
@@ -75,7 +72,10 @@ def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _emit_tile(builder: Any, rows: int, columns: int, args: Any, done: Any) -> None:
-    """out (rows, columns · LANES) = start + a @ b, or out += scale · (start + a @ b), with all sums in registers."""
+    """Emit code for out (rows, columns · LANES) = start + a @ b, or out += scale · (start + a @ b).
+
+    All sums stay in registers.
+    """
     a, a_row, a_step, b, b_step, count, start, start_row, out, out_row, update, scale = args
     vector, align = _vector(b)
 
@@ -139,7 +139,7 @@ def _tile(
     update: Any,
     scale: Any,
 ) -> Any:
-    """See `tile`: one switch over the shapes of a tile, each with a loop of its own."""
+    """The code of `tile`: a switch over the shapes of a tile, each of which has a loop of its own."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows, columns, *rest = args
@@ -176,17 +176,17 @@ def tile(
     update: bool,
     scale: Any,
 ) -> None:
-    """out (rows, columns · LANES) = start + a @ b, or out += scale · (start + a @ b) for an update.
+    """Write out (rows, columns · LANES) = start + a @ b, or for an update out += scale · (start + a @ b).
 
-    Every matrix is a pointer with the distance from row to row; `a_step` and `b_step` lead to the next summed index, so
-    that a transposed `a` is read where it lies; `scale` points at one number. Sums run in the order of the index, each
-    term one fused multiply-add.
+    Every matrix is a pointer and the distance from row to row. `a_step` and `b_step` lead to the next summed index, so
+    that a transposed `a` is read without a copy. `scale` points to one number. The sums run in the order of the index,
+    with one fused multiply-add per term.
     """
     _tile(rows, columns, a, a_row, a_step, b, b_step, count, start, start_row, out, out_row, update, scale)
 
 
 def _emit_sum(builder: Any, columns: int, args: Any, done: Any) -> None:
-    """out (columns · LANES) = start + Σ over places of rows of `table`, with all sums in registers."""
+    """Emit code for out (columns · LANES) = start + Σ over places of rows of `table`, with all sums in registers."""
     table, table_row, places, count, start, out = args
     vector, align = _vector(table)
     first = [_load(builder, builder.gep(start, [INT64(c * LANES)]), vector, align) for c in range(columns)]
@@ -220,7 +220,7 @@ def _emit_sum(builder: Any, columns: int, args: Any, done: Any) -> None:
 def _sum_rows(
     typing: Any, columns: Any, table: Any, table_row: Any, places: Any, count: Any, start: Any, out: Any
 ) -> Any:
-    """See `sum_rows`: one switch over the number of vectors."""
+    """The code of `sum_rows`: a switch over the number of vectors."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         columns, *rest = args
@@ -240,13 +240,13 @@ def _sum_rows(
 
 @njit
 def sum_rows(columns: int, table: Any, table_row: int, places: Any, count: int, start: Any, out: Any) -> None:
-    """out (columns · LANES) = start + Σₖ table[places[k]] for k < count, in the order of k; places points at int64."""
+    """Write out (columns · LANES) = start + Σₖ table[places[k]] for k < count, in the order of k. places are int64."""
     _sum_rows(columns, table, table_row, places, count, start, out)
 
 
 @intrinsic
 def _transpose(typing: Any, source: Any, source_row: Any, rows: Any, empty: Any, out: Any, out_row: Any) -> Any:
-    """See `transpose`: log2(LANES) rounds in which pairs of vectors exchange halves, quarters, …"""
+    """The code of `transpose`: log2(LANES) rounds, in which pairs of vectors exchange halves, quarters, and so on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, source_row, rows, empty, out, out_row = args
@@ -277,12 +277,12 @@ def _transpose(typing: Any, source: Any, source_row: Any, rows: Any, empty: Any,
 
 @njit
 def transpose(source: Any, source_row: int, rows: int, empty: Any, out: Any, out_row: int) -> None:
-    """out (LANES, LANES) = transpose of source (rows, LANES), its missing rows read as `empty`."""
+    """Write out (LANES, LANES) = the transpose of source (rows, LANES), whose missing rows are read as `empty`."""
     _transpose(source, source_row, rows, empty, out, out_row)
 
 
 def _lanewise(combine: Any) -> Any:
-    """Code of out (LANES) = combine(builder, out, source, scale), `scale` broadcast from one number."""
+    """The code of out (LANES) = combine(builder, out, source, scale), where `scale` is broadcast from one number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source, out, scale = args
@@ -314,20 +314,20 @@ def _step(typing: Any, source: Any, out: Any, scale: Any) -> Any:
 
 @njit
 def move(source: Any, out: Any, width: int) -> None:
-    """out (width) = source (width), whole vectors."""
+    """Copy source (width) to out (width), in whole vectors."""
     for i in range(0, width, LANES):
         _move(address(source, i), address(out, i), source)
 
 
 @njit
 def add(source: Any, out: Any, width: int) -> None:
-    """out (width) += source (width), whole vectors."""
+    """Add source (width) to out (width), in whole vectors."""
     for i in range(0, width, LANES):
         _add(address(source, i), address(out, i), source)
 
 
 @njit
 def step(scale: Any, source: Any, out: Any, width: int) -> None:
-    """out (width) += scale · source (width), whole vectors, each term one fused multiply-add."""
+    """Add scale · source (width) to out (width), in whole vectors, with one fused multiply-add per term."""
     for i in range(0, width, LANES):
         _step(address(source, i), address(out, i), scale)

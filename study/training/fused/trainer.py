@@ -1,4 +1,4 @@
-"""A stack of cells, trained by the fused engine: model after model, each in a buffer of its own."""
+"""Train a stack of cells by the fused engine: model after model, each in a buffer of its own."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from study.training.fused.layout import Layout
 
 
 class FusedTrainer:
-    """One stack in training, with the doors of `train.Trainer`: advance, upcoming, restore, params, running."""
+    """A stack in training, with the interface of `loop.Training`: advance, upcoming, restore, params and running."""
 
     def __init__(self, stack: Stack, split: Split, vocabulary: int, train: Any, device: str = "cpu") -> None:
-        """`train` is the compiled loop, see `compiled.train`."""
+        """Prepare the stack. `train` is the compiled loop (see `compiled.train`)."""
         assert device == "cpu", f"the fused engine runs on the CPU, got {device}"
         self.stack, self.step, self._train = stack, 0, train
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
         params = initialise(stack.setups, vocabulary, draws, twins=stack.twins)
-        self._layout = Layout(stack.network, vocabulary)  # sizes and places only, so it serves the whole stack
+        self._layout = Layout(stack.network, vocabulary)  # sizes and places alone, so that it serves the whole stack
         running = fresh_statistics(params, stack.network)
         self._buffers = [self._layout.pack(arrays(params, running, m)) for m in range(len(stack.cells))]
         self._X, self._Y = (t.numpy().astype(np.int32) for t in (split.X, split.Y))  # (N, T), (N,)
         self._minibatches = Minibatches(draws, len(split.Y), stack.schedule.batch_size)
 
     def upcoming(self) -> Tensor:
-        """Rows of the training split that make the minibatch of the next step, (M, batch), without using it up."""
+        """The minibatch of the next step, as rows of the training split, (M, batch). It is not used up."""
         return self._minibatches.upcoming()
 
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        """Go on after `step` steps from the arrays of every model; only a training that has not begun can."""
+        """Continue after `step` steps from the arrays of every model. The training must not have begun."""
         assert self.step == 0, "already begun"
         self._buffers = [self._layout.pack(dict(arrays)) for arrays in models]
         self._minibatches.skip(step)
         self.step = step
 
     def advance(self, until: int) -> Tensor:
-        """Train to step `until`; the loss of every step taken, on its own minibatch, in nats. (M, steps)"""
+        """Train to step `until`. Return the loss of every step taken, on its own minibatch, in nats, (M, steps)."""
         losses = []
         for steps in blocks(until - self.step, len(self._buffers) * self.stack.schedule.batch_size):
             drawn = self._minibatches.take(steps).numpy().astype(np.int32)  # (steps, M, batch)
@@ -60,12 +60,12 @@ class FusedTrainer:
 
     @property
     def params(self) -> Params:
-        """Copies of the parameters as they are now."""
+        """Copies of the current parameters, (M, …) each."""
         return self._stacked()[0]
 
     @property
     def running(self) -> Statistics:
-        """Copies of the running statistics as they are now."""
+        """Copies of the current running statistics, (M, 1, H) each."""
         return self._stacked()[1]
 
     def _stacked(self) -> tuple[Params, Statistics]:

@@ -1,4 +1,4 @@
-"""The scratch of one training at one batch size, and the map by which compiled code finds its way in flat arrays."""
+"""The working memory of one training at one batch size, and the offsets by which compiled code finds its arrays."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from study.errors import unknown
 from study.network.activations import Activation
 from study.training.fused.layout import LANES, NOWHERE, Layout, aligned, padded, row_length
 
-LINEAR, TANH, RELU = range(3)  # activations, as the kernel knows them
+LINEAR, TANH, RELU = range(3)  # the numbers by which the kernel knows the activations
 
-# Columns of `levels`, a row per level: sizes, places among the parameters (ABSENT: none), places in floats.
+# The columns of `layers`, a row per layer: sizes, places among the parameters (NOWHERE: none), places in floats.
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
-# Entries of `sizes`: sizes and the place of C, then places in floats that levels share.
+# The entries of `sizes`: sizes and the place of C, then places in floats that all layers share.
 EXAMPLES, EMBEDDING, C, C_ROW, VOCABULARY = range(5)
 ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DTURNED, DC = range(5, 19)
 
-DEPTH = 128  # summed indices of a matrix product per pass: DEPTH × 3 vectors stay in first-level cache
-PANEL_SIZE = DEPTH * 3 * LANES  # room for one such block of a transposed matrix
+DEPTH = 128  # the summed indices of a matrix product per pass: DEPTH × 3 vectors stay in the first-level cache
+PANEL_SIZE = DEPTH * 3 * LANES  # the elements of one such block of a transposed matrix
 
 
 def code(activation: Activation) -> int:
@@ -36,7 +36,7 @@ def code(activation: Activation) -> int:
 
 
 class Workspace:
-    """Flat arrays for the kernel: `floats` for activations and gradients, `tables` of a minibatch's characters."""
+    """The flat arrays of the kernel: `floats` for activations and gradients, `tables` of a minibatch's characters."""
 
     def __init__(self, layout: Layout, examples: int, dtype: Any) -> None:
         network, vocabulary = layout.network, layout.vocabulary
@@ -74,15 +74,20 @@ class Workspace:
         self.floats = aligned(self.size, dtype)
         self.floats[self.sizes[ONE]] = 1
         self.tables = (
-            np.zeros((context, most), np.int64),  # found: distinct characters
-            np.zeros(context, np.int64),  # counts: how many
-            np.zeros(examples * context, np.int64),  # terms: by example and position, row among all positions' products
-            np.zeros(context * examples, np.int64),  # order: by position, examples sorted by character
-            np.zeros((context, most + 1), np.int64),  # starts: where in `order` a character's examples begin
-            np.zeros(
-                vocabulary, np.int64
-            ),  # slots: a character's place in `found`, valid where the stamp is the newest
-            np.zeros(vocabulary, np.int64),  # stamps
+            # found: the distinct characters of each position
+            np.zeros((context, most), np.int64),
+            # counts: the number of distinct characters of each position
+            np.zeros(context, np.int64),
+            # terms: for each example and position, its row among the products of all positions
+            np.zeros(examples * context, np.int64),
+            # order: for each position, the examples sorted by character
+            np.zeros(context * examples, np.int64),
+            # starts: the place in `order` at which the examples of a character begin
+            np.zeros((context, most + 1), np.int64),
+            # slots: the place of a character in `found`, valid where its stamp is the newest
+            np.zeros(vocabulary, np.int64),
+            # stamps: the stamp with which a character was seen last
+            np.zeros(vocabulary, np.int64),
         )
 
     def _take(self, size: int) -> int:
