@@ -204,7 +204,7 @@ BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
     ("moments", "gelu", lambda: growth(Init(std=1.0), 10, "gelu")),  # type: ignore[arg-type]
     ("gradient_pass", "gelu", lambda: measure("gradient_pass")),
     ("dead", "gelu", lambda: measure("dead")),
-    ("names", "gelu", lambda: names("level", GELU.hidden[0])),
+    ("names", "gelu", lambda: names("layer", GELU.hidden[0])),
     ("bins_of", "gelu", lambda: bins_of("h", GELU.hidden[0])),
     ("Network.norm", "layer", lambda: readings(params(PLAIN), statistics(PLAIN), LAYER, dataset(), 0)),
     ("loss_rows", "extra", extra),

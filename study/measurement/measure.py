@@ -196,16 +196,16 @@ def activation_rows(
     params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
     """Rows of every registered metric of hidden levels and logits over the full split, streamed."""
-    by_layer = {i + 1: metrics.reducers(metrics.names("level", layer)) for i, layer in enumerate(network.hidden)}
+    by_layer = {i + 1: metrics.reducers(metrics.names("layer", layer)) for i, layer in enumerate(network.hidden)}
     of_output = metrics.reducers(metrics.names("output"))
     with torch.no_grad():
         for X, counts in chunks(split, network):
             weights = counts.sum(1)  # (n,)
             activations = forward(params, network, X, statistics)
             for number, chosen in by_layer.items():
-                level, layer = activations.layers[number - 1], network.layers[number - 1]
+                trace, layer = activations.layers[number - 1], network.layers[number - 1]
                 for name, reducer in chosen.items():
-                    reducer.add(METRICS[name].measure(level, layer), weights)
+                    reducer.add(METRICS[name].measure(trace, layer), weights)
             for name, reducer in of_output.items():
                 reducer.add(METRICS[name].measure(activations), weights)
     of_layers = [
@@ -229,9 +229,9 @@ def histogram_rows(
         for X, counts in chunks(split, network):
             activations = forward(params, network, X, statistics)
             for (number, quantity), histogram in histograms.items():
-                level = activations.layers[number - 1]
+                trace = activations.layers[number - 1]
                 seen = quantity == "preact" or histogram.bins.through  # what the activation sees
-                histogram.add(level.z[0] if seen else level.h[0], counts.sum(1))
+                histogram.add(trace.z[0] if seen else trace.h[0], counts.sum(1))
     return [
         {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
         for (number, quantity), h in histograms.items()

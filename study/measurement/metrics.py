@@ -19,7 +19,7 @@ from study.network.activations import Activation
 from study.network.layers import Layer
 from study.network.mlp import Activations, LayerTrace
 
-Needs = Literal["level", "output", "gradient"]
+Needs = Literal["layer", "output", "gradient"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ def metric(
 # -- of a hidden level: (level, layer) -> values ------------------------------------------------------------------
 
 
-@metric("level", Mean, activations=["tanh"])
+@metric("layer", Mean, activations=["tanh"])
 def saturation_97(a: LayerTrace, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.97, per example. (M, n)"""
     return _share(saturated(a, "0.97"))
 
 
-@metric("level", Mean, activations=["tanh"])
+@metric("layer", Mean, activations=["tanh"])
 def saturation_99(a: LayerTrace, layer: Layer) -> Tensor:
     """Share of units with |h| > 0.99, per example. (M, n)"""
     return _share(saturated(a, "0.99"))
 
 
-@metric("level", All, activations=["tanh", "relu"])
+@metric("layer", All, activations=["tanh", "relu"])
 def dead(a: LayerTrace, layer: Layer) -> Tensor:
     """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu. (M, n, H)"""
     match layer.activation:
@@ -80,7 +80,7 @@ def dead(a: LayerTrace, layer: Layer) -> Tensor:
             unknown(layer.activation)
 
 
-@metric("level", Mean)
+@metric("layer", Mean)
 def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
     """Mean local gradient of the activation over units, per example: 1 − h² for tanh. (M, n)"""
     match layer.activation:
@@ -94,25 +94,25 @@ def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
             unknown(layer.activation)
 
 
-@metric("level", lambda: Spread("mean"))
+@metric("layer", lambda: Spread("mean"))
 def preact_mean(a: LayerTrace, layer: Layer) -> Tensor:
     """Pre-activations, before any norm. (M, n, H)"""
     return a.preact
 
 
-@metric("level", lambda: Spread("std"))
+@metric("layer", lambda: Spread("std"))
 def preact_std(a: LayerTrace, layer: Layer) -> Tensor:
     """Pre-activations, before any norm. (M, n, H)"""
     return a.preact
 
 
-@metric("level", lambda: Spread("std"))
+@metric("layer", lambda: Spread("std"))
 def normed_std(a: LayerTrace, layer: Layer) -> Tensor:
     """What the activation sees: the pre-activation, normalised where there is a norm. (M, n, H)"""
     return a.z
 
 
-@metric("level", lambda: Spread("std"))
+@metric("layer", lambda: Spread("std"))
 def h_std(a: LayerTrace, layer: Layer) -> Tensor:
     """Outputs of the activation. (M, n, H)"""
     return a.h

@@ -162,25 +162,25 @@ def forward(
     """
     x = embed(params.C, X)  # (M, N, T·E)
     layers = []
-    for i, (level, layer) in enumerate(zip(params.layers[:depth], network.layers[:depth], strict=True)):
-        preact = torch.bmm(x, level.W)  # (M, N, H)
-        if level.b is not None:
-            preact = preact + level.b
+    for i, (own, layer) in enumerate(zip(params.layers[:depth], network.layers[:depth], strict=True)):
+        preact = torch.bmm(x, own.W)  # (M, N, H)
+        if own.b is not None:
+            preact = preact + own.b
         mean = std = None
         match layer.norm:
             case "none":
                 normed = preact
             case "batch":
-                assert level.bngain is not None and level.bnbias is not None
+                assert own.bngain is not None and own.bnbias is not None
                 if batch is not None:
-                    normed, mean, std = _in_batches(preact, batch, level.bngain, level.bnbias)
+                    normed, mean, std = _in_batches(preact, batch, own.bngain, own.bnbias)
                 elif statistics is None:
                     mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
                 else:
                     mean, std = statistics.mean[i], statistics.std[i]
                 if batch is None:
                     assert mean is not None and std is not None
-                    normed = level.bngain * (preact - mean) / std + level.bnbias  # (M, N, H)
+                    normed = own.bngain * (preact - mean) / std + own.bnbias  # (M, N, H)
             case _:
                 unknown(layer.norm)
         x = activate(normed, layer.activation)  # (M, N, H)
@@ -229,15 +229,15 @@ def fresh_statistics(params: Params, network: Network) -> Statistics:
     """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
     mean: list[Tensor | None] = []
     std: list[Tensor | None] = []
-    for level, layer in zip(params.layers, network.layers, strict=True):
+    for own, layer in zip(params.layers, network.layers, strict=True):
         match layer.norm:
             case "none":
                 mean.append(None)
                 std.append(None)
             case "batch":
-                assert level.bngain is not None
-                mean.append(torch.zeros_like(level.bngain))
-                std.append(torch.ones_like(level.bngain))
+                assert own.bngain is not None
+                mean.append(torch.zeros_like(own.bngain))
+                std.append(torch.ones_like(own.bngain))
             case _:
                 unknown(layer.norm)
     return Statistics(tuple(mean), tuple(std))

@@ -45,21 +45,21 @@ class Training(Protocol):
 
 
 def train(
-    part: Stack, schedule: Training, gap: Lacking, before: Sequence[Trajectory], keep: Keep
+    part: Stack, training: Training, gap: Lacking, before: Sequence[Trajectory], keep: Keep
 ) -> Iterator[tuple[int, float]]:
     """Train the cells of `part` through a gap in their trajectories `before`; yield (steps, mean loss) per block.
 
     `keep` is called with each cell and its trajectory, every CHECKPOINT seconds and at the end.
     """
     if gap.start:
-        schedule.restore(gap.start, [known.at(gap.start).arrays for known in before])
+        training.restore(gap.start, [known.at(gap.start).arrays for known in before])
     states: list[list[State]] = [[] for _ in part.cells]
     losses = [[known.losses[: gap.start]] for known in before]
 
     def here() -> list[State]:
-        upcoming = schedule.upcoming().cpu().numpy()  # (M, batch)
-        params, running = schedule.params, schedule.running
-        return [State(schedule.step, arrays(params, running, m), upcoming[m]) for m in range(len(part.cells))]
+        upcoming = training.upcoming().cpu().numpy()  # (M, batch)
+        params, running = training.params, training.running
+        return [State(training.step, arrays(params, running, m), upcoming[m]) for m in range(len(part.cells))]
 
     def hand_over(extra: Sequence[Sequence[State]]) -> None:
         for m, cell in enumerate(part.cells):
@@ -68,12 +68,12 @@ def train(
 
     kept = time.monotonic()
     for pause in gap.pauses:
-        for steps in blocks(pause - schedule.step, len(part.cells) * part.schedule.batch_size, BLOCK):
-            loss = schedule.advance(schedule.step + steps).cpu()  # (M, steps)
+        for steps in blocks(pause - training.step, len(part.cells) * part.schedule.batch_size, BLOCK):
+            loss = training.advance(training.step + steps).cpu()  # (M, steps)
             for m, one in enumerate(loss.numpy()):
                 losses[m].append(one)
             yield steps, float(loss.nanmean())
-            if schedule.step < pause and time.monotonic() - kept > CHECKPOINT:
+            if training.step < pause and time.monotonic() - kept > CHECKPOINT:
                 hand_over([[state] for state in here()])
                 kept = time.monotonic()
         for m, state in enumerate(here()):

@@ -17,7 +17,7 @@ from study.training.fused.workspace import (
     C_ROW,
     DC,
     DGATHERED,
-    DTURNED,
+    DTRANSPOSED,
     EMBEDDING,
     EXAMPLES,
     FAN_OUT,
@@ -100,7 +100,7 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
     context, most = found.shape
     zeros, rate, panel = address(work, sizes[ZEROS]), address(work, sizes[RATE]), address(work, sizes[PANEL])
     sums, dgathered, dc = address(work, sizes[SUMS]), address(work, sizes[DGATHERED]), address(work, sizes[DC])
-    turned = address(work, sizes[DTURNED])
+    transposed = address(work, sizes[DTRANSPOSED])
     for t in range(context):
         for s in range(counts[t]):
             move(zeros, address(dc, found[t, s] * c_row), c_row)
@@ -111,9 +111,9 @@ def embed_back(params: Any, work: Any, p: Any, sizes: Any, tables: Any, stamp: i
         weight = address(params, p[W] + t * size * row)
         count, depth = counts[t], p[FAN_OUT]
         if count <= LANES and size < count * (c_row // LANES):  # a lane per character makes fewer vectors of sums
-            multiply_transposed(weight, row, size, sums, row, count, depth, zeros, zeros, panel, turned, LANES)
+            multiply_transposed(weight, row, size, sums, row, count, depth, zeros, zeros, panel, transposed, LANES)
             for e in range(0, c_row, LANES):
-                transpose(address(turned, e * LANES), LANES, size - e, zeros, address(dgathered, e), c_row)
+                transpose(address(transposed, e * LANES), LANES, size - e, zeros, address(dgathered, e), c_row)
         else:
             multiply_transposed(sums, row, count, weight, row, size, depth, zeros, zeros, panel, dgathered, c_row)
         for s in range(counts[t]):

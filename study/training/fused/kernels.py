@@ -28,7 +28,7 @@ from study.training.fused.workspace import (
     SECOND,
     TOP,
     TOTAL,
-    TURNED,
+    TRANSPOSED,
     VOCABULARY,
     ZEROS,
     B,
@@ -117,7 +117,7 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
         last, lanes = layers[layers.shape[0] - 1], sizes[TOTAL] - sizes[TOP]
         row, zeros = last[ROW], address(work, sizes[ZEROS])
         logits, d = view(work, last[H], lanes * row), view(work, last[D], lanes * row)
-        turned = view(work, sizes[TURNED], row * lanes)
+        transposed = view(work, sizes[TRANSPOSED], row * lanes)
         top, total = view(work, sizes[TOP], lanes), view(work, sizes[TOTAL], lanes)
         targets = np.empty(indices.shape[1], np.int64)
         vocabulary, stamp = sizes[VOCABULARY], np.int64(0)
@@ -127,7 +127,9 @@ def kernel(tanh: Any, exp: Any, log: Any, sources: int) -> Any:
             work[sizes[RATE]] = -rates[step]
             stamp = find_distinct(contexts, indices[step], tables, stamp)
             pass_forward(params, work, layers, sizes, tables, tanh)
-            losses[step] = loss_and_gradient(logits, row, targets, vocabulary, zeros, turned, top, total, d, exp, log)
+            losses[step] = loss_and_gradient(
+                logits, row, targets, vocabulary, zeros, transposed, top, total, d, exp, log
+            )
             stamp = backward(params, work, layers, sizes, tables, stamp)
         return sources
 

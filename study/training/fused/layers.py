@@ -121,7 +121,7 @@ def loss_and_gradient(
     targets: Any,
     vocabulary: int,
     zeros: Any,
-    turned: Any,
+    transposed: Any,
     top: Any,
     total: Any,
     d: Any,
@@ -136,15 +136,15 @@ def loss_and_gradient(
     examples, lanes = targets.size, top.size
     for c in range(0, row, LANES):
         for n in range(0, lanes, LANES):
-            transpose(address(logits, n * row + c), row, LANES, zeros, address(turned, c * lanes + n), lanes)
+            transpose(address(logits, n * row + c), row, LANES, zeros, address(transposed, c * lanes + n), lanes)
     fill(top, -np.inf)
     fill(total, 0.0)
     for c in range(vocabulary):
-        line = view(turned, c * lanes, lanes)
+        line = view(transposed, c * lanes, lanes)
         for n in range(lanes):
             top[n] = line[n] if line[n] > top[n] else top[n]
     for c in range(vocabulary):
-        line = view(turned, c * lanes, lanes)
+        line = view(transposed, c * lanes, lanes)
         for n in range(lanes):
             line[n] = exp(line[n] - top[n])
             total[n] += line[n]
@@ -155,12 +155,12 @@ def loss_and_gradient(
     for n in range(lanes):
         total[n] = share / total[n]
     for c in range(vocabulary):
-        line = view(turned, c * lanes, lanes)
+        line = view(transposed, c * lanes, lanes)
         for n in range(lanes):
             line[n] *= total[n]
     for n in range(0, lanes, LANES):
         for c in range(0, row, LANES):
-            transpose(address(turned, c * lanes + n), lanes, LANES, zeros, address(d, n * row + c), row)
+            transpose(address(transposed, c * lanes + n), lanes, LANES, zeros, address(d, n * row + c), row)
     for n in range(examples):
         d[n * row + targets[n]] -= share
     return loss * share

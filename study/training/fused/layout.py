@@ -41,13 +41,13 @@ class Place:
     shape: tuple[int, int]
     offset: int
     row: int
-    turned: bool = False  # whether a column of the array lies in a row of the buffer
+    transposed: bool = False  # whether a column of the array lies in a row of the buffer
 
     def view(self, buffer: NDArray[Any]) -> NDArray[Any]:
         """The array as a view of the buffer, without its padding, (shape)."""
-        rows, columns = self.shape[::-1] if self.turned else self.shape
+        rows, columns = self.shape[::-1] if self.transposed else self.shape
         array = buffer[self.offset : self.offset + rows * self.row].reshape(rows, self.row)[:, :columns]
-        return array.T if self.turned else array
+        return array.T if self.transposed else array
 
 
 class Layout:
@@ -63,10 +63,10 @@ class Layout:
         self.places: dict[str, Place] = {}
         self.size = 0
         self._add("C", vocabulary, network.embedding_size)
-        for level, (layer, (fan_in, fan_out)) in enumerate(
+        for number, (layer, (fan_in, fan_out)) in enumerate(
             zip(network.layers, network.shapes(vocabulary), strict=True), 1
         ):
-            self._add(f"W{level}", fan_in, fan_out, turned=level > 1)
+            self._add(f"W{number}", fan_in, fan_out, transposed=number > 1)
             names = ["b"] if layer.bias is not None else []
             match layer.norm:
                 case "none":
@@ -76,11 +76,11 @@ class Layout:
                 case _:
                     unknown(layer.norm)
             for name in names:
-                self._add(f"{name}{level}", 1, fan_out)
+                self._add(f"{name}{number}", 1, fan_out)
 
-    def _add(self, name: str, rows: int, columns: int, turned: bool = False) -> None:
-        number, length = (columns, rows) if turned else (rows, columns)
-        place = Place(name, (rows, columns), self.size, row_length(length), turned)
+    def _add(self, name: str, rows: int, columns: int, transposed: bool = False) -> None:
+        number, length = (columns, rows) if transposed else (rows, columns)
+        place = Place(name, (rows, columns), self.size, row_length(length), transposed)
         self.places[name] = place
         self.size += number * place.row
 

@@ -70,12 +70,14 @@ def multiply_transposed(
         v = 0
         while v < vectors:
             columns = block(vectors - v, COLUMNS)
-            turned_row = columns * LANES
+            transposed_row = columns * LANES
             for c in range(columns):
                 i = (v + c) * LANES
                 for m in range(0, count, LANES):
                     source = address(w, i * w_row + k + m)
-                    transpose(source, w_row, inputs - i, zeros, address(panel, m * turned_row + c * LANES), turned_row)
+                    transpose(
+                        source, w_row, inputs - i, zeros, address(panel, m * transposed_row + c * LANES), transposed_row
+                    )
             r = 0
             while r < rows:
                 high = block(rows - r, ROWS)
@@ -89,7 +91,7 @@ def multiply_transposed(
                     y_row,
                     1,
                     panel,
-                    turned_row,
+                    transposed_row,
                     count,
                     first,
                     first_row,

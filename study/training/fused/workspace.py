@@ -16,7 +16,9 @@ LINEAR, TANH, RELU = range(3)  # the numbers by which the kernel knows the activ
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
 # The entries of `sizes`: sizes and the place of C, then places in floats that all layers share.
 EXAMPLES, EMBEDDING, C, C_ROW, VOCABULARY = range(5)
-ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TURNED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DTURNED, DC = range(5, 19)
+ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TRANSPOSED, TOP, TOTAL, GATHERED, SUMS, DGATHERED, DTRANSPOSED, DC = range(
+    5, 19
+)
 
 DEPTH = 128  # the summed indices of a matrix product per pass: DEPTH × 3 vectors stay in the first-level cache
 PANEL_SIZE = DEPTH * 3 * LANES  # the elements of one such block of a transposed matrix
@@ -63,9 +65,9 @@ class Workspace:
         widest = max(*rows, c_row)
         shared = [
             *((ZEROS, widest), (ONE, 1), (RATE, 1), (PANEL, PANEL_SIZE), (FIRST, widest), (SECOND, widest)),
-            *((TURNED, rows[-1] * lanes), (TOP, lanes), (TOTAL, lanes)),
+            *((TRANSPOSED, rows[-1] * lanes), (TOP, lanes), (TOTAL, lanes)),
             *((GATHERED, context * most * c_row), (SUMS, context * most * rows[0])),
-            *((DGATHERED, max(most, LANES) * c_row), (DTURNED, c_row * LANES), (DC, vocabulary * c_row)),
+            *((DGATHERED, max(most, LANES) * c_row), (DTRANSPOSED, c_row * LANES), (DC, vocabulary * c_row)),
         ]
         self.sizes = np.zeros(DC + 1, np.int64)
         self.sizes[:ZEROS] = examples, network.embedding_size, layout.offset("C"), c_row, vocabulary
