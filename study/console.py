@@ -1,7 +1,7 @@
-"""A command in a terminal: its streams, its signals, its exit status.
+"""Run a command in a terminal: its streams, its signals and its exit status.
 
-The status is 0 where all is fine, 1 where a gate, a verification, a comparison or a cell failed, 2 where the user's input
-is wrong, which is said in one line, and 130 after an interrupt.
+The status is 0 if all is fine; 1 if a gate, a verification, a comparison or a cell failed; 2 if the user's input is
+wrong, with a message of one line; and 130 after an interrupt.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from study.errors import ShardError, SpecError
 
 
 def run(command: Callable[[], int]) -> NoReturn:
-    """End this process with the status of a command; the user's mistake is one line and 2, an interrupt 130, a broken
-    pipe silence."""
+    """Run a command, and end this process with its status.
+
+    A mistake of the user gives a line and status 2, an interrupt gives a line and status 130, and a broken pipe gives none.
+    """
     signal.signal(signal.SIGTERM, _terminate)
     try:
         status = command()
@@ -42,5 +44,5 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 
 def warn(text: str) -> None:
-    """A warning, at once, even into a file or a pipe."""
+    """Print a warning at once, also into a file or a pipe."""
     print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""This machine and this program as far as numbers depend on them: the kind of CPU, versions, the hash of the code.
+"""The parts of the machine and of the program on which numbers depend: the kind of CPU, versions, the hash of the code.
 
-The hash of the code is found by following imports. A role is what makes some of the numbers: a trainer with the loop
-around it, measuring, collecting. Its hash goes over the modules that its roots reach, whatever they are called and
-wherever they lie. Comments, docstrings, messages and import statements are left out; instead each use of an imported
-name counts as the statement that defines it. No torch.
+The hash of the code is found by following imports. A role is a part of the program that makes some of the numbers: a
+trainer with the loop around it, measuring, or collecting. The hash of a role goes over the modules that its roots
+reach. It does not depend on their names or places. Comments, docstrings, messages and import statements are left out;
+instead, each use of an imported name counts as the statement that defines the name. This module loads no torch.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import Literal
 
 Role = Literal["autograd", "fused", "measuring", "collecting"]
 
-# The modules in which each role begins, without the package's name; what they import belongs to it as well.
+# The modules in which each role begins, without the package's name. The modules that they import belong to it as well.
 ROOTS: dict[Role, tuple[str, ...]] = {
     "autograd": ("training.loop", "training.autograd"),
     "fused": ("training.loop", "training.fused.trainer", "training.fused.kernels"),
     "measuring": ("measurement.measure",),
     "collecting": ("execution.collect", "measurement.probe"),
 }
-KERNELS = "training.fused.kernels"  # what is compiled: Numba's cache follows the same imports
-SILENT = "errors"  # it makes sentences, and no number
-TOLD = {"label", "unit", "format"}  # arguments of a decorator that only readers see
-REFUSED = {"importlib", "__import__", "globals"}  # names that would hide what a module uses
+KERNELS = "training.fused.kernels"  # the module that Numba compiles; its cache follows the same imports
+SILENT = "errors"  # a module that makes sentences, but no number
+TOLD = {"label", "unit", "format"}  # the arguments of a decorator that only readers see
+REFUSED = {"importlib", "__import__", "globals"}  # names with which a module could hide the code that it uses
 
 
 @cache
 def installed(package: str) -> str:
-    """Version of a package, which is not imported for it."""
+    """The version of a package, found without importing the package."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -43,7 +43,7 @@ def installed(package: str) -> str:
 
 
 def cpuinfo() -> dict[str, str]:
-    """What Linux says of the first CPU; nothing elsewhere."""
+    """The entries of /proc/cpuinfo about the first CPU. On other systems than Linux there are none."""
     info = Path("/proc/cpuinfo")
     text = info.read_text("utf-8", "replace") if info.exists() else ""
     fields = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
@@ -51,7 +51,7 @@ def cpuinfo() -> dict[str, str]:
 
 
 def cpu_level() -> str:
-    """Architecture, maker and widest vectors of the CPU: what torch and BLAS choose their kernels by."""
+    """The architecture, the maker and the widest vectors of the CPU, by which torch and BLAS choose their kernels."""
     fields = cpuinfo()
     flags = fields.get("flags", fields.get("Features", "")).split()
     widest = next((level for level in ("avx512f", "avx2", "avx", "sve", "asimd") if level in flags), "")
@@ -62,22 +62,22 @@ def cpu_level() -> str:
 
 
 def code_digest(role: Role) -> str:
-    """sha256 of all code that the role runs."""
+    """The sha256 of all code that a role runs."""
     return _installed().digest(ROOTS[role])
 
 
 def source_digest() -> str:
-    """sha256 of all code that makes a number of the tables."""
+    """The sha256 of all code that makes a number of the tables."""
     return hashlib.sha256("\n".join(code_digest(role) for role in sorted(ROOTS)).encode()).hexdigest()
 
 
 def kernel_number() -> int:
-    """A number for the bytes of all code that the kernels are made of."""
+    """A number that changes with any byte of the code from which the kernels are compiled."""
     return int(_installed().content((KERNELS,))[:15], 16)
 
 
 def bytes_of(*modules: str) -> str:
-    """sha256 of all code that modules run, byte by byte: of a page, where every word counts."""
+    """The sha256 of all files that modules reach, byte by byte. This is for a page, in which every word counts."""
     return _installed().content(modules)
 
 
@@ -89,18 +89,18 @@ def _installed() -> Code:
 def canonical(source: str) -> str:
     """The syntax tree of a module as text, without docstrings, comments, messages, positions and empty fields.
 
-    The text is the same on every version of Python: newer ones add fields, which are empty in older code.
+    The text is the same in every version of Python: newer versions add fields, which are empty for older code.
     """
     return _Writer({}).text(ast.parse(source))
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What an import binds a name to: a module, or a name that a module defines."""
+    """The object to which an import binds a name: a module, or a name that a module defines."""
 
-    module: str  # dotted; of the project without the package's name, and `inside`
-    name: str = ""  # empty: the module itself
-    inside: bool = False  # whether the module is the project's own
+    module: str  # the dotted name; where the module is `inside`, without the package's name
+    name: str = ""  # empty where the module itself is bound
+    inside: bool = False  # whether the module belongs to the project
 
     def __str__(self) -> str:
         return ".".join(filter(None, (self.module, self.name)))
@@ -108,24 +108,24 @@ class Binding:
 
 @dataclass
 class Code:
-    """The modules below a folder, as one package whose name does not matter to any hash."""
+    """The modules below a folder, as one package. Its name enters no hash."""
 
     folder: Path
     _parsed: dict[str, Module] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
 
     def digest(self, roots: Iterable[str]) -> str:
-        """sha256 over the sorted hashes of the modules that the roots reach."""
+        """The sha256 over the sorted hashes of the modules that the roots reach."""
         found = {self._hash(name) for name in self.reach(roots)}
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
     def content(self, roots: Iterable[str]) -> str:
-        """sha256 over the sorted hashes of the same files, byte by byte."""
+        """The sha256 over the sorted hashes of the bytes of the same modules' files."""
         found = {hashlib.sha256(self.path(name).read_bytes()).hexdigest() for name in self.reach(roots)}
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
     def reach(self, roots: Iterable[str]) -> list[str]:
-        """The roots and all modules that they import, in functions or not, directly or not; `errors` is left out."""
+        """The roots and all modules that they import, directly or not, at the top or in functions, without `errors`."""
         found: set[str] = set()
         left = list(roots)
         while left:
@@ -162,14 +162,14 @@ class Code:
         return self._hashes[name]
 
     def defined(self, binding: Binding) -> str:
-        """What a use of an imported name counts as."""
+        """The text that stands in a hash for the use of an imported name."""
         if not binding.inside or binding.module == SILENT:
             return f"<{binding}>"
         if not binding.name:
             return f"<{hashlib.sha256(canonical(self.path(binding.module).read_text('utf-8')).encode()).hexdigest()}>"
         module = self.module(binding.module)
         origin = module.bound.get(binding.name)
-        if origin is not None and binding.name not in module.statements:  # the module only hands it on
+        if origin is not None and binding.name not in module.statements:  # the module only re-exports it
             return "".join(self.defined(one) for one in origin)
         made = module.statements.get(binding.name)
         assert made, f"{binding.module}: defines no {binding.name}"
@@ -177,12 +177,12 @@ class Code:
         return f"<{hashlib.sha256(text.encode()).hexdigest()} {binding.name}>"
 
 
-Bound = Mapping[str, tuple[Binding, ...]]  # name -> what imports bind it to, in the order of the file
+Bound = Mapping[str, tuple[Binding, ...]]  # name -> the objects to which imports bind it, in the order of the file
 
 
 @dataclass
 class Module:
-    """One module: its syntax tree, what it imports, and which statement defines each of its names."""
+    """A module: its syntax tree, its imports, and the statements that define its names."""
 
     code: Code
     name: str
@@ -190,18 +190,18 @@ class Module:
 
     @cached_property
     def bound(self) -> Bound:
-        """What the imports at the top of the module bind."""
+        """The names that the imports at the top of the module bind."""
         return self.bindings(self.tree.body)
 
     @cached_property
     def imported(self) -> list[str]:
-        """Modules of the project that any import in the file leads to."""
+        """The modules of the project that any statement in the file imports."""
         found = [binding for node in _visible(self.tree) for _, binding in self._names(node)]
         return sorted({binding.module for binding in found if binding.inside})
 
     @cached_property
     def statements(self) -> dict[str, list[ast.stmt]]:
-        """Name -> the statements at the top of the module that define it."""
+        """The names of the module -> the statements at its top that define them."""
         found: dict[str, list[ast.stmt]] = {}
         for statement in self.tree.body:
             for name in dict.fromkeys(_defines(statement)):
@@ -209,7 +209,7 @@ class Module:
         return found
 
     def bindings(self, body: Iterable[ast.AST]) -> dict[str, tuple[Binding, ...]]:
-        """What the import statements of a body bind, those in functions within it aside."""
+        """The names that the import statements of a body bind, without those in functions within the body."""
         found: dict[str, tuple[Binding, ...]] = {}
         for statement in body:
             for node in _visible(statement, functions=False):
@@ -218,12 +218,14 @@ class Module:
         return found
 
     def _names(self, node: ast.AST) -> Iterator[tuple[str, Binding]]:
-        """(local name, what it is bound to) of an import statement."""
+        """Yield (local name, the object to which it is bound) for an import statement."""
         if isinstance(node, ast.Import):
             for alias in node.names:
                 whole_ = alias.name if alias.asname else alias.name.partition(".")[0]
                 yield alias.asname or whole_, self._binding(whole_)
-                if not alias.asname and "." in alias.name:  # reached, though the name is bound to its first part
+                if (
+                    not alias.asname and "." in alias.name
+                ):  # it is imported, though only its first part is bound to a name
                     yield f"<{alias.name}>", self._binding(alias.name)
         elif isinstance(node, ast.ImportFrom):
             within = self._binding(self._absolute(node))
@@ -243,18 +245,18 @@ class Module:
         return Binding(rest, inside=True) if package == self.code.folder.name else Binding(dotted)
 
     def _member(self, within: Binding, name: str) -> Binding:
-        """What `from within import name`, or within.name, is: a module of the project, or a name in a module."""
+        """The object of `from within import name`, or of within.name: a module, or a name in a module."""
         below = ".".join(filter(None, (within.module, name)))
         if within.inside and self.code.exists(below):
             return Binding(below, inside=True)
         return Binding(within.module, name, within.inside)
 
     def member(self, within: Binding, name: str) -> Binding:
-        """What the attribute of a module is; of a module from outside, its dotted name."""
+        """The object that an attribute of a module is. For a module from outside the project it is a dotted name."""
         return self._member(within, name) if within.inside else Binding(f"{within.module}.{name}")
 
     def refuse(self) -> None:
-        """AssertionError where the module hides what it uses."""
+        """Check that the module hides no code that it uses. AssertionError: it does."""
         for node in _visible(self.tree):
             hidden = {node.id} & REFUSED if isinstance(node, ast.Name) else set()
             if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -264,7 +266,7 @@ class Module:
 
 
 def _visible(tree: ast.AST, functions: bool = True) -> Iterator[ast.AST]:
-    """All nodes that are run: those under `if TYPE_CHECKING` aside, and those in functions where they are not wanted."""
+    """All nodes that are run, without those under `if TYPE_CHECKING`. `functions`: whether to enter functions."""
     yield tree
     if not functions and isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
         return
@@ -284,13 +286,13 @@ def _type_checking(node: ast.If) -> bool:
 
 
 def _packages(name: str) -> list[str]:
-    """The packages around a module, the outermost, which is the project, aside."""
+    """The packages around a module, without the outermost one, which is the project."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
 def _defines(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement at the top of a module binds, by other means than an import."""
+    """The names that a statement at the top of a module binds, unless it binds them by an import."""
     for node in _visible(statement, functions=False):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
@@ -299,8 +301,11 @@ def _defines(statement: ast.stmt) -> Iterator[str]:
 
 
 class _Writer:
-    """A syntax tree as text. With a module an imported name counts as its definition, without one as it is spelled
-    where it is defined."""
+    """Turns a syntax tree into text.
+
+    Where a module is given, an imported name counts as the statement that defines it. Otherwise it counts as the name
+    under which it is defined.
+    """
 
     def __init__(self, bound: Bound, module: Module | None = None) -> None:
         self.bound, self.module = bound, module
@@ -319,14 +324,14 @@ class _Writer:
         return f"{type(node).__name__}({','.join(shown)})"
 
     def _within(self, node: ast.AST) -> _Writer:
-        """The writer for what stands in a node: a function sees its own imports as well."""
+        """The writer for the contents of a node. In a function or a class, it knows the imports there as well."""
         if self.module is None or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return self
         own = self.module.bindings(node.body)
         return _Writer({**self.bound, **own}, self.module) if own else self
 
     def _used(self, node: ast.AST) -> str | None:
-        """What the use of an imported name counts as; None for any other node."""
+        """The text that stands for the use of an imported name. It is None for any other node."""
         found = self._bindings(node)
         if not found:
             return None
@@ -350,14 +355,14 @@ class _Writer:
 
 
 def _silent(node: object) -> bool:
-    """Whether a statement of a body makes no number: an import, or what only a type checker reads."""
+    """Whether a statement makes no number: an import, or code that only a type checker reads."""
     return isinstance(node, (ast.Import, ast.ImportFrom)) or (
         isinstance(node, ast.If) and _type_checking(node) and not node.orelse
     )
 
 
 def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
-    """The fields of a node that can change what it does."""
+    """The fields of a node that can change its behaviour."""
     for name, value in ast.iter_fields(node):
         if name == "type_comment" or (isinstance(node, ast.Assert) and name == "msg"):
             continue

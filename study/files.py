@@ -1,4 +1,4 @@
-"""Bytes as files that are whole or not there, and what a folder must allow: the one door to the disk for writing."""
+"""Write files atomically and durably, and check that a folder can be written. All writing goes through here."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from study.errors import SpecError
 
 
 def replace(path: Path, content: bytes) -> None:
-    """The file with this content, or as it was: written beside its place, synced, renamed, the folder synced."""
-    # not by tempfile, whose files nobody else may read: a cache may be shared, and pages are published
+    """Write a file atomically and durably.
+
+    After this call the file is on disk with its new content. If the call fails, or the machine stops, the file is as it
+    was before. The content is written to a new file in the same folder and synced, the new file is renamed, and the
+    folder is synced.
+    """
+    # tempfile makes files that no other user may read, but a cache may be shared, and pages are published.
     beside = path.with_name(f".tmp-{secrets.token_hex(8)}")
     try:
         with open(beside, "xb") as file:
@@ -31,7 +36,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(folder: Path, option: str) -> Iterator[None]:
-    """SpecError where a file cannot be written in the block; `option` is what names another folder."""
+    """Turn an OSError in the block into a SpecError, whose message names the option that sets another folder."""
     try:
         yield
     except OSError as error:
@@ -40,7 +45,7 @@ def writing(folder: Path, option: str) -> Iterator[None]:
 
 
 def writable(folder: Path, option: str) -> None:
-    """SpecError unless files can be made in the folder, before hours are spent."""
+    """Check that files can be made in the folder before hours are spent. SpecError: they cannot."""
     with writing(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -48,7 +53,7 @@ def writable(folder: Path, option: str) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
+    """Make the names in a folder durable."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""Tables as Parquet files, each column with what it holds; read again, or refused in a line. No torch."""
+"""Write tables as Parquet files, with a description of each column, and read them again. This module loads no torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 from study.errors import SpecError
 from study.tables import TABLES, pandas
 
-SHARED = {  # columns that mean the same wherever they stand
+SHARED = {  # columns that mean the same in every table
     "condition": "name of the condition",
     "seed": "seed: the unit of replication",
     "step": "SGD steps taken before the reading",
     "statistics": "BatchNorm statistics of the reading: running, calibrated, batch; none without a norm",
     "layer": "layer, counted from 1 as in W1",
 }
-# what the other columns hold, with their units; a value that does not apply is empty
+# the descriptions of the other columns, with their units; a value that does not apply is empty
 WHAT: dict[str, dict[str, str]] = {
     "conditions": {
         "title": "title of the condition",
@@ -95,13 +95,13 @@ WHAT: dict[str, dict[str, str]] = {
 
 
 def described(name: str) -> pa.Schema:
-    """Arrow schema of a table; every column carries its description."""
+    """The Arrow schema of a table. Every column has its description as metadata."""
     told = {**SHARED, **WHAT[name]}
     return pa.schema([pa.field(c, type_, metadata={"what": told[c]}) for c, type_ in TABLES[name].items()])
 
 
 def write(name: str, table: pd.DataFrame, folder: Path) -> str:
-    """The table as folder/name.parquet: same rows, same bytes. Returns the sha256 of the file."""
+    """Write a table as folder/name.parquet, and return the sha256 of the file. The same rows give the same bytes."""
     assert list(table.columns) == list(TABLES[name]), f"{name}: {list(table.columns)}"
     arrow = pa.Table.from_pandas(table, schema=described(name), preserve_index=False)
     path = folder / f"{name}.parquet"
@@ -111,7 +111,7 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> str:
         path,
         compression="zstd",
         compression_level=9,
-        # numbers compress byte by byte, everything else repeats
+        # Numbers are compressed byte by byte; the values of all other columns repeat, so that a dictionary is smaller.
         use_byte_stream_split=real or False,
         use_dictionary=[column for column in TABLES[name] if column not in real],
     )
@@ -119,7 +119,7 @@ def write(name: str, table: pd.DataFrame, folder: Path) -> str:
 
 
 def read(folder: Path) -> dict[str, pd.DataFrame]:
-    """All tables in a folder; a missing, damaged or foreign file is the user's to know."""
+    """Read all tables in a folder. SpecError: a file is missing, damaged, or of another version."""
     tables = {}
     for name, columns in TABLES.items():
         path = folder / f"{name}.parquet"

@@ -1,4 +1,4 @@
-"""Processes of this machine: spawned, deaf to Ctrl-C, and gone when their parent is."""
+"""Start processes on this machine. They ignore Ctrl-C, and they end when their parent ends."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
 
-CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
-WATCH = 1.0  # seconds between two looks of a process at its parent
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy the locks that other threads hold
+WATCH = 1.0  # seconds between two checks whether the parent still runs
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
 def start(parent: int) -> None:
-    """In a fresh process: deaf to Ctrl-C (the parent decides), gone when the parent is."""
+    """Prepare a new process: it ignores Ctrl-C, to which its parent reacts, and it ends when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # the kernel ends it with its parent, even while a compiler holds the interpreter
+    if sys.platform == "linux":  # the kernel ends it, even while a compiler holds the interpreter
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
@@ -37,12 +37,15 @@ def _watch(parent: int) -> None:
 
 
 def pool(count: int, ready: Callable[..., None] = start, *arguments: object) -> ProcessPoolExecutor:
-    """`count` processes, which start with their first work; each first calls ready(<this process>, *arguments)."""
+    """A pool of `count` processes, which start with their first work.
+
+    Each process begins with the call ready(<the id of this process>, *arguments).
+    """
     return ProcessPoolExecutor(count, CONTEXT, initializer=ready, initargs=(os.getpid(), *arguments))
 
 
 def kill(executor: ProcessPoolExecutor) -> None:
-    """End a pool's processes at once; what they were given is cancelled or broken."""
+    """End the processes of a pool at once. Their work is cancelled, or ends with an error."""
     for process in list((executor._processes or {}).values()):
         with contextlib.suppress(OSError):
             process.kill()
@@ -50,9 +53,11 @@ def kill(executor: ProcessPoolExecutor) -> None:
 
 
 def call_apart(function: Callable[Given, Result], *arguments: Given.args, **named: Given.kwargs) -> Result:
-    """What a function of a module returns, called in a process that ends with it: the memory of what it loads goes, too.
+    """Call a function of a module in a process of its own, and return its result.
 
-    The function is found by its name there, so its module may not load here what is to be loaded there alone.
+    The process ends with the call, so that the memory of all that the function loads is freed. The process finds the
+    function by its name. For this the function's module is imported here as well, so that libraries which only the
+    process is to load must be imported inside the function.
     """
     executor = pool(1)
     try:
@@ -68,8 +73,11 @@ def call_apart(function: Callable[Given, Result], *arguments: Given.args, **name
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Ctrl-C waits until the block ends; a process started in it inherits the mask and never hears one, not even while
-    it still imports."""
+    """Delay Ctrl-C until the block ends.
+
+    A process that is started in the block inherits the mask, so that Ctrl-C never reaches it, not even during its
+    imports.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -1,4 +1,7 @@
-"""The one source of randomness: seed and protocol as streams of draws. Never the global generator, hash() or the clock."""
+"""The one source of randomness: it turns a seed and a protocol into streams of draws.
+
+Nothing here depends on a global generator, on hash() or on the clock.
+"""
 
 from __future__ import annotations
 
@@ -10,81 +13,81 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NUMBERS = 10**6  # that are drawn, or gathered, together: memory is not to grow with the batch any faster than it must
+NUMBERS = 10**6  # the numbers that are drawn or gathered together at most, so that memory does not grow with the stack
 
 
 class Streams(Interface):
-    """What a training draws from: parameters first, in the order C, W1, b1, …, then minibatch indices."""
+    """The draws of one training: the parameters first, in the order C, W1, b1, …, then the minibatches."""
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Standard normal draw (*shape), float32, for the parameter `name`."""
+        """A standard normal draw (*shape), float32, for the parameter `name`."""
 
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
-        """Row numbers (steps, batch_size), int64, uniform on 0 … high − 1; a call continues where the last stopped."""
+        """Row numbers (steps, batch_size), int64, uniform on 0 … high − 1. Each call continues the one before it."""
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """The stream `name` of `seed`: keyed by both and by nothing else, so that every condition meets the same draws."""
+    """The stream `name` of `seed`. Its key is these two alone, so that every condition gets the same draws."""
     digest = hashlib.sha256(name.encode()).digest()
     words = np.frombuffer(digest, dtype="<u4").tolist()
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
 
 
 class Paired:
-    """One stream per purpose. W1 of seed 3 is one unscaled draw in all conditions, and all see the same minibatches."""
+    """One stream per purpose: W1 of seed 3 is one unscaled draw in all conditions, and all get the same minibatches."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._batches = generator(seed, "batches")
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Standard normal draw (*shape) of the stream init.<name>: drawn in float64, rounded once to float32."""
+        """A standard normal draw (*shape) from the stream init.<name>, drawn in float64 and rounded once to float32."""
         draw = generator(self._seed, f"init.{name}").standard_normal(tuple(shape))
         return torch.from_numpy(draw.astype(np.float32))
 
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
-        """Row numbers (steps, batch_size), int64. Drawn in blocks or at once, they are the same numbers."""
+        """Row numbers (steps, batch_size), int64. They are the same whether they are drawn in blocks or at once."""
         return torch.from_numpy(self._batches.integers(high, size=(steps, batch_size)))
 
 
 class Lecture:
-    """One torch.Generator feeds the parameters in order and then the minibatches, as the lecture's notebook does."""
+    """One torch.Generator for the parameters in order and then for the minibatches, as in the lecture's notebook."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Standard normal draw (*shape), float32; the name plays no part, the order does."""
+        """A standard normal draw (*shape), float32. It depends on the order of the calls, not on the name."""
         return torch.randn(tuple(shape), generator=self._generator)
 
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
-        """Row numbers (steps, batch_size), int64: one randint call per step, as in the lecture's loop."""
+        """Row numbers (steps, batch_size), int64, by one call of randint per step, as in the lecture's loop."""
         rows = [torch.randint(0, high, (batch_size,), generator=self._generator) for _ in range(steps)]
         return torch.stack(rows) if rows else torch.empty((0, batch_size), dtype=torch.int64)
 
 
 class Minibatches:
-    """Rows of the training split that the models of a stack meet, step by step. Taken in any blocks, they are the same."""
+    """The minibatches of a stack, step by step, as rows of the training split. Block sizes do not change them."""
 
     def __init__(self, streams: Sequence[Streams], high: int, batch_size: int) -> None:
         self._streams, self._high, self._batch_size = streams, high, batch_size
-        self._seen: Tensor | None = None  # (1, M, batch), drawn to be looked at, and not used up yet
+        self._seen: Tensor | None = None  # (1, M, batch), drawn for `upcoming` and not used up yet
 
     def upcoming(self) -> Tensor:
-        """Those of the next step, (M, batch), without using them up."""
+        """The minibatches of the next step, (M, batch). They are not used up."""
         if self._seen is None:
             self._seen = self._draw(1)
         return self._seen[0]
 
     def take(self, steps: int) -> Tensor:
-        """Those of the next `steps` ≥ 1 steps. (steps, M, batch)"""
+        """The minibatches of the next `steps` ≥ 1 steps, (steps, M, batch)."""
         seen, self._seen = self._seen, None
         if seen is None:
             return self._draw(steps)
         return torch.cat([seen, self._draw(steps - 1)])
 
     def skip(self, steps: int) -> None:
-        """Use up those of `steps` steps, which a training that goes on has met."""
+        """Use up the minibatches of `steps` steps, which a continued training has seen already."""
         for count in blocks(steps, len(self._streams) * self._batch_size):
             self.take(count)
 
@@ -93,14 +96,17 @@ class Minibatches:
 
 
 def blocks(steps: int, size: int, most: int = 1000) -> Iterator[int]:
-    """`steps` steps of `size` numbers each, in blocks: of `most` steps, or of as many as NUMBERS allows, but of one."""
+    """Cut `steps` steps of `size` numbers each into blocks, and yield the number of steps of each block.
+
+    A block has at most `most` steps and at most NUMBERS numbers, but always at least one step.
+    """
     longest = max(1, min(most, NUMBERS // size))
     for start in range(0, steps, longest):
         yield min(longest, steps - start)
 
 
 def streams(seed: int, protocol: str) -> Streams:
-    """Fresh streams of `seed` under the protocol of this name, paired or lecture. ValueError: another name."""
+    """New streams of `seed` under a protocol, which is "paired" or "lecture". ValueError: it is neither."""
     if protocol == "paired":
         return Paired(seed)
     if protocol == "lecture":

@@ -1,4 +1,4 @@
-"""The tables that training ends in: the columns of each, and rows as Arrow and pandas. No torch."""
+"""The tables that a study makes of its trainings: their columns, and their rows as Arrow and pandas. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # a plan needs the columns alone
     import pandas as pd
 
 TEXT, WHOLE, REAL, YES = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-SINGLE = pa.float32()  # half a million means of float32 losses: nobody needs their 16th digit
+SINGLE = pa.float32()  # for half a million means of float32 losses, whose 16th digit nobody needs
 
 
 TABLES: dict[str, dict[str, pa.DataType]] = {
@@ -117,17 +117,17 @@ Tables = Mapping[str, "pd.DataFrame"]
 
 
 def arrow_schema(name: str) -> pa.Schema:
-    """Arrow schema of a table."""
+    """The Arrow schema of a table."""
     return pa.schema(list(TABLES[name].items()))
 
 
 def frame(name: str, rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Rows as the table `name`: its columns, in order, with its types."""
+    """Rows as the pandas table `name`, with its columns in their order and with their types."""
     return pandas(arrow(name, rows))
 
 
 def arrow(name: str, rows: list[dict[str, object]]) -> pa.Table:
-    """The same in Arrow, a tenth of the memory of the rows."""
+    """Rows as the Arrow table `name`, which takes a tenth of the memory of the rows."""
     columns = TABLES[name]
     for row in rows[:1]:
         assert set(row) <= set(columns), f"{name}: unknown columns {set(row) - set(columns)}"
@@ -136,12 +136,12 @@ def arrow(name: str, rows: list[dict[str, object]]) -> pa.Table:
 
 
 def named(table: pa.Table, condition: str) -> pa.Table:
-    """The rows of a cell as rows of this condition, which stands in the first column."""
+    """The rows of a cell as rows of a condition, whose name is in the first column."""
     return table.add_column(0, pa.field("condition", TEXT), pa.repeat(pa.scalar(condition, TEXT), table.num_rows))
 
 
 def pandas(table: pa.Table) -> pd.DataFrame:
-    """Arrow as pandas; whole numbers that may be empty stay whole."""
+    """An Arrow table as a pandas table. Whole numbers stay whole, also in a column with empty values."""
     import pandas as pd
 
     types = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype(), pa.bool_(): pd.BooleanDtype()}

@@ -1,1 +1,1 @@
-"""Word list, vocabulary and splits, and the tensors made of them."""
+"""The word list, its vocabulary and its splits, and the tensors that are made of them."""

@@ -1,4 +1,4 @@
-"""Words as tensors: the examples (context, next character) of every split."""
+"""Turn words into tensors: the examples (context, next character) of every split."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from study.data.words import SplitName, Vocabulary, Words
 
 @dataclass(frozen=True)
 class Split:
-    """Examples of one split."""
+    """The examples of one split."""
 
-    X: Tensor  # (N, T) int64, contexts
-    Y: Tensor  # (N,) int64, next characters
+    X: Tensor  # (N, T) int64, the contexts
+    Y: Tensor  # (N,) int64, the next characters
     vocabulary: int  # V
 
     @cached_property
     def distinct(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Distinct contexts (U, T); distinct examples (P,) as context's number · V + next character; how often each (P,).
+        """Distinct contexts (U, T), distinct examples (P,), and the number of times that each example occurs (P,).
 
-        A model reads nothing but the context, so every sum over the N examples is a weighted sum over U ≤ N contexts:
-        5,438 instead of 182,625 for the names.
+        An example is written as the number of its context · V + its next character, and the examples are in ascending
+        order. A model reads nothing but the context, so that every sum over the N examples is a weighted sum over
+        U ≤ N contexts: for the names, 5,438 instead of 182,625.
         """
         contexts, which = torch.unique(self.X, dim=0, return_inverse=True)  # (U, T), (N,)
         examples, times = torch.unique(which * self.vocabulary + self.Y, return_counts=True)  # (P,), (P,), ascending
         return contexts, examples, times
 
     def piece(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Distinct contexts `start` … `stop` − 1 (n, T), and how often each character follows each (n, V) float64."""
+        """The distinct contexts `start` … `stop` − 1, (n, T), and the counts of the characters that follow each.
+
+        The counts are (n, V) float64.
+        """
         contexts, examples, times = self.distinct
         part = contexts[start:stop]
         a, b = torch.searchsorted(examples, torch.tensor([start, start + len(part)]) * self.vocabulary).tolist()
@@ -43,14 +47,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The splits as tensors."""
+    """The splits of a word list as tensors."""
 
     splits: dict[SplitName, Split]
     vocabulary: int  # V
 
 
 def make_split(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Split:
-    """Every character of every word and the boundary after it, with the `context` characters before. X (N, T), Y (N,)"""
+    """The examples of these words: X (N, T) and Y (N,).
+
+    There is an example for every character of every word and for the boundary after the word. Its context is the
+    `context` characters before it, filled up with the boundary character.
+    """
     number = {character: i for i, character in enumerate(vocabulary.characters)}
     X, Y = [], []
     for word in words:
@@ -63,6 +71,6 @@ def make_split(words: Sequence[str], vocabulary: Vocabulary, context: int) -> Sp
 
 
 def dataset(words: Words, context: int) -> Dataset:
-    """The splits of a word list, with contexts of `context` characters."""
+    """The splits of a word list as examples with contexts of `context` characters."""
     splits = {name: make_split(part, words.vocabulary, context) for name, part in words.splits.items()}
     return Dataset(splits, len(words.vocabulary))

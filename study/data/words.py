@@ -1,4 +1,4 @@
-"""A word list on disk as checked words, a vocabulary and three shuffled parts. No torch."""
+"""Turn a word list on disk into checked words, a vocabulary and three shuffled splits. This module loads no torch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class WordList:
-    """A word list on disk, and how it is cut."""
+    """A word list on disk, and how it is cut into splits."""
 
     path: str  # relative to the study file
-    sha256: str | None  # of the file's bytes, where the study expects one
+    sha256: str | None  # the sha256 of the file's bytes, where the study file names one
     about: str | None
-    vocabulary: str | None  # the characters; None: those of the words
-    boundary: str  # one character, which no word holds
-    splits: dict[SplitName, float]  # share of the words
+    vocabulary: str | None  # the characters; None: the characters of the words
+    boundary: str  # one character, which is in no word
+    splits: dict[SplitName, float]  # the share of the words in each split
     shuffle_seed: int
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The characters that a model knows; the boundary character is number 0, the others follow in the order of
-    data.vocabulary, or of their code points where there is none."""
+    """The characters that a model knows.
+
+    The boundary character is number 0. The others follow in the order of data.vocabulary, or in the order of their code
+    points where the study file has no data.vocabulary.
+    """
 
     characters: tuple[str, ...]
 
@@ -48,15 +51,18 @@ class Words:
 
     vocabulary: Vocabulary
     splits: dict[SplitName, list[str]]  # by name, in the order of SPLITS
-    repeated: int  # distinct words that the file holds more than once
+    repeated: int  # the number of distinct words that are in the file more than once
     sha256: str
 
     def examples(self, split: SplitName) -> int:
-        """Number of examples in a split: every character of every word, and the boundary after it."""
+        """The number of examples in a split: one for every character and for the boundary after each word."""
         return sum(len(word) + 1 for word in self.splits[split])
 
     def entropy(self, split: SplitName) -> float:
-        """Entropy of the next character when the context is ignored, nats: what a model that learns only b2 ends at."""
+        """The entropy in nats of the next character when the context is ignored.
+
+        It is the loss that a model reaches when it learns only the bias of its output layer.
+        """
         counts = Counter("".join(self.splits[split]))
         counts[self.vocabulary.characters[0]] = len(self.splits[split])
         total = sum(counts.values())
@@ -75,13 +81,13 @@ class Words:
         return {pattern: shares[pattern] / windows.total() for pattern in sorted(shares)}
 
     def shared(self, split: SplitName) -> int:
-        """Words of a split that the training split holds, too."""
+        """The number of words of a split that are in the training split as well."""
         train = set(self.splits["train"])
         return sum(word in train for word in self.splits[split])
 
 
 def fillable(sizes: tuple[int, ...], examples: int) -> tuple[int, ...]:
-    """The batch sizes, from the first on, that divide one number of examples no larger than this."""
+    """The longest start of `sizes` that divides a common number of examples, which is at most `examples`."""
     for count in range(len(sizes), 0, -1):
         if math.lcm(*sizes[:count]) <= examples:
             return sizes[:count]
@@ -89,7 +95,10 @@ def fillable(sizes: tuple[int, ...], examples: int) -> tuple[int, ...]:
 
 
 def load(data: WordList, folder: Path) -> Words:
-    """The word list at data.path, relative to `folder`, shuffled and cut as the lecture does."""
+    """Read the word list at data.path, relative to `folder`, then shuffle it and cut it as the lecture does.
+
+    SpecError: the file cannot be read, or it is not the list that the study file describes.
+    """
     lines, sha256 = read_words(folder / data.path, data.path, data.sha256)
     vocabulary = make_vocabulary(lines, data)
     words = [word for word in lines if word]
@@ -117,7 +126,7 @@ def _repeated(words: Sequence[str]) -> int:
 
 
 def read_words(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
-    """Lines of a UTF-8 file, a word in each that is not empty, and the sha256 of its bytes."""
+    """The lines of a UTF-8 file and the sha256 of its bytes. Each line that is not empty is a word."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -140,7 +149,7 @@ def read_words(path: Path, shown: str, sha256: str | None) -> tuple[list[str], s
 
 
 def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
-    """The boundary character, then the given characters or those of the words."""
+    """The vocabulary: the boundary character, then the given characters or those of the words."""
     present = set("".join(lines))
     if data.boundary in present:
         place, word = _first(lines, {data.boundary}, data)
@@ -163,7 +172,10 @@ def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
 
 
 def _check_blanks(lines: Sequence[str], data: WordList) -> None:
-    """Refuse a word with a blank before or after it that data.vocabulary does not name: nobody saw it and meant it."""
+    """Refuse a word that begins or ends with a blank, unless data.vocabulary names the blank.
+
+    Such a blank cannot be seen, so that it is in the list by mistake.
+    """
     for i, word in enumerate(lines, start=1):
         blank = next((c for c in (word[:1], word[-1:]) if c.isspace() and c not in (data.vocabulary or "")), None)
         if blank is not None:
@@ -175,5 +187,5 @@ def _check_blanks(lines: Sequence[str], data: WordList) -> None:
 
 
 def _first(lines: Sequence[str], characters: set[str], data: WordList) -> tuple[str, str]:
-    """Place and word of the first line that has one of the characters."""
+    """The place and the word of the first line that has one of the characters."""
     return next((f"{data.path}:{i}", word) for i, word in enumerate(lines, start=1) if characters.intersection(word))

@@ -1,1 +1,1 @@
-"""What is read from a training: metrics, histograms, losses, the probe."""
+"""The measurements of a training: metrics, histograms and losses; and the probe of Gaussian products."""

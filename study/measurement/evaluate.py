@@ -1,7 +1,7 @@
-"""Trained parameters read under given BatchNorm statistics: losses, calibration. No gradient, no training.
+"""Read trained parameters with given BatchNorm statistics: losses and calibration, without gradients.
 
-Everything here works on the distinct contexts of a split, weighted by how often they occur, in chunks, with float64
-sums: the figures are those of the full split, and memory does not grow with it.
+Every function works on the distinct contexts of a split, weighted by how often they occur, in chunks and with sums in
+float64. The results are those of the full split, and memory does not grow with the split.
 """
 
 from __future__ import annotations
@@ -16,30 +16,33 @@ from study.data.examples import Split
 from study.network.layers import Network
 from study.network.mlp import Activations, Params, Statistics, forward, fresh_statistics
 
-CHUNK = 250_000  # numbers at once: contexts × units of all hidden levels, or × characters where those are more
+CHUNK = 250_000  # numbers per chunk: contexts × units of all hidden layers, or × characters where these are more
 
 
 def chunks(split: Split, network: Network) -> Iterator[tuple[Tensor, Tensor]]:
-    """Distinct contexts X (n, T), counts of what follows (n, V) float64: pieces that fit the memory at any size."""
+    """Yield distinct contexts X (n, T) and the counts of the characters that follow them, (n, V) float64, in chunks."""
     size = chunk_size(network, split.vocabulary)
     for start in range(0, len(split.distinct[0]), size):
         yield split.piece(start, start + size)
 
 
 def chunk_size(network: Network, vocabulary: int) -> int:
-    """Contexts per piece."""
+    """The number of contexts per chunk."""
     return max(32, CHUNK // max(sum(network.widths), vocabulary))
 
 
 class Moments:
-    """Weighted mean and spread over examples, merged chunk by chunk (Chan, Golub and LeVeque 1983), in float64."""
+    """Weighted mean and sum of squared deviations over examples in float64, merged chunk by chunk.
+
+    The rule that merges them is that of Chan, Golub and LeVeque (1983).
+    """
 
     def __init__(self) -> None:
         self.n, self.mean, self.squares = 0.0, torch.zeros(()), torch.zeros(())
 
     @classmethod
     def of(cls, values: Tensor, weights: Tensor) -> Moments:
-        """Those of values (M, n, H), seen `weights` (n,) float64 times each."""
+        """The moments of values (M, n, H), each of which occurs `weights` (n,) float64 times."""
         found, x = cls(), values.to(torch.float64, copy=True)
         found.n = float(weights.sum())
         found.mean = (weights @ x).unsqueeze(1) / found.n  # (M, 1, H)
@@ -47,7 +50,7 @@ class Moments:
         return found
 
     def add(self, other: Moments) -> None:
-        """Take in those of other examples."""
+        """Add the moments of other examples."""
         if self.n == 0:
             self.n, self.mean, self.squares = other.n, other.mean, other.squares
             return
@@ -57,22 +60,23 @@ class Moments:
         self.n = total
 
     def std(self) -> Tensor:
-        """Standard deviation over the examples, by the unbiased variance. (M, 1, H)"""
+        """The standard deviation over the examples, from the unbiased variance, (M, 1, H)."""
         return (self.squares / (self.n - 1)).sqrt()
 
 
 def _partial(params: Params, network: Network) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """Statistics to be filled in from the first normed level to the last."""
+    """Lists of statistics, to be filled in from the first layer with BatchNorm to the last."""
     blank = fresh_statistics(params, network)
     return list(blank.mean), list(blank.std)
 
 
 @torch.no_grad()
 def calibrate(params: Params, network: Network, split: Split) -> Statistics:
-    """Mean and std of every normed level's pre-activation over the whole split, (M, 1, H): the split as one batch.
+    """Mean and std of the pre-activations of every layer with BatchNorm, over the split as one batch, (M, 1, H).
 
-    The lecture's definition: unbiased std, no eps. Level after level, each fed by levels that use the statistics just
-    measured. PyTorch's recipe (fvcore's precise_bn) averages the statistics of minibatches instead.
+    This is the lecture's definition: unbiased std, no eps. The layers are measured one after another, and each gets its
+    input from layers that use the statistics measured before. PyTorch's recipe (fvcore's precise_bn) averages the
+    statistics of minibatches instead.
     """
     mean, std = _partial(params, network)
     for i in network.batchnorm_layers:
@@ -86,7 +90,7 @@ def calibrate(params: Params, network: Network, split: Split) -> Statistics:
 
 @torch.no_grad()
 def batch_statistics(params: Params, network: Network, X: Tensor, size: int) -> Statistics:
-    """Mean and std over consecutive batches of `size` contexts of X (n, T), repeated for every example. (M, n, H)"""
+    """Mean and std of consecutive batches of `size` contexts of X (n, T), repeated for every example, (M, n, H)."""
     layers = _in_batches(params, network, X, size).layers
     mean, std = (
         tuple(None if t is None else t.repeat_interleave(size, dim=1) for t in ts)
@@ -96,7 +100,10 @@ def batch_statistics(params: Params, network: Network, X: Tensor, size: int) -> 
 
 
 def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activations:
-    """Activations of X (n, T), every `size` contexts normalised by their own statistics."""
+    """The activations of X (n, T), where every `size` contexts are normalised by their own statistics.
+
+    ValueError: a batch of one has no standard deviation.
+    """
     if size < 2:
         raise ValueError(f"a batch of {size} has no standard deviation; batch statistics need 2 examples or more")
     assert len(X) % size == 0, f"{len(X)} contexts do not fill batches of {size}"
@@ -104,17 +111,20 @@ def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activ
 
 
 def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
-    """Summed loss of examples given as counts (n, V), in nats, float64. (M,), from logits (M, n, V)"""
+    """The summed loss of examples given as counts (n, V), in nats, (M,) float64, from logits (M, n, V)."""
     log_p = F.log_softmax(logits, dim=-1).double()
-    # a character that never follows costs nothing, even where its probability has underflowed to 0
+    # A character that never follows adds nothing, even where its probability has underflowed to 0.
     return -torch.where(counts > 0, log_p * counts, 0.0).sum((1, 2))
 
 
 @torch.no_grad()
 def split_loss(params: Params, network: Network, split: Split, statistics: Statistics | None = None) -> Tensor:
-    """Mean loss over a whole split under `statistics`, in nats, float64. (M,)"""
+    """The mean loss over a whole split with `statistics`, in nats, (M,) float64.
+
+    ValueError: the network has BatchNorm, and no statistics are given.
+    """
     if network.batchnorm_layers and statistics is None:
-        raise ValueError("a model with BatchNorm is read under given statistics: running, calibrated, the split's own")
+        raise ValueError("a model with BatchNorm is read with given statistics: running, calibrated or the split's own")
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for X, counts in chunks(split, network):
         total += negative_log_likelihood(forward(params, network, X, statistics).logits, counts)
@@ -123,7 +133,10 @@ def split_loss(params: Params, network: Network, split: Split, statistics: Stati
 
 @torch.no_grad()
 def small_batch_loss(params: Params, network: Network, X: Tensor, Y: Tensor, size: int) -> Tensor:
-    """Mean loss of X (n, T), Y (n,) when every batch of `size` is normalised by its own statistics, float64. (M,)"""
+    """The mean loss of X (n, T), Y (n,) where every batch of `size` is normalised by its own statistics, in nats, (M,).
+
+    The result is float64.
+    """
     step = size * max(1, chunk_size(network, params.C.shape[1]) // size)
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for start in range(0, len(X), step):

@@ -1,4 +1,4 @@
-"""Values of one model, counted in fixed bins, so that counts of seeds and chunks add up."""
+"""Count the values of one model in fixed bins, so that the counts of seeds and of chunks can be added up."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from study.network.layers import Layer
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins from −reach to reach, equal in asinh(x / knee), or in x without a knee; one more at each end for the rest.
+    """Bins from −reach to reach, equally wide in asinh(x / knee), or in x where there is no knee.
 
-    With a knee they are fine around 0 and wide in the tails: logits of ±0.3 and of ±30 are both seen. A value is found
-    among stored edges by comparison alone, so that no function whose last bit depends on the CPU decides where it is.
-    For the same reason outputs of tanh are found by what tanh saw (`through`), among the artanh of the edges.
+    One more bin at each end holds all other values. With a knee the bins are narrow around 0 and wide in the tails, so
+    that logits of ±0.3 and of ±30 are both visible. The bin of a value is found by comparison with stored edges alone,
+    so that it does not depend on a function whose last bit depends on the CPU. For the same reason the bin of an output
+    of tanh (`through`) is found from the input of tanh, by comparison with the artanh of the edges.
     """
 
     reach: float
@@ -31,17 +32,20 @@ class Bins:
     through: Literal["", "tanh"] = ""
 
     def edges(self) -> list[float]:
-        """count + 3 edges, the first −inf and the last inf."""
+        """The count + 3 edges of the bins. The first is −inf, and the last is inf."""
         return list(_edges(self))
 
     def bounds(self, dtype: torch.dtype) -> Tensor:
-        """What values are compared with: the count + 1 finite edges (through tanh: their artanh), each as the smallest
-        number of `dtype` that is not below it."""
+        """The count + 1 bounds with which values are compared, (count + 1,).
+
+        They are the finite edges (`through` tanh: the artanh of them), each as the smallest number of `dtype` that is
+        not below it.
+        """
         return _bounds(self, dtype)
 
 
 def _inner(bins: Bins) -> list[Decimal]:
-    """The count + 1 finite edges; those with a knee to 40 digits, since they are rounded once."""
+    """The count + 1 finite edges. Where there is a knee they have 40 digits, so that they are rounded only once."""
     if bins.knee is None:
         return [Decimal(bins.reach * (2 * i / bins.count - 1)) for i in range(bins.count + 1)]
     with localcontext(prec=40):
@@ -66,7 +70,7 @@ def _bounds(bins: Bins, dtype: torch.dtype) -> Tensor:
     return torch.tensor([not_below(edge, dtype) for edge in exact], dtype=dtype)
 
 
-# fixed edges, so that histograms of seeds and chunks add up; tanh's outputs fill [−1, 1]
+# The edges are fixed, so that histograms of seeds and of chunks can be added up. The outputs of tanh fill [−1, 1].
 BINS = {
     "preact": Bins(40, 160, knee=2.0),
     "h": Bins(1, 80, through="tanh"),
@@ -76,27 +80,29 @@ BINS = {
 
 
 class Histogram:
-    """Counts (count + 2,) float64 of all values of one model, streamed."""
+    """The counts (count + 2,) float64 of all values of one model, added up chunk by chunk."""
 
     def __init__(self, bins: Bins) -> None:
         self.bins = bins
         self.counts = torch.zeros(bins.count + 2, dtype=torch.float64)
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (n, H), each row seen `weights` (n,) times: h, or what tanh saw where the bins are `through`
-        it. NaN are left out."""
+        """Count values (n, H), of which each row occurs `weights` (n,) times. NaN is not counted.
+
+        The values are h, or the inputs of tanh where the bins are `through` tanh.
+        """
         bounds = self.bins.bounds(values.dtype)
-        index = torch.bucketize(values, bounds, right=True)  # (n, H), 0: below the first edge
+        index = torch.bucketize(values, bounds, right=True)  # (n, H), where 0 means below the first edge
         index.masked_fill_(values == bounds[-1], self.bins.count)  # the last bin is closed, so that h = 1 is inside
         weight = weights.view(-1, 1).expand_as(index)
         missing = values.isnan()
-        if bool(missing.any()):  # a NaN counts as nothing
+        if bool(missing.any()):  # a NaN has weight 0
             weight = weight.masked_fill(missing, 0.0)
         self.counts += torch.bincount(index.flatten(), weights=weight.flatten(), minlength=self.bins.count + 2)
 
 
 def bins_of(quantity: str, layer: Layer) -> Bins:
-    """The bins of preact, h or logits at a level."""
+    """The bins of preact, h or logits in a layer."""
     if quantity != "h":
         return BINS[quantity]
     match layer.activation:

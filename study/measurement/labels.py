@@ -1,4 +1,4 @@
-"""How the report calls each measurement, once: label, unit, format. No torch."""
+"""The labels of all measurements in the report: text, unit and format. This module loads no torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Label:
-    """Words and format of one measurement. A share has the unit %, and is from 0 to 1 in the tables."""
+    """The text and the format of one measurement. A share has the unit %, and is between 0 and 1 in the tables."""
 
     text: str
     unit: str = ""
     spec: str = ".3f"
-    interval: Literal["t", "bca"] = "t"  # bca: never negative and skewed, so a t interval would reach below zero
-    lost: str = "diverged"  # what a seed without a value has done
+    interval: Literal["t", "bca"] = "t"  # bca where values are positive and skewed: a t interval would reach below 0
+    lost: str = "diverged"  # the word for a seed that has no value
 
 
 LABELS: dict[str, Label] = {

@@ -1,4 +1,4 @@
-"""What is measured of one cell: rows of the tables, from the trajectory that its training left."""
+"""Measure one cell: turn the trajectory of its training into rows of the tables."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from study.rng import generator
 from study.training.cells import Cell
 from study.training.trajectory import State, Trajectory, boundaries
 
-FINE = 1000  # steps at the start whose curve is kept in fine bins
-CURVE_POINTS = 2000  # bins of the rest of the curve, at most
+FINE = 1000  # the steps at the start whose curve has narrow bins
+CURVE_POINTS = 2000  # the largest number of bins for the rest of the curve
 
 
 def measure_cell(
     cell: Cell, trajectory: Trajectory, data: Dataset, reading: Request, original: Trajectory | None = None
 ) -> Rows:
-    """The rows of a cell; of a twin its losses, and its distance from the original.
+    """The rows of a cell. Of a twin only its losses, its curve, and its distance from the original are measured.
 
-    One model at a time, in memory of its own: no figure depends on what it was trained with.
+    One model is measured at a time, in memory of its own, so that no result depends on its stack in training.
     """
     train, found = data.splits["train"], dict[str, list[Row]]()
 
@@ -67,21 +67,24 @@ def measure_cell(
 
 
 def distance(state: State, original: State) -> float | None:
-    """How far a twin is from its original after as many steps: |θ' − θ| / |θ| over all parameters."""
+    """The distance of a twin from its original after the same number of steps: |θ' − θ| / |θ| over all parameters.
+
+    It is None where it is not finite.
+    """
     theirs, ours = (torch.cat([t.flatten() for t in parameters(of)[0]]).double() for of in (state, original))  # (P,)
     gap = float((theirs - ours).norm() / ours.norm())
     return gap if math.isfinite(gap) else None
 
 
 def parameters(state: State) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters, in the order C, W1, b1, …, and running statistics, (1, rows, columns) each."""
+    """The parameters, in the order C, W1, b1, …, and the running statistics, (1, rows, columns) each."""
     params, running = stacked([state.arrays], sum(name.startswith("W") for name in state.arrays))
     pairs = zip(running.mean, running.std, strict=True)
     return params.tensors(), [tensor for pair in pairs for tensor in pair if tensor is not None]
 
 
 def outcome(end: State, losses: Tensor) -> Row:
-    """Status and hash of a finished cell; a NaN or an infinity anywhere is a diverged cell, not a dropped one."""
+    """The status and the hash of a finished cell. A NaN or an infinity anywhere makes it a diverged cell."""
     tensors = [tensor for part in parameters(end) for tensor in part]
     bad = (~torch.isfinite(losses)).nonzero()  # (n, 1)
     diverged = bool(len(bad)) or not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
@@ -96,8 +99,11 @@ def outcome(end: State, losses: Tensor) -> Row:
 
 
 def curve_rows(loss: Tensor) -> list[Row]:
-    """Mean of the minibatch losses (steps,) in bins: of ten steps for the first thousand (in a shorter training of fewer,
-    up to 199 bins in all), then at most 2,000 bins."""
+    """The mean of the minibatch losses (steps,) in bins.
+
+    The bins of the first 1,000 steps have ten steps each. A shorter training has narrower bins, at most 199 in all. The
+    steps after the first 1,000 have at most 2,000 bins.
+    """
     steps, fine = len(loss), min(FINE, len(loss))
     width = max(FINE // 100, -(-(steps - FINE) // CURVE_POINTS))
     starts = [*range(0, fine, max(1, fine // 100)), *range(fine, steps, width)]
@@ -108,11 +114,11 @@ def curve_rows(loss: Tensor) -> list[Row]:
     ]
 
 
-# -- what is looked at ------------------------------------------------------------------------------------------------
+# -- the rows of one model at one step --------------------------------------------------------------------------------
 
 
 def gradient_rows(params: Params, network: Network, X: Tensor, Y: Tensor, lr: float, keys: Row) -> list[Row]:
-    """Rows about every parameter's gradient on the next minibatch, X (1, batch, T), Y (1, batch), of the cell's stream."""
+    """Rows about the gradient of every parameter on the cell's next minibatch, X (1, batch, T), Y (1, batch)."""
     names, tensors = zip(*params.named(), strict=True)
     for tensor in tensors:
         tensor.requires_grad_()
@@ -128,7 +134,7 @@ def gradient_rows(params: Params, network: Network, X: Tensor, Y: Tensor, lr: fl
 
 
 def _finite(value: Tensor) -> float | None:
-    """The figure of one model; empty where it does not exist (log10 of 0, say)."""
+    """The value of one model. It is None where it does not exist (for example log10 of 0)."""
     number = float(value)
     return number if math.isfinite(number) else None
 
@@ -136,7 +142,7 @@ def _finite(value: Tensor) -> float | None:
 def readings(
     params: Params, running: Statistics, network: Network, data: Dataset, step: int
 ) -> dict[str, Statistics | None]:
-    """Statistics that a model is read under, by name. Before the first step there are no running statistics yet."""
+    """The statistics with which a model is read, by name. Before the first step there are no running ones yet."""
     match network.norm:
         case "none":
             return {"none": None}
@@ -157,12 +163,12 @@ def _everything(
     keys: Row,
     end: bool,
 ) -> dict[str, list[Row]]:
-    """Rows of the tables about one model at one step, those of its gradients aside."""
+    """Rows of the tables about one model at one step, except those about its gradients."""
     statistics = readings(params, running, network, data, keys["step"])
     losses, metrics_ = loss_rows(params, network, data, statistics, keys), list[Row]()
     for kind, values in statistics.items():
         metrics_ += activation_rows(params, network, data.splits["train"], values, {**keys, "statistics": kind})
-    last = list(statistics)[-1]  # histograms: calibrated, or without a norm
+    last = list(statistics)[-1]  # the histograms are of calibrated readings, or of those without a norm
     histograms = histogram_rows(params, network, data.splits["train"], statistics[last], {"step": keys["step"]})
     if network.batchnorm_layers:
         metrics_ += gap_rows(params, network, statistics, X[0], keys)
@@ -175,13 +181,13 @@ def _everything(
 def loss_rows(
     params: Params, network: Network, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
 ) -> list[Row]:
-    """Losses of every full split under all statistics; batch: the split as one batch."""
+    """Rows with the loss of every full split for all statistics. "batch" reads the split as one batch."""
     found = list[Row]()
     for name, split in data.splits.items():
         losses = {kind: float(split_loss(params, network, split, values)) for kind, values in statistics.items()}
         if network.batchnorm_layers:
             match name:
-                case "train":  # calibrated is the training split as one batch
+                case "train":  # "calibrated" reads the training split as one batch
                     losses["batch"] = losses["calibrated"]
                 case "dev" | "test":
                     losses["batch"] = float(split_loss(params, network, split, calibrate(params, network, split)))
@@ -195,7 +201,7 @@ def loss_rows(
 def activation_rows(
     params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
-    """Rows of every registered metric of hidden levels and logits over the full split, streamed."""
+    """Rows with every registered metric of hidden layers and logits over the full split, read chunk by chunk."""
     by_layer = {i + 1: metrics.reducers(metrics.names("layer", layer)) for i, layer in enumerate(network.hidden)}
     of_output = metrics.reducers(metrics.names("output"))
     with torch.no_grad():
@@ -221,7 +227,10 @@ def activation_rows(
 def histogram_rows(
     params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
-    """Counts of what every hidden activation sees and gives, and of the logits, over the full split, streamed."""
+    """Rows with histograms of the inputs and outputs of every hidden activation, and of the logits.
+
+    They are over the full split, read chunk by chunk.
+    """
     wanted = [(i + 1, q, bins_of(q, layer)) for i, layer in enumerate(network.hidden) for q in ("preact", "h")]
     wanted.append((len(network.layers), "logits", bins_of("logits", network.output)))
     histograms = {(number, quantity): Histogram(bins) for number, quantity, bins in wanted}
@@ -230,7 +239,7 @@ def histogram_rows(
             activations = forward(params, network, X, statistics)
             for (number, quantity), histogram in histograms.items():
                 trace = activations.layers[number - 1]
-                seen = quantity == "preact" or histogram.bins.through  # what the activation sees
+                seen = quantity == "preact" or histogram.bins.through  # the input of the activation
                 histogram.add(trace.z[0] if seen else trace.h[0], counts.sum(1))
     return [
         {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
@@ -239,7 +248,10 @@ def histogram_rows(
 
 
 def picture_rows(params: Params, network: Network, X: Tensor, keys: Row) -> list[Row]:
-    """Which units of a tanh level have |h| > 0.99, for every example of the next minibatch X (1, batch, T): 0 and 1."""
+    """Rows that say which units of each tanh layer have |h| > 0.99, as a text of 0 and 1 per example.
+
+    The examples are those of the next minibatch X (1, batch, T).
+    """
     with torch.no_grad():
         layers = forward(params, network, X).layers
     return [
@@ -253,7 +265,10 @@ def picture_rows(params: Params, network: Network, X: Tensor, keys: Row) -> list
 def gap_rows(
     params: Params, network: Network, statistics: dict[str, Statistics | None], X: Tensor, keys: Row
 ) -> list[Row]:
-    """Largest gap of a unit's mean and std from the calibrated ones: running statistics, and one minibatch X (batch, T)."""
+    """Rows with the largest gap of a unit's mean, and of its std, from the calibrated ones.
+
+    The gap is taken of the running statistics, and of the statistics of one minibatch X (batch, T).
+    """
     calibrated = statistics["calibrated"]
     assert calibrated is not None
     minibatch = batch_statistics(params, network, X, len(X))
@@ -280,9 +295,10 @@ def gap_rows(
 
 
 def batch_size_rows(params: Params, network: Network, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
-    """Losses of the same examples of dev, read with batch statistics in batches of each size, and all as one batch.
+    """Rows with the losses of the same dev examples, read in batches of each size, and all of them as one batch.
 
-    The first n of a seeded permutation, n the largest number of examples that fills every size without a rest.
+    Every batch has its own statistics. The examples are the first n of a seeded permutation, where n is the largest
+    number that every size divides. Sizes for which dev is too small are left out.
     """
     fitting = fillable(sizes, len(dev.Y))
     if not fitting:

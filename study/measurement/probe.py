@@ -1,4 +1,4 @@
-"""Gaussian x @ w: how the std grows with fan_in, with and without the division, and what tanh leaves of it."""
+"""The probe: the std of Gaussian x @ w by fan_in, with and without the division by √fan_in, and after tanh."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from study.network.activations import Activation
 from study.network.inits import GAINS, Init
 
-# what the probe does to a Gaussian w before x @ w, and what follows
+# name -> the scale of the Gaussian w, and the activation that is applied to x @ w
 PROBES: dict[str, tuple[Init, Activation]] = {
     "std 1": (Init(std=1.0), "linear"),
     "1 / √fan_in": (Init(gain=1.0), "linear"),
@@ -18,7 +18,7 @@ PROBES: dict[str, tuple[Init, Activation]] = {
 
 @dataclass(frozen=True)
 class ProbeSizes:
-    """How large x (examples, fan_in) and w (fan_in, units) are; every fan_in is probed by itself."""
+    """The sizes of x (examples, fan_in) and w (fan_in, units). Every fan_in is probed by itself."""
 
     examples: int
     units: int
@@ -26,7 +26,10 @@ class ProbeSizes:
 
 
 def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, object]]:
-    """Rows of the table `probe`: std of x (examples, fan_in) and of y = x @ w, w (fan_in, units), per init and seed."""
+    """Rows of the table `probe`: the std of x (examples, fan_in) and of the activation of x @ w, per scale and seed.
+
+    w is (fan_in, units).
+    """
     import numpy as np
     import torch
 
@@ -39,7 +42,7 @@ def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, ob
             draw = generator(seed, f"probe.{fan_in}")
             x = torch.from_numpy(draw.standard_normal((sizes.examples, fan_in)).astype(np.float32))
             w = torch.from_numpy(draw.standard_normal((fan_in, sizes.units)).astype(np.float32))
-            # the draws pass through the same Init.apply as the models' weights
+            # The draws are scaled by Init.apply, as the weights of the models are.
             for name, (init, activation) in PROBES.items():
                 y = activate(x @ init.apply(w, fan_in), activation)  # (examples, units)
                 rows.append(

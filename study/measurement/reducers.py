@@ -1,4 +1,4 @@
-"""Chunks of values, streamed, as one figure per model."""
+"""Reduce chunks of values, one after another, to one number per model."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ from study.measurement.evaluate import Moments
 
 
 class Reducer:
-    """Chunks of values (M, n, …), seen weights (n,) times each, as one figure per model, (M,)."""
+    """Reduces chunks of values (M, n, …), each of which occurs weights (n,) times, to one number per model, (M,)."""
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in a chunk."""
+        """Add a chunk."""
         raise NotImplementedError
 
     def result(self) -> Tensor:
-        """The figure. (M,)"""
+        """The number of every model, (M,)."""
         raise NotImplementedError
 
 
 class Mean(Reducer):
-    """Mean over examples of values (M, n), float64."""
+    """The mean over examples of values (M, n), in float64."""
 
     def __init__(self) -> None:
         self._total, self._n = torch.zeros((), dtype=torch.float64), 0.0
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (M, n)."""
+        """Add values (M, n)."""
         self._total = self._total + (values.double() * weights).sum(1)
         self._n += float(weights.sum())
 
     def result(self) -> Tensor:
-        """(M,)"""
+        """The number of every model, (M,)."""
         return self._total / self._n
 
 
 class All(Reducer):
-    """Share of units for which values (M, n, H) are true on every example."""
+    """The share of units for which values (M, n, H) are true on every example."""
 
     def __init__(self) -> None:
         self._all: Tensor | None = None
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in booleans (M, n, H); a context counts however often it occurs."""
+        """Add booleans (M, n, H). The weights of the contexts play no part."""
         every = values.all(1)  # (M, H)
         self._all = every if self._all is None else self._all & every
 
     def result(self) -> Tensor:
-        """(M,)"""
+        """The number of every model, (M,)."""
         assert self._all is not None, "no chunk was added"
         return self._all.double().mean(1)
 
 
 class Extreme(Reducer):
-    """Largest (or smallest) value over everything."""
+    """The largest or the smallest of all values."""
 
     def __init__(self, pick: Callable[..., Tensor]) -> None:
         self._pick = pick
         self._value: Tensor | None = None
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (M, n, H)."""
+        """Add values (M, n, H)."""
         chunk = self._pick(values.flatten(1), 1)  # (M,)
         self._value = chunk if self._value is None else self._pick(torch.stack([self._value, chunk]), 0)
 
     def result(self) -> Tensor:
-        """(M,)"""
+        """The number of every model, (M,)."""
         assert self._value is not None, "no chunk was added"
         return self._value.double()
 
 
 class Chunk:
-    """Moments of the newest chunk's tensors, each found once however many reducers ask for it."""
+    """The moments of the newest chunk's tensors. Those of a tensor are computed once for all reducers."""
 
     def __init__(self) -> None:
         self._weights: Tensor | None = None
         self._known: list[tuple[Tensor, Moments]] = []
 
     def moments(self, values: Tensor, weights: Tensor) -> Moments:
-        """Those of values (M, n, H), seen `weights` (n,) times each."""
+        """The moments of values (M, n, H), each of which occurs `weights` (n,) times."""
         if weights is not self._weights:
             self._weights, self._known = weights, []
         for tensor, moments in self._known:
@@ -94,21 +94,21 @@ class Chunk:
 
 
 class Spread(Reducer):
-    """Mean or std over examples and units together."""
+    """The mean or the std over examples and units together."""
 
     def __init__(self, what: Literal["mean", "std"]) -> None:
         self._what, self._moments = what, Moments()
         self.chunk = Chunk()
 
     def add(self, values: Tensor, weights: Tensor) -> None:
-        """Take in values (M, n, H)."""
+        """Add values (M, n, H)."""
         self._moments.add(self.chunk.moments(values, weights))
 
     def result(self) -> Tensor:
-        """(M,)"""
+        """The number of every model, (M,)."""
         m, n = self._moments, self._moments.n
-        mean = m.mean.flatten(1)  # (M, H), over examples
+        mean = m.mean.flatten(1)  # (M, H), the means over examples
         if self._what == "mean":
             return mean.mean(1)
-        # all units weigh the same, so the spread over everything is that within units and that between them
+        # All units weigh the same, so that the variance of all values is that within units plus that between them.
         return (m.squares.flatten(1).mean(1) / n + mean.var(1, correction=0)).sqrt()

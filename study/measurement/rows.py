@@ -1,4 +1,4 @@
-"""What a cell gives, as Arrow tables: from the worker, through the cache, to the tables of the study. No torch."""
+"""The rows of a cell as Arrow tables: from the worker, through the cache, to the tables of the study. No torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What is measured of every cell of a study."""
+    """The measurements that a study asks for, of every cell."""
 
-    measure: tuple[int, ...]  # steps, besides the first and the last
+    measure: tuple[int, ...]  # the steps to measure, besides the first and the last
     batch_sizes: tuple[int, ...]
 
 
@@ -25,10 +25,10 @@ def _without_condition(name: str) -> pa.Schema:
     return pa.schema([(column, type_) for column, type_ in TABLES[name].items() if column != "condition"])
 
 
-# the tables of a cell: a cell is trained for all conditions that read it, so no row names one
+# The tables of a cell. A cell is trained for all conditions that read it, so that no row names a condition.
 SCHEMAS: dict[str, pa.Schema] = {
     **{name: _without_condition(name) for name in ("losses", "curves", "metrics", "pictures")},
-    # of one seed: its counts, before those of all seeds are added up
+    # the counts of one seed, before those of all seeds are added up
     "histograms": pa.schema(
         [
             ("step", WHOLE),
@@ -53,12 +53,12 @@ class Rows:
         return self.tables[name]
 
     def listed(self, name: str) -> list[Row]:
-        """The rows of a table as dictionaries, for a table of few rows."""
+        """The rows of a table as dictionaries. This is for tables with few rows."""
         found: list[Row] = self.tables[name].to_pylist()
         return found
 
     def encode(self) -> bytes:
-        """As one Arrow stream of one row, with a list for every table."""
+        """The tables as one Arrow stream, which has one row, with a list for every table."""
         lists = {}
         for name, table in self.tables.items():
             columns = [column.combine_chunks() for column in table.columns]
@@ -73,7 +73,7 @@ class Rows:
 
 
 def as_rows(found: Mapping[str, list[Row]]) -> Rows:
-    """Rows of the tables as Arrow; a table that is left out has none, a value that a row leaves out is empty."""
+    """The rows of the tables as Arrow. A missing table has no rows, and a missing value is empty."""
     assert set(found) <= set(SCHEMAS), f"unknown tables {set(found) - set(SCHEMAS)}"
     made = {}
     for name, schema in SCHEMAS.items():
@@ -86,7 +86,7 @@ def as_rows(found: Mapping[str, list[Row]]) -> Rows:
 
 
 def decode(content: bytes) -> Rows:
-    """The rows in `content`; ValueError where it holds none."""
+    """The rows in `content`. ValueError: it holds no stream. KeyError: a table is missing."""
     try:
         with pa.ipc.open_stream(content) as reader:
             whole = reader.read_all()

@@ -1,1 +1,1 @@
-"""What a network is: its layers, their activations, norms and initialisers, and the model itself."""
+"""The records of a network (its layers, their activations, norms and initialisers), and the model itself."""

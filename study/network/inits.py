@@ -1,4 +1,4 @@
-"""The scale of an initial draw: `Init`, and the gains that torch recommends. No torch."""
+"""The scale of an initial draw, `Init`, and the gains that torch recommends. This module loads no torch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TypeVar
 
-# Recommended gains of torch.nn.init.calculate_gain, by activation; `study` computes with them before torch is imported.
+# The gains that torch.nn.init.calculate_gain recommends, by activation. They are used before torch is imported.
 GAINS: dict[str, float] = {"tanh": 5 / 3, "relu": math.sqrt(2), "linear": 1.0}
 
-Array = TypeVar("Array")  # torch.Tensor or numpy.ndarray: whatever has * and /
+Array = TypeVar("Array")  # a torch.Tensor, a numpy.ndarray or a number: it needs * and /
 
 
 @dataclass(frozen=True)
 class Init:
-    """The scale of a normal draw: a plain `std`, or `gain` / √fan_in (He et al. 2015). Exactly one is given."""
+    """The scale of a normal draw: a plain `std`, or `gain` / √fan_in (He et al. 2015). Exactly one of them is given."""
 
     std: float | None = None
     gain: float | None = None
@@ -23,10 +23,10 @@ class Init:
         assert (self.std is None) != (self.gain is None), f"Init takes std or gain: {self.std=} {self.gain=}"
 
     def apply(self, draw: Array, fan_in: int) -> Array:
-        """draw · multiplier / divisor, in that order: one rounding each, as the lecture writes it."""
+        """Scale a draw: draw · multiplier / divisor, each rounded once, in the order in which the lecture writes it."""
         multiplier, divisor = (self.std, 1.0) if self.gain is None else (self.gain, fan_in**0.5)
         return draw * multiplier / divisor  # type: ignore[operator, return-value]
 
     def scale(self, fan_in: int) -> float:
-        """Standard deviation of the drawn parameter."""
+        """The standard deviation of the drawn parameter."""
         return self.apply(1.0, fan_in)

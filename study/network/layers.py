@@ -1,4 +1,4 @@
-"""The records of a network: its layers, its sizes and the scales of its draws. No torch, no disk."""
+"""The records of a network: its layers, its sizes and the scales of its draws. They need no torch and no disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.network.norms import Norm
 
 @dataclass(frozen=True)
 class Layer:
-    """One level: x @ weight + bias, normalised or not, through an activation."""
+    """A layer: x @ weight + bias, then the norm, if there is one, then the activation."""
 
     weight: Init
     bias: Init | None
@@ -22,7 +22,7 @@ class Layer:
 
     @property
     def batch_norm(self) -> bool:
-        """Whether the level has BatchNorm, and with it statistics that it is read under."""
+        """Whether the layer has BatchNorm, and therefore is read with given statistics."""
         match self.norm:
             case "none":
                 return False
@@ -34,33 +34,33 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """All that makes a trained model different, apart from seed, protocol and schedule: its graph and its initialisation."""
+    """A network: its graph and its initialisation. With seed, protocol and schedule it determines a trained model."""
 
-    context: int  # T, characters seen
+    context: int  # T, the characters that the network sees
     embedding_size: int  # E
-    widths: tuple[int, ...]  # H of every hidden level
+    widths: tuple[int, ...]  # H of every hidden layer
     embedding: Init
     hidden: tuple[Layer, ...]
     output: Layer
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Every level, the output layer last."""
+        """All layers, the output layer last."""
         return (*self.hidden, self.output)
 
     def shapes(self, vocabulary: int) -> list[tuple[int, int]]:
-        """(fan_in, fan_out) of every level's weight, the output layer last."""
+        """The (fan_in, fan_out) of every layer's weight, the output layer last."""
         ends = [self.context * self.embedding_size, *self.widths, vocabulary]
         return list(pairwise(ends))
 
     @property
     def batchnorm_layers(self) -> tuple[int, ...]:
-        """Indices of the levels with BatchNorm."""
+        """The indices of the layers with BatchNorm, counted from 0."""
         return tuple(i for i, layer in enumerate(self.layers) if layer.batch_norm)
 
     @property
     def norm(self) -> Norm:
-        """The norm of the levels that have one; none where no level has."""
+        """The norm of the layers that have one; "none" where no layer has one."""
         found: Norm = "none"
         for layer in self.layers:
             match layer.norm:
@@ -74,6 +74,6 @@ class Network:
 
     @property
     def graph(self) -> tuple[object, ...]:
-        """What splits a stack: sizes, norms, presence of biases, activations. Every scale may differ within a stack."""
+        """The properties that are equal in a stack: sizes, norms, presence of biases, activations. Scales are free."""
         kinds = tuple((layer.norm, layer.bias is not None, layer.activation) for layer in self.layers)
         return (self.context, self.embedding_size, self.widths, kinds)

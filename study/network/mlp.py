@@ -1,7 +1,7 @@
 """The character-level MLP of Bengio et al. (2003), M models at once: initialise() and forward().
 
-Axes: M models, N examples, T context length, V vocabulary, E embedding, H width of a level. The model axis is first
-and always there.
+The axes are M models, N examples, T characters of context, V characters of the vocabulary, E embedding size and H
+width of a layer. The model axis is first and always there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from study.network.activations import Activation
 from study.network.layers import Network
 from study.rng import Streams
 
-EPS = 1e-5  # of readings in batches of a few examples: identical contexts in a batch of two have std 0
+EPS = 1e-5  # for readings in batches of a few examples: identical contexts in a batch of two have std 0
 
 
 @dataclass(frozen=True)
 class LayerParams:
-    """Parameters of one level; a field that the network does not have is None."""
+    """The parameters of a layer. A parameter that the network does not have is None."""
 
     W: Tensor  # (M, in, out)
     b: Tensor | None  # (M, 1, out)
@@ -36,13 +36,13 @@ class LayerParams:
 
 @dataclass(frozen=True)
 class Params:
-    """Everything that SGD updates."""
+    """The parameters: everything that SGD updates."""
 
     C: Tensor  # (M, V, E)
     layers: tuple[LayerParams, ...]
 
     def named(self) -> Iterator[tuple[str, Tensor]]:
-        """(name, tensor) in the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
+        """Yield (name, tensor), with the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
         yield "C", self.C
         for number, layer in enumerate(self.layers, start=1):
             for name in ("W", "b", "bngain", "bnbias"):
@@ -57,32 +57,32 @@ class Params:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation that a normed level subtracts and divides by; None for levels without a norm."""
+    """The mean that each layer with BatchNorm subtracts, and the std by which it divides; None for the other layers."""
 
-    mean: tuple[Tensor | None, ...]  # (M, 1, H) per level
-    std: tuple[Tensor | None, ...]  # (M, 1, H) per level
+    mean: tuple[Tensor | None, ...]  # (M, 1, H) per layer
+    std: tuple[Tensor | None, ...]  # (M, 1, H) per layer
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What one level makes of its input."""
+    """The values of one layer in a forward pass."""
 
     preact: Tensor  # (M, N, H), before the norm
-    mean: Tensor | None  # (M, 1, H) that the norm subtracted; (M, N / batch, H) in batches
-    std: Tensor | None  # (M, 1, H) that the norm divided by; (M, N / batch, H) in batches
-    z: Tensor  # (M, N, H), what the activation sees
-    h: Tensor  # (M, N, H)
+    mean: Tensor | None  # (M, 1, H), which the norm subtracted; (M, N / batch, H) in batches
+    std: Tensor | None  # (M, 1, H), by which the norm divided; (M, N / batch, H) in batches
+    z: Tensor  # (M, N, H), the input of the activation
+    h: Tensor  # (M, N, H), the output of the activation
 
 
 @dataclass(frozen=True)
 class Activations:
-    """One forward pass, the output level last."""
+    """The values of all layers in a forward pass, the output layer last."""
 
     layers: tuple[LayerTrace, ...]
 
     @property
     def logits(self) -> Tensor:
-        """Output of the last level. (M, N, V)"""
+        """The output of the last layer, (M, N, V)."""
         return self.layers[-1].h
 
 
@@ -93,8 +93,11 @@ def initialise(
     device: str = "cpu",
     twins: Sequence[bool] = (),
 ) -> Params:
-    """Params of models of one graph at step 0: a draw per model and parameter, scaled by its Init, in the order C, W1,
-    b1, W2, … One weight of W1 of a twin is one unit in the last place larger."""
+    """The parameters of models of one graph at step 0.
+
+    There is a draw per model and parameter, in the order C, W1, b1, W2, …, scaled by the parameter's Init. In a twin,
+    one weight of W1 is one unit in the last place larger.
+    """
 
     def column(draws: list[Tensor]) -> Tensor:
         return torch.stack(draws).to(device)
@@ -109,9 +112,9 @@ def initialise(
         for network, twin, random in zip(setups, twins, streams, strict=True):
             layer = network.layers[i]
             W.append(layer.weight.apply(random.normal(f"W{i + 1}", (fan_in, fan_out)), fan_in))
-            if twin and i == 0:  # the smallest difference there is, in one weight
+            if twin and i == 0:  # the smallest possible difference, in one weight
                 W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
-            if layer.bias is not None:  # a level without a bias draws none
+            if layer.bias is not None:  # a layer without a bias draws none
                 b.append(layer.bias.apply(random.normal(f"b{i + 1}", (fan_out,)), fan_in).view(1, fan_out))
         bngain = bnbias = None
         match kind.norm:
@@ -134,14 +137,14 @@ def initialise(
 
 
 def embed(C: Tensor, X: Tensor) -> Tensor:
-    """Concatenated embeddings of the contexts. (M, N, T·E), from C (M, V, E) and X (M, N, T) or (N, T)."""
+    """The concatenated embeddings of the contexts, (M, N, T·E), from C (M, V, E) and X (M, N, T) or (N, T)."""
     M, V, E = C.shape
     return C.view(M * V, E)[X + _offsets(M, V, C.device)].view(M, X.shape[-2], -1)
 
 
 @lru_cache(maxsize=8)
 def _offsets(M: int, V: int, device: torch.device) -> Tensor:
-    """First row of every model in the flattened C. (M, 1, 1)"""
+    """The first row of every model in the flattened C, (M, 1, 1)."""
     return torch.arange(0, M * V, V, device=device).view(M, 1, 1)
 
 
@@ -153,12 +156,12 @@ def forward(
     batch: int | None = None,
     depth: int | None = None,
 ) -> Activations:
-    """Activations of contexts X (M, N, T), or (N, T) shared by all models.
+    """The activations of contexts X (M, N, T), or (N, T) where all models share them.
 
-    A normed level takes its mean and std from `statistics`, or from the batch X itself where they are None: the
-    lecture's definition, unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5) instead.
-    With `batch` every `batch` consecutive contexts are one of a few examples, and EPS is added to its variance. With
-    `depth` only so many levels are computed, from the first on.
+    A layer with BatchNorm takes its mean and std from `statistics`, or from the batch X itself where they are None, by
+    the lecture's definition: unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5)
+    instead. With `batch`, every `batch` consecutive contexts are normalised as a batch of their own, and EPS is added
+    to its variance. With `depth`, only the first `depth` layers are computed.
     """
     x = embed(params.C, X)  # (M, N, T·E)
     layers = []
@@ -189,7 +192,7 @@ def forward(
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """The activation of every entry of x, in the shape of x."""
+    """Apply the activation to every entry of x. The result has the shape of x."""
     match activation:
         case "tanh":
             return torch.tanh(x)
@@ -202,20 +205,21 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 
 
 def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
-    """Loss of every example, in nats. (M, N), from logits (M, N, V) and Y (M, N)."""
+    """The loss of every example in nats, (M, N), from logits (M, N, V) and Y (M, N)."""
     M, N, V = logits.shape
     return F.cross_entropy(logits.reshape(M * N, V), Y.reshape(M * N), reduction="none").view(M, N)
 
 
 def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
-    """Mean loss of each model over its minibatch, in nats. (M,), from logits (M, N, V) and Y (M, N)."""
+    """The mean loss of each model over its minibatch in nats, (M,), from logits (M, N, V) and Y (M, N)."""
     return example_loss(logits, Y).mean(1)
 
 
 def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Every `size` examples of preact (M, N, H) normalised by themselves; their mean and std (M, N / size, H).
+    """Normalise every `size` examples of preact (M, N, H) by their own mean and std.
 
-    The deviations from the mean give the std and the result: torch's own std takes twenty times as long along this axis.
+    Return the result (M, N, H), and the means and stds, (M, N / size, H) each. The deviations from the mean serve for
+    the std and for the result, since torch's own std takes twenty times as long along this axis.
     """
     batches = preact.unflatten(1, (-1, size))  # (M, N / size, size, H)
     mean = batches.mean(2, keepdim=True)
@@ -226,7 +230,7 @@ def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[
 
 
 def fresh_statistics(params: Params, network: Network) -> Statistics:
-    """Running statistics before the first step: mean 0, std 1, (M, 1, H) per normed level."""
+    """The running statistics before the first step: mean 0 and std 1, (M, 1, H) per layer with BatchNorm."""
     mean: list[Tensor | None] = []
     std: list[Tensor | None] = []
     for own, layer in zip(params.layers, network.layers, strict=True):
@@ -244,7 +248,7 @@ def fresh_statistics(params: Params, network: Network) -> Statistics:
 
 
 def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
-    """Model m's parameters and running statistics by name, (rows, columns) each, in memory of their own."""
+    """Copies of the parameters and running statistics of model m by name, (rows, columns) each."""
     tensors = dict(params.named())
     for number, (mean, std) in enumerate(zip(running.mean, running.std, strict=True), start=1):
         if mean is not None and std is not None:
@@ -255,7 +259,7 @@ def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.
 def stacked(
     models: Sequence[Mapping[str, NDArray[np.float32]]], layers: int, device: str = "cpu"
 ) -> tuple[Params, Statistics]:
-    """What arrays() took apart, as tensors of all models, in memory of their own, (M, rows, columns) each."""
+    """Stack the results of arrays() for several models: new tensors, (M, rows, columns) each."""
 
     def column(name: str) -> Tensor | None:
         return (

@@ -1,4 +1,4 @@
-"""The norms that a layer may have, and the statistics by which one is read."""
+"""The norms that a layer may have, and the statistics with which a model is read."""
 
 from __future__ import annotations
 
