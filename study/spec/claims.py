@@ -9,15 +9,14 @@ from typing import Any
 
 from study.data.words import SPLITS
 from study.errors import SpecError, suggest
-from study.measurement.labels import LABELS
 from study.measurement.probe import PROBES
 from study.spec.anchors import SECTION_ORDER
+from study.spec.quantities import MEASURES, QUANTITY_LABELS, of_twins
 from study.spec.records import Condition
 from study.spec.schema import shown_value
 
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
 PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
-OF_TRAINING = ("batch_gap", "steps_share", "twin_distance", "twin_gap")  # quantities.py; a twin's also at a step
 FORMULA = re.compile(
     r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
     r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
@@ -76,8 +75,8 @@ def _number(value: Any) -> bool:
 def check_measure(measure: str) -> tuple[str, str]:
     """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
     name, dot, rest = measure.partition(".")
-    if name not in LABELS:
-        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, LABELS)}")
+    if name not in MEASURES:
+        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, MEASURES)}")
     if name == "loss" and rest not in SPLITS:
         raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {shown_value(measure)}")
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
@@ -94,9 +93,9 @@ def check_measure(measure: str) -> tuple[str, str]:
 
 def check_at(measure: str, at: str | int) -> None:
     """SpecError for a measurement of whole trainings that is asked for at another time."""
-    if measure not in OF_TRAINING or at == "end" or (isinstance(at, int) and measure.startswith("twin_")):
+    if measure not in QUANTITY_LABELS or at == "end" or (isinstance(at, int) and of_twins(measure)):
         return
-    step = " or at: a step" if measure.startswith("twin_") else ""
+    step = " or at: a step" if of_twins(measure) else ""
     raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {shown_value(at)}")
 
 
