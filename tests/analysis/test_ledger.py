@@ -21,8 +21,9 @@ from study.report.sections.common import signed
 from study.report.sections.contents import SECTIONS
 from study.report.sections.evidence import verdict
 from study.spec.anchors import SECTION_ORDER
+from study.spec.comparisons import COMPARISONS
 from study.spec.read import read_study
-from study.spec.schema import COMPARISONS, ClaimEntry
+from study.spec.schema import ClaimEntry
 from tests.support.tiny import refusal
 
 HOME = Path(__file__).parents[2]

@@ -143,7 +143,7 @@ def test_levels_of_another_depth_are_not_guessed_from_a_list_of_different_ones(t
     listed = {"from": "fixed", "model": {"hidden": [8, 8]}, "hidden": [{"norm": "batch"}, {}]}
     other = {"from": "listed", "model": {"hidden": [8, 8, 8]}, **said}
     message = refusal(tmp_path, {"conditions.listed": listed, "conditions.other": other})
-    assert message.endswith("conditions.other.hidden: 'listed' lists 2 levels where this condition has 3; list all 3")
+    assert message.endswith("conditions.other.hidden: 'listed' lists 2 layers where this condition has 3; list all 3")
     spec = load(
         tmp_path,
         {"conditions.listed": listed, "conditions.other": {**other, "hidden": [{"weight": {"std": 1}}] * 3}},
@@ -560,7 +560,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ({"training.steps": 0}, "training.steps: expected 1 or more, got 0"),
         (
             {"conditions.zero.model": {"hidden": [4, 4]}, "conditions.zero.hidden": [{}, {}, {}]},
-            "conditions.zero.hidden: 3 levels listed for the 2 of model.hidden [4, 4]",
+            "conditions.zero.hidden: 3 layers listed for the 2 of model.hidden [4, 4]",
         ),
         (
             {"conditions.batchnorm.training": {"batch_size": 1}},
