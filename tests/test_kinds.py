@@ -30,9 +30,10 @@ from study.network.inits import Init
 from study.network.layers import Network
 from study.network.mlp import LayerTrace, Params, Statistics, forward, fresh_statistics, initialise
 from study.rng import streams
+from study.spec.comparisons import COMPARISONS
 from study.spec.describe import described
 from study.spec.records import Spec, Twins
-from study.spec.schema import COMPARISONS, ClaimEntry, ConditionEntry, DataEntry, Entry, LayerEntry, PublishedEntry
+from study.spec.schema import ClaimEntry, ConditionEntry, DataEntry, Entry, LayerEntry, PublishedEntry
 from study.spec.subset import only_conditions
 from study.training.cells import Stack
 from study.training.engines import choose, supported
@@ -244,5 +245,5 @@ def test_the_probe_refuses_an_activation(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_claim_by_an_unknown_comparison_is_neither_judged_nor_cut() -> None:
     study = replace(spec(), claims=(ClaimEntry(**CLAIM, far=3.0),))
     for reached in (lambda: judge_claims(results(study)), lambda: only_conditions(study, ["baseline"])):
-        with pytest.raises(AssertionError, match=unknown("far", "ClaimEntry.other")):
+        with pytest.raises(AssertionError, match=unknown("far", "names_condition")):
             reached()

@@ -15,7 +15,8 @@ import pandas as pd
 from study import parquet, provenance
 from study.analysis.estimate import Difference, paired
 from study.errors import SpecError
-from study.measurement.labels import LABELS, Label
+from study.measurement.labels import Label
+from study.spec.quantities import MEASURES
 from study.tables import TABLES, Tables
 
 ChangeKind = Literal["loss", "metric", "other"]
@@ -282,7 +283,7 @@ def _one(place: tuple[str, ...], pairs: pd.DataFrame, size: float) -> Measured:
     left = ~(gone_a & gone_b)
     a, b = a[left], b[left]
     difference = paired(b, a)
-    label = LABELS.get(measure, Label(measure))
+    label = MEASURES.get(measure, Label(measure))
     what = ", ".join(filter(None, [label.text + (f" ({label.unit})" if label.unit else ""), detail]))
     return Measured(
         kind,  # type: ignore[arg-type]
@@ -321,7 +322,7 @@ def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
     gone = [lost.get(key, math.inf) for key in zip(rows["condition"], rows["seed"], strict=True)]
     rows["value"] = rows["value"].where(rows["step"].to_numpy(float) < np.array(gone, float))
     rows = pd.concat([rows, _curves(found, lost), _twins(found), _published(found), _probe(found)], ignore_index=True)
-    percent = rows["measure"].map(lambda name: 100.0 if name in LABELS and LABELS[name].unit == "%" else 1.0)
+    percent = rows["measure"].map(lambda name: 100.0 if name in MEASURES and MEASURES[name].unit == "%" else 1.0)
     rows["value"] = rows["value"] * percent
     return rows[[*PLACE, "seed", "value"]].astype({**dict.fromkeys(PLACE, str), "value": float})
 

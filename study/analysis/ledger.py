@@ -16,8 +16,9 @@ from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach
 from study.analysis.quantities import QUANTITIES
 from study.analysis.results import Results
 from study.errors import SpecError, unknown
-from study.measurement.labels import LABELS, Label
+from study.measurement.labels import Label
 from study.spec.claims import check_measure, select, value
+from study.spec.quantities import MEASURES
 from study.spec.records import Condition, Spec
 from study.spec.schema import ClaimEntry
 
@@ -125,7 +126,7 @@ def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | Non
 
 def printed(claim: ClaimEntry) -> tuple[Label, float, str]:
     """How a claim's numbers are printed: the label of what it measures, a factor, and what follows them."""
-    label = LABELS[check_measure(claim.measure)[0]]
+    label = MEASURES[check_measure(claim.measure)[0]]
     return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
 
 

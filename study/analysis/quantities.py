@@ -1,4 +1,4 @@
-"""What claims may measure of whole trainings: a quantity turns results, a condition and a step into values by seed."""
+"""The quantities of whole trainings: results, a condition and a step as values by seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUANTITIES: dict[str, Quantity] = {}
 
 
 def quantity(measure: Quantity) -> Quantity:
-    """Register a quantity under its function's name; labels.py says how the report calls it."""
+    """Register a quantity under its function's name, under which `spec/quantities.py` has its label."""
     QUANTITIES[measure.__name__] = measure
     return measure
 

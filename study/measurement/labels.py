@@ -36,9 +36,5 @@ LABELS: dict[str, Label] = {
     "update_ratio": Label("log10 of update : data", "", ".2f"),
     "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", ".4f"),
     "gap_std": Label("largest gap of a unit's std from the calibrated one", "", ".4f"),
-    "batch_gap": Label("dev loss in the smallest batches above that in the largest", "nats", ".3f"),
-    "twin_distance": Label("relative distance of the twin's parameters", "", ".1e", "bca"),
-    "twin_gap": Label("gap of the twin's dev loss", "nats", ".1e", "bca"),
-    "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "bca", "never there"),
     "probe": Label("std after x @ w", "", ".3f"),
 }

@@ -1,4 +1,4 @@
-"""The vocabulary of claims: which conditions, measurement, step, value, section. Checked when a study file is read."""
+"""The vocabulary of claims (conditions, measurements, steps, values, sections), checked when a study file is read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 
 from study.data.words import SPLITS
 from study.errors import SpecError, suggest
-from study.measurement.labels import LABELS
 from study.measurement.probe import PROBES
 from study.spec.anchors import SECTION_ORDER
+from study.spec.comparisons import COMPARISONS, names_condition, partner
+from study.spec.document import Path_
+from study.spec.quantities import MEASURES, QUANTITY_LABELS, of_twins
 from study.spec.records import Condition
-from study.spec.schema import shown_value
+from study.spec.schema import ClaimEntry, shown_value
+from study.spec.study_file import StudyFile
 
 PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
 PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
-OF_TRAINING = ("batch_gap", "steps_share", "twin_distance", "twin_gap")  # quantities.py; a twin's also at a step
 FORMULA = re.compile(
     r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
     r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
@@ -76,8 +78,8 @@ def _number(value: Any) -> bool:
 def check_measure(measure: str) -> tuple[str, str]:
     """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
     name, dot, rest = measure.partition(".")
-    if name not in LABELS:
-        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, LABELS)}")
+    if name not in MEASURES:
+        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, MEASURES)}")
     if name == "loss" and rest not in SPLITS:
         raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {shown_value(measure)}")
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
@@ -94,9 +96,9 @@ def check_measure(measure: str) -> tuple[str, str]:
 
 def check_at(measure: str, at: str | int) -> None:
     """SpecError for a measurement of whole trainings that is asked for at another time."""
-    if measure not in OF_TRAINING or at == "end" or (isinstance(at, int) and measure.startswith("twin_")):
+    if measure not in QUANTITY_LABELS or at == "end" or (isinstance(at, int) and of_twins(measure)):
         return
-    step = " or at: a step" if measure.startswith("twin_") else ""
+    step = " or at: a step" if of_twins(measure) else ""
     raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {shown_value(at)}")
 
 
@@ -119,3 +121,55 @@ def value(given: float | str | None, vocabulary: int, entropy: float = math.nan)
         )
     base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
     return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)
+
+
+# -- the claims of a file ---------------------------------------------------------------------------------------------
+
+
+def check_claims(file: StudyFile, conditions: Sequence[Condition]) -> tuple[ClaimEntry, ...]:
+    """The claims of a study file; SpecError for one that could not be judged whatever the tables say."""
+    first: dict[str, int] = {}
+    for i, claim in enumerate(file.content.claims):
+        _check_claim(file, ("claims", i), claim, conditions)
+        if first.setdefault(claim.id, i) != i:
+            problem = f"the id '{claim.id:.60}' is taken by claim {first[claim.id] + 1}"
+            raise file.error(("claims", i, "id"), problem)
+    return tuple(file.content.claims)
+
+
+def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: Sequence[Condition]) -> None:
+    _check_keys(file, place, claim)
+    comparison, key = claim.comparison, "measure"
+    chosen: list[Condition] = []
+    try:
+        check_measure(claim.measure)
+        key = "at"
+        check_at(claim.measure, claim.at)
+        key = "section"
+        check_section(claim.section)
+        key = comparison
+        if not names_condition(comparison):
+            value(getattr(claim, comparison), vocabulary=2)
+        for key in ("minus", *([comparison] if names_condition(comparison) else []), "of"):
+            if (named := getattr(claim, key)) is not None:
+                chosen = probed(named) if claim.measure.startswith("probe.") else select(conditions, named)
+    except SpecError as error:
+        raise file.error((*place, key), str(error)) from None
+    if not chosen and isinstance(claim.of, list):
+        raise file.error((*place, "of"), "selects no condition, got an empty list")
+    if claim.minus is not None and names_condition(comparison):
+        raise file.error((*place, "minus"), f"{comparison} is a difference already; leave minus out")
+    if claim.other in [c.name for c in chosen]:
+        raise file.error((*place, "of"), f"selects '{claim.other}', which cannot be compared with itself")
+
+
+def _check_keys(file: StudyFile, place: Path_, claim: ClaimEntry) -> None:
+    """Raise SpecError unless a claim has one comparison, and its partner if it needs one."""
+    given = claim.comparisons
+    if len(given) != 1:
+        problem = f"expected one of {', '.join(COMPARISONS)}, got {', '.join(given) or 'none'}"
+        raise file.error(place, problem)
+    for key in COMPARISONS:
+        beside = partner(key)
+        if beside is not None and (getattr(claim, key) is None) != (getattr(claim, beside) is None):
+            raise file.error(place, f"{key} and {beside} belong together")

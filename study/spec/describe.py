@@ -1,4 +1,4 @@
-"""What a network is, and what it changes of its parent's, in words: printed from the records, never typed."""
+"""The records of networks, schedules and conditions in words, so that no such sentence is typed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from study.errors import unknown
 from study.network.activations import Activation
 from study.network.inits import GAINS, Init
 from study.network.layers import Network
-from study.network.norms import Norm
+from study.network.norms import Norm, Reading
+from study.spec.records import Condition
 from study.training.cells import Schedule
 
 
@@ -27,8 +28,13 @@ def schedule_words(schedule: Schedule) -> str:
     return f"{schedule.steps:,} steps of SGD, batch {schedule.batch_size}, learning rate {', '.join(parts)}"
 
 
+def training_words(schedule: Schedule) -> str:
+    """`training: ` and the schedule in words: the line of a condition that changes its parent's."""
+    return f"training: {schedule_words(schedule)}"
+
+
 def _facts(network: Network) -> dict[str, str]:
-    """Every choice of a network as name -> words, in the order of the network."""
+    """Every choice of a network by its name, in words, from the input to the output."""
     facts = {
         "context": str(network.context),
         "embedding": str(network.embedding_size),
@@ -62,7 +68,7 @@ def _activation(activation: Activation) -> str:
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """`W1 …` and `W2 …` with the same words as `W1, W2 …`."""
+    """Pairs of a name and words as lines; names with the same words share a line, as in `W1, W2: std 1`."""
     by_words: dict[str, list[str]] = {}
     for name, words in pairs:
         by_words.setdefault(words, []).append(name)
@@ -70,16 +76,36 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def described(network: Network) -> list[str]:
-    """All that a network is, in words: what is not there, and linear, goes without saying."""
+    """A whole network in words. The words `none` and `linear` are left out."""
     said = [(name, words) for name, words in _facts(network).items() if words not in ("none", "linear")]
     sizes, drawn, kinds = said[:3], [p for p in said[3:] if p[0][0] in "CWb"], [p for p in said[3:] if p[0][0] in "na"]
     return [", ".join(f"{name} {words}" for name, words in sizes), *_grouped(drawn), *_grouped(kinds)]
 
 
 def changes(parent: Network, network: Network) -> list[str]:
-    """What a network changes of its parent's, in words. The output layer is compared with the output layer at any depth,
-    and a level that the parent does not have with its last."""
+    """The differences of a network from its parent's, in words.
+
+    The output layer is compared with the output layer at any depth, and a hidden layer that the parent does not have
+    with the parent's last one.
+    """
     depth = len(network.hidden)
     aligned = replace(parent, hidden=(parent.hidden + parent.hidden[-1:] * depth)[:depth])
     before, after = _facts(aligned), _facts(network)
     return _grouped([(name, f"{before[name]} → {words}") for name, words in after.items() if before[name] != words])
+
+
+def condition_words(
+    network: Network, statistics: Reading, schedule: Schedule, parent: Condition | None, usual: Schedule | None
+) -> tuple[str, ...]:
+    """The differences of a condition from its parent, in words; without a parent, the whole condition.
+
+    Statistics are mentioned where they are not those of the parent, or where the parent has none and they are not the
+    running ones. A schedule is mentioned where it is not `usual`.
+    """
+    before: Reading = "none" if parent is None else parent.statistics
+    words = described(network) if parent is None else changes(parent.network, network)
+    if statistics not in ("none", before if before != "none" else "running"):
+        words.append(f"read with {statistics} statistics" + (f" (were {before})" if before != "none" else ""))
+    if schedule != usual:
+        words.append(training_words(schedule))
+    return tuple(words) or ("nothing",)

@@ -1,4 +1,4 @@
-"""What may stand in a study file, key by key: types, ranges, defaults. Meaning across keys is resolve.py's."""
+"""The keys of a study file, with the type, range and default of each; what keys mean together is checked elsewhere."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from study.data.words import SplitName, WordList
-from study.errors import suggest, unknown
+from study.errors import suggest
 from study.measurement.probe import ProbeSizes
 from study.network.activations import Activation
 from study.network.inits import GAINS
 from study.network.norms import Norm, Reading
+from study.spec.comparisons import COMPARISONS, Comparison, names_condition
 from study.spec.document import Document
 
-Comparison = Literal["near", "above", "below", "less_than", "equivalent_to"]
-COMPARISONS: tuple[Comparison, ...] = ("near", "above", "below", "less_than", "equivalent_to")
 MAX_SEEDS = 100_000
 BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
 
@@ -287,28 +286,21 @@ class ClaimEntry(Entry):
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """Those that are given: exactly one, which is checked when a study file is read."""
+        """The comparisons that are given; exactly one, which is checked when a study file is read."""
         return [key for key in COMPARISONS if getattr(self, key) is not None]
 
     @property
     def comparison(self) -> Comparison:
-        """The one that is given."""
+        """The comparison that is given."""
         (given,) = self.comparisons
         return given
 
     @property
     def other(self) -> str | None:
-        """The condition (or init of the probe) that every condition selected is compared with, seed by seed, if any."""
-        comparison = self.comparison
-        match comparison:
-            case "near" | "above" | "below":
-                return self.minus
-            case "less_than":
-                return self.less_than
-            case "equivalent_to":
-                return self.equivalent_to
-            case _:
-                unknown(comparison)
+        """The condition (or initialiser of the probe) that every selected one is compared with, paired by seed, if any."""
+        given = self.comparison
+        named: str | None = getattr(self, given) if names_condition(given) else self.minus
+        return named
 
 
 def _seeds(value: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from study.errors import SpecError, suggest
 from study.spec.claims import select
+from study.spec.quantities import of_twins
 from study.spec.records import Condition, Spec
 from study.spec.schema import ClaimEntry
 
@@ -29,7 +30,7 @@ def _cut(claim: ClaimEntry, conditions: Sequence[Condition], names: Sequence[str
     """What a claim says of the conditions that are kept; None where it needs one that is not, a sweep or a twin."""
     if claim.measure.startswith("probe."):  # of no condition, not even by `minus`
         return claim
-    if claim.at == "best" or claim.measure.startswith("twin_"):
+    if claim.at == "best" or of_twins(claim.measure):
         return None
     other = claim.other
     chosen = select(conditions, claim.of)

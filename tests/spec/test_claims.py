@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError, suggest
-from study.measurement.labels import LABELS
-from study.spec.claims import OF_TRAINING, PER_PARAMETER, check_at, check_measure, check_section, probed, select, value
+from study.spec.claims import PER_PARAMETER, check_at, check_measure, check_section, probed, select, value
+from study.spec.quantities import MEASURES, QUANTITY_LABELS, of_twins
 from study.spec.records import Condition
 from tests.support.tiny import load
 
@@ -126,14 +126,14 @@ def test_any_other_measurement_is_refused(measure: str) -> None:
 
 def test_every_measurement_that_has_a_label_can_be_claimed() -> None:
     rests = {"loss": ".train", "probe": ".100", **dict.fromkeys(PER_PARAMETER, ".W1")}
-    for name in LABELS:
+    for name in MEASURES:
         assert check_measure(name + rests.get(name, ""))[0] == name
 
 
-@pytest.mark.parametrize("measure", OF_TRAINING)
+@pytest.mark.parametrize("measure", QUANTITY_LABELS)
 def test_a_measurement_of_a_whole_training_is_asked_for_at_its_end(measure: str) -> None:
     check_at(measure, "end")
-    for at in ("init", "common", "best", *([] if measure.startswith("twin_") else [1000])):
+    for at in ("init", "common", "best", *([] if of_twins(measure) else [1000])):
         with pytest.raises(SpecError, match=f"'{measure}' is of a whole training; write at: end.*, got '?{at}"):
             check_at(measure, at)
 

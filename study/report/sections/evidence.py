@@ -9,13 +9,13 @@ import pandas as pd
 
 from study.analysis import ledger
 from study.analysis.results import Results
-from study.measurement.labels import LABELS
 from study.report.html.page import Listing, Section, Table, TableCell, TableColumn, Term, Value
 from study.report.sections import origin
 from study.report.sections.common import made, signed, span
 from study.report.sections.registry import section
 from study.spec.claims import check_measure
 from study.spec.describe import schedule_words
+from study.spec.quantities import MEASURES
 from study.spec.schema import ClaimEntry
 
 TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
@@ -103,7 +103,7 @@ def _conditions(group: list[ledger.Judged]) -> str:
 def _words(claim: ClaimEntry) -> str:
     """`loss of dev at the end`: what is measured, for readers."""
     name, rest = check_measure(claim.measure)
-    what = LABELS[name].text
+    what = MEASURES[name].text
     if name == "probe":
         return f"{what}, {'slope over fan_in on log axes' if rest == 'slope' else f'fan_in {rest}'}:"
     if name == "steps_share":

@@ -1,0 +1,165 @@
+"""Drafts of conditions as conditions: complete networks under complete schedules, and what each changes in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from study.errors import unknown
+from study.network.layers import Layer, Network
+from study.network.norms import Reading
+from study.spec.describe import condition_words
+from study.spec.inheritance import Draft, Fields, Place, complete_layer, numbers, shared_training
+from study.spec.records import Condition
+from study.spec.schema import ConditionEntry, shown_value
+from study.spec.study_file import StudyFile
+from study.training.cells import Schedule
+
+MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy want as much memory again
+
+
+def resolve_conditions(file: StudyFile, drafts: Mapping[str, Draft]) -> tuple[Condition, ...]:
+    """The conditions of a study file, in its order, out of their drafts, of which each stands after its parent.
+
+    Raises SpecError for a network or a schedule that is incomplete or that cannot be trained, and for statistics that a
+    network cannot be read with.
+    """
+    entries, found = file.content.conditions, dict[str, Condition]()
+    for name, draft in drafts.items():
+        found[name] = resolve_condition(file, name, entries[name], draft, found)
+    return tuple(found[name] for name in entries)
+
+
+def resolve_condition(
+    file: StudyFile, name: str, entry: ConditionEntry, draft: Draft, parents: Mapping[str, Condition]
+) -> Condition:
+    """The condition, or the published run, of a draft; its parent, if it has one, is among `parents`."""
+    network = network_of(file, draft)
+    schedule = schedule_of(file, draft, network)
+    _check_statistics(file, entry, draft, network)
+    statistics = _statistics(draft, network)
+    parent = None if entry.from_ is None else parents[entry.from_]
+    usual = _schedule(numbers(file.content.training)) if parent is None else parent.schedule
+    return Condition(
+        name=name,
+        title=entry.title or name,
+        parent=entry.from_,
+        group=draft.group,
+        network=network,
+        statistics=statistics,
+        schedule=schedule,
+        changes=condition_words(network, statistics, schedule, parent, usual),
+    )
+
+
+# -- networks ---------------------------------------------------------------------------------------------------------
+
+
+def network_of(file: StudyFile, draft: Draft) -> Network:
+    """The network of a draft; SpecError where it is incomplete or too large."""
+    for key in ("context", "embedding", "hidden"):
+        if draft.model[key] is None:
+            raise file.error(("model",), f"missing key '{key}'")
+    if draft.embedding is None:
+        problem = "missing key 'embedding'; a condition without a parent says how C is drawn"
+        raise file.error(draft.place, problem)
+    if draft.embedding.gain is not None:
+        problem = "the embedding has no fan_in; expected {std: …}, got a gain"
+        raise file.error((*draft.place, "embedding"), problem)
+    network = Network(
+        context=draft.model["context"],
+        embedding_size=draft.model["embedding"],
+        widths=tuple(draft.model["hidden"]),
+        embedding=draft.embedding,
+        hidden=_hidden_layers(file, draft),
+        output=_layer(file, (*draft.place, "output"), draft.output, "linear"),
+    )
+    weights = sum(fan_in * fan_out for fan_in, fan_out in network.shapes(1)[:-1])
+    if weights > MAX_WEIGHTS:
+        problem = f"expected at most {MAX_WEIGHTS:,} weights, got {weights:,} before the output layer"
+        raise file.error(_nearest(file, draft, "model"), problem)
+    return network
+
+
+def _hidden_layers(file: StudyFile, draft: Draft) -> tuple[Layer, ...]:
+    place, widths = (*draft.place, "hidden"), draft.model["hidden"]
+    layers = draft.hidden if isinstance(draft.hidden, list) else [draft.hidden] * len(widths)
+    if len(layers) != len(widths):
+        problem = f"{len(layers)} layers listed for the {len(widths)} of model.hidden {shown_value(list(widths))}"
+        raise file.error(place, problem)
+    return tuple(_layer(file, place, fields, "tanh") for fields in layers)
+
+
+def _layer(file: StudyFile, place: Place, fields: Fields, activation: str) -> Layer:
+    if fields.get("weight") is None:
+        raise file.error(place, "missing key 'weight'; expected {std: …} or {gain: …}")
+    return Layer(**complete_layer(fields, activation))
+
+
+# -- statistics -------------------------------------------------------------------------------------------------------
+
+
+def _statistics(draft: Draft, network: Network) -> Reading:
+    """The statistics that a condition is read with: running ones unless it, or an ancestor, says otherwise."""
+    if network.norm == "none":
+        return "none"
+    match draft.statistics:
+        case None | "none":
+            return "running"
+        case "running" | "calibrated" | "batch":
+            return draft.statistics
+        case _:
+            unknown(draft.statistics)
+
+
+def _check_statistics(file: StudyFile, entry: ConditionEntry, draft: Draft, network: Network) -> None:
+    """Raise SpecError where a condition itself asks for statistics that its network does not have, or for none."""
+    place, asked = (*draft.place, "statistics"), entry.statistics
+    if network.batchnorm_layers and asked == "none":
+        raise file.error(place, "BatchNorm is read with running, calibrated or batch statistics, got none")
+    if not network.batchnorm_layers and asked not in (None, "none"):
+        raise file.error(place, f"no layer has norm: batch, so there is nothing {asked}; leave it out")
+
+
+# -- schedules --------------------------------------------------------------------------------------------------------
+
+
+def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
+    """The schedule of a draft: what it and its ancestors say, laid over its group's, laid over the study's.
+
+    Raises SpecError where it is incomplete, where a rate comes too late, and where a batch is too small for BatchNorm.
+    """
+    shared = shared_training(file, draft.place, draft.group)
+    fields = {**numbers(file.content.training), **shared, **draft.training}
+    for key in ("batch_size", "steps", "lr"):
+        if key not in fields:
+            raise file.error(("training",), f"missing key '{key}'")
+    lr, steps, batch_size = fields["lr"], fields["steps"], fields["batch_size"]
+    where = _nearest(file, draft, "training")
+    if network.batchnorm_layers and batch_size < 2:
+        problem = f"BatchNorm needs 2 or more, as one example has no standard deviation; got {batch_size}"
+        raise file.error((*where, "batch_size"), problem)
+    if 0 not in lr:
+        raise file.error((*where, "lr"), f"no rate for step 0; the first entry starts at {min(lr)}")
+    if max(lr) >= steps:
+        late = min(start for start in lr if start >= steps)
+        problem = f"changes at step {late}, but training ends after {steps}; a shorter training names its own lr"
+        raise file.error((*where, "lr"), problem)
+    schedule = _schedule(fields)
+    assert schedule is not None, f"a schedule has all its keys, got {sorted(fields)}"
+    return schedule
+
+
+def _schedule(fields: Mapping[str, Any]) -> Schedule | None:
+    """The schedule of these fields; None where one is missing."""
+    if not {"batch_size", "steps", "lr"} <= set(fields):
+        return None
+    return Schedule(fields["batch_size"], fields["steps"], tuple(sorted(fields["lr"].items())))
+
+
+def _nearest(file: StudyFile, draft: Draft, key: str) -> Place:
+    """The place nearest to a condition that has the key `training` or `model`: its own, its group's or that of all
+    published runs, the study's."""
+    between = ("published", key) if draft.place[0] == "published" else ("groups", draft.group, key)
+    places = ((*draft.place, key), between)
+    return next((place for place in places if place in file.document.lines), (key,))

@@ -1,0 +1,62 @@
+"""A study file as written and the name of a profile as the study file under that profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from study.errors import suggest
+from study.spec.document import Document
+from study.spec.records import FULL_PROFILE
+from study.spec.schema import check_study, shown_value
+from study.spec.study_file import StudyFile
+
+OVERLAY = (
+    "seeds", "measure", "model", "training", "evaluation", "probe", "groups", "conditions", "published", "sweeps",
+    "twins",
+)  # fmt: skip
+
+
+def under_profile(written: StudyFile, profile: str) -> StudyFile:
+    """The study file under `profile`; the profile `full` is the file as written unless the file says otherwise.
+
+    Every profile of the file is checked, whichever is used. Raises SpecError for a profile that is not there, and for
+    one that cannot be laid over the file.
+    """
+    profiles = written.content.profiles
+    if profile not in (FULL_PROFILE, *profiles):
+        known = (FULL_PROFILE, *(name for name in profiles if name != FULL_PROFILE))
+        raise written.error(("profiles",), f"no profile '{profile}'{suggest(profile, known)}")
+    files = {name: _laid_over(written, name, patch) for name, patch in profiles.items()}
+    return files.get(profile, replace(written, profile=profile))
+
+
+def _laid_over(written: StudyFile, profile: str, patch: Any) -> StudyFile:
+    document = overlay(written.document, profile, patch)
+    return StudyFile(written.path, document, check_study(document, document.value), profile)
+
+
+def overlay(document: Document, profile: str, patch: Any) -> Document:
+    """The document with `patch`, the value of profiles.<profile>, laid over it, key by key."""
+    place = ("profiles", profile)
+    if patch is None:
+        return document
+    if not isinstance(patch, dict):
+        raise document.error(place, f"expected a mapping with {', '.join(OVERLAY)}, got {shown_value(patch)}")
+    for key in patch:
+        if key not in OVERLAY:
+            raise document.error((*place, key), f"unknown key {shown_value(key)}{suggest(str(key), OVERLAY)}")
+    moved = {path[2:]: line for path, line in document.lines.items() if path[:2] == place and len(path) > 2}
+    return Document(document.name, _merge(document.value, patch), {**document.lines, **moved})
+
+
+def _merge(base: Any, patch: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(patch, dict)) or _whole(patch):
+        return patch
+    return {**base, **{key: _merge(base.get(key), value) for key, value in patch.items()}}
+
+
+def _whole(patch: dict[Any, Any]) -> bool:
+    """Whether a mapping is one value that replaces another: an initialiser, {std: 0.2}, or rates, {0: 0.1, 9: 0.01}."""
+    init = set(patch) <= {"std", "gain"} and not any(isinstance(value, dict) for value in patch.values())
+    return bool(patch) and (init or all(isinstance(key, int) for key in patch))
