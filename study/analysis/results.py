@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from study.analysis.estimate import Estimate, over_seeds
-from study.errors import unknown
+from study.analysis.values import Values, activations_read_at
 from study.network.norms import Reading, reading_at
 from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
@@ -102,23 +102,9 @@ class Results:
         """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
         return reading_at(condition.statistics, step)
 
-    def _of_activations(self, condition: Condition, step: int) -> Reading:
-        """Statistics under which a condition's activations are read at a step: calibrated ones stand in for a batch's."""
-        kind = self.reading(condition, step)
-        match kind:
-            case "batch":
-                return "calibrated"
-            case "none" | "running" | "calibrated":
-                return kind
-            case _:
-                unknown(kind)
-
-    def loss(self, condition: Condition, split: str, step: int, statistics: str | None = None) -> pd.Series:
+    def loss(self, condition: Condition, split: str, step: int, statistics: Reading | None = None) -> pd.Series:
         """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
-        kind = statistics or self.reading(condition, step)
-        t = self._rows("losses", condition, step)
-        rows = t[(t["split"] == split) & (t["statistics"] == kind) & t["batch_size"].isna()]
-        return self._by_seed(condition, rows, "loss", step)
+        return self._values.loss(condition.name, split, step, statistics or self.reading(condition, step))
 
     def metric(
         self,
@@ -127,55 +113,27 @@ class Results:
         step: int,
         layer: int | None = None,
         parameter: str | None = None,
-        statistics: str | None = None,
+        statistics: Reading | None = None,
     ) -> pd.Series:
         """A measurement by seed; NaN where it does not exist. Activations are read as the condition is."""
-        t = self._rows("metrics", condition, step)
-        rows = t[t["metric"] == name]
-        if parameter is not None:
-            rows = rows[rows["parameter"] == parameter]
-        else:
-            rows = rows[rows["statistics"] == (statistics or self._of_activations(condition, step))]
-            rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
-        return self._by_seed(condition, rows, "value", step)
-
-    def _by_seed(self, condition: Condition, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
-        found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
-        assert found.index.is_unique, f"{condition.name}: several values of a seed: {list(found.index)}"
-        if len(found) or column == "loss":  # what failed has no rows: lost in every measurement that others have
-            found = self.with_failed(condition, found)
-        lost = self.diverged(condition)
-        return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
+        kind = statistics or activations_read_at(condition.statistics, step)
+        return self._values.metric(condition.name, name, step, layer, parameter, kind)
 
     def with_failed(self, condition: Condition, found: pd.Series) -> pd.Series:
         """The values by seed, with a NaN for every seed whose training failed."""
-        return found.reindex([*found.index, *(seed for seed in self.failed(condition) if seed not in found.index)])
-
-    def _rows(self, table: str, condition: Condition, step: int) -> pd.DataFrame:
-        """The rows of one condition at one step, of a table that is taken apart once: a page asks hundreds of times."""
-        return self._parts[table].get((condition.name, step), self.tables[table].iloc[:0])
-
-    @cached_property
-    def _parts(self) -> dict[str, dict[Any, pd.DataFrame]]:
-        by = ["condition", "step"]
-        return {name: dict(iter(self.tables[name].groupby(by, sort=False))) for name in ("losses", "metrics")}
+        return self._values.with_failed(condition.name, found)
 
     def diverged(self, condition: Condition) -> dict[int, float]:
         """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
-        return {seed: float(step) for seed, step in self._lost.get((condition.name, "diverged"), {}).items()}
+        return self._values.diverged(condition.name)
 
     def failed(self, condition: Condition) -> list[int]:
         """Seeds whose training ended with an error; wherever others are measured they count as lost."""
-        return list(self._lost.get((condition.name, "failed"), {}))
+        return self._values.failed(condition.name)
 
     @cached_property
-    def _lost(self) -> dict[tuple[str, str], dict[int, Any]]:
-        """(condition, status) -> seed -> step at which it ended so, of the trainings that conditions are judged by."""
-        t = self.tables["cells"]
-        found: dict[tuple[str, str], dict[int, Any]] = {}
-        for row in t[(t["protocol"] == "paired") & ~t["twin"].astype(bool)].itertuples():
-            found.setdefault((row.condition, row.status), {})[int(row.seed)] = row.step
-        return found
+    def _values(self) -> Values:
+        return Values(self.tables)
 
     def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
         """What a claim's `measure` is for a condition, by seed; None where it was not measured."""

@@ -67,7 +67,7 @@ def test_the_summary_holds_the_seeds_of_every_condition(made):
     found = dump(made)["summary"]
     assert [row["condition"] for row in found] == [c.name for c in made.conditions]
     first = found[0]
-    loss = made.loss(made.conditions[0], "dev", made.conditions[0].training.steps)
+    loss = made.loss(made.conditions[0], "dev", made.conditions[0].schedule.steps)
     assert first["losses"]["dev"]["mean"] == pytest.approx(loss.mean())
     assert first["initial_loss"]["mean"] == pytest.approx(math.log(9) + 2.005)
     assert first["saturation"]["mean"] == pytest.approx(0.205)

@@ -61,6 +61,8 @@ def loaded(*modules: str) -> set[str]:
             ["study.analysis.ledger", "study.analysis.diff", "study.analysis.export", "study.analysis.theory"],
             {"torch", "matplotlib", "seaborn"},
         ),
+        (["study"], {"numpy", "pandas", "pydantic", "torch"}),
+        (["study.analysis.reader"], {"torch", "matplotlib", "seaborn"}),
         (["study.report.differences"], {"torch", "matplotlib", "seaborn"}),
         (["study.report.figures.looks"], {"torch", "matplotlib", "seaborn"}),
         (["study.report.build"], {"torch"}),
@@ -72,6 +74,14 @@ def loaded(*modules: str) -> set[str]:
 )
 def test_a_part_loads_no_more_than_it_needs(modules: list[str], without: set[str]) -> None:
     assert not loaded(*modules) & without
+
+
+def test_a_public_name_is_loaded_from_its_module_when_it_is_used() -> None:
+    code = "import study; print(*study.__all__, *dir(study), study.open_report.__module__, hasattr(study, 'nothing'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=HOME
+    )
+    assert done.stdout.split() == ["open_report", "open_report", "study.analysis.reader", "False"]
 
 
 def test_a_report_is_judged_and_compared_without_torch_and_without_a_figure(tmp_path: Path) -> None:

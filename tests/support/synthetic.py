@@ -25,7 +25,7 @@ def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.TABLES}
     trainings = list(dict.fromkeys((c.network, c.schedule) for c in spec.conditions))
     for i, c in enumerate(spec.conditions):
-        rows["conditions"].append({"condition": c.name, "title": c.title, "parent": c.parent, "group": c.group})
+        rows["conditions"].append({"condition": c.name, "title": c.title, "parent": c.parent, "group": c.group, "statistics": c.statistics, "steps": c.schedule.steps})  # fmt: skip
         steps = sorted({0, *(s for s in spec.measure if s < c.schedule.steps), c.schedule.steps})
         for seed in spec.seeds[: c.seeds]:
             here = {"condition": c.name, "seed": seed}
