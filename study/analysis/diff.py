@@ -14,6 +14,7 @@ import pandas as pd
 
 from study import parquet, provenance
 from study.analysis.estimate import Difference, paired
+from study.analysis.values import own_trainings
 from study.errors import SpecError
 from study.measurement.labels import Label
 from study.spec.quantities import MEASURES
@@ -339,8 +340,8 @@ def _step(step: int) -> str:
 
 def _lost(found: Tables) -> dict[tuple[str, int], float]:
     """(condition, seed) -> first step with a loss that is not finite."""
-    t = found["cells"]
-    t = t[(t["protocol"] == "paired") & ~t["twin"].fillna(False).astype(bool) & (t["status"] != "done")]
+    t = own_trainings(found["cells"])
+    t = t[t["status"] != "done"]
     steps = t["step"].fillna(0).to_numpy(float)
     return dict(zip(zip(t["condition"], t["seed"], strict=True), steps, strict=True))
 

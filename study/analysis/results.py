@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from study.analysis.estimate import Estimate, over_seeds
-from study.analysis.values import Values, activations_read_at
+from study.analysis.values import Values, activations_read_at, own_trainings
 from study.network.norms import Reading, reading_at
 from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
@@ -42,10 +42,8 @@ class Results:
 
         A condition of which every training failed is not among them: there is nothing to say of it but that.
         """
-        t = self.tables["cells"]
-        known = set(
-            t.loc[(t["protocol"] == "paired") & ~t["twin"].astype(bool) & (t["status"] != "failed"), "condition"]
-        )
+        t = own_trainings(self.tables["cells"])
+        known = set(t.loc[t["status"] != "failed", "condition"])
         return tuple(c for c in self.spec.conditions if not c.sweep and c.name in known)
 
     @property

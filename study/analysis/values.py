@@ -26,6 +26,11 @@ def activations_read_at(statistics: Reading, step: int) -> Reading:
             unknown(kind)
 
 
+def own_trainings(cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table `cells` for the trainings by which conditions are judged: no published run, no twin."""
+    return cells[(cells["protocol"] == "paired") & ~cells["twin"].fillna(False).astype(bool)]
+
+
 @dataclass(frozen=True)
 class Values:
     """The values of a measurement over the seeds of a condition, which is named as in the tables.
@@ -87,8 +92,7 @@ class Values:
     @cached_property
     def _lost(self) -> dict[tuple[str, str], dict[int, Any]]:
         """(condition, status) → seed → step at which it ended so, of the trainings that conditions are judged by."""
-        t = self.tables["cells"]
         found: dict[tuple[str, str], dict[int, Any]] = {}
-        for row in t[(t["protocol"] == "paired") & ~t["twin"].astype(bool)].itertuples():
+        for row in own_trainings(self.tables["cells"]).itertuples():
             found.setdefault((row.condition, row.status), {})[int(row.seed)] = row.step
         return found

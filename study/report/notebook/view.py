@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawn
 from study import provenance
 from study.analysis import ledger
 from study.analysis.results import Results
+from study.analysis.values import own_trainings
 from study.errors import SpecError, suggest
 from study.measurement.labels import LABELS
 from study.report.figures import plots
@@ -85,10 +86,8 @@ class View:
 
     def seeds(self) -> Shown:
         """Every seed: first and last losses, status and hash of the parameters."""
-        t = self.results.tables["cells"]
-        cells = t[
-            (t["condition"] == self.condition.name) & (t["protocol"] == "paired") & ~t["twin"].astype(bool)
-        ].set_index("seed")
+        t = own_trainings(self.results.tables["cells"])
+        cells = t[t["condition"] == self.condition.name].set_index("seed")
         first, last = (self.results.loss(self.condition, "dev", step) for step in (0, self.condition.schedule.steps))
         columns = [TableColumn("seed", "seed", "", ".0f"), TableColumn("first", "dev loss at the start", "nats", ".4f"), TableColumn("last", "dev loss at the end", "nats", ".4f"),
                    TableColumn("status", "status"), TableColumn("sha", "sha256 of the final parameters")]  # fmt: skip
