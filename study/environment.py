@@ -81,6 +81,17 @@ def bytes_of(*modules: str) -> str:
     return _installed().content(modules)
 
 
+def imported_by(module: str) -> list[str]:
+    """The modules of the project that a module imports itself, by their names without the package's, in order."""
+    return _installed().module(module).imported
+
+
+def file_of(module: str) -> str:
+    """`study/measurement/measure.py`: where a module lies, from the folder in which the package does."""
+    code = _installed()
+    return code.path(module).relative_to(code.folder.parent).as_posix()
+
+
 @cache
 def _installed() -> Code:
     return Code(Path(__file__).parent)

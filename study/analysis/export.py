@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from study.analysis import ledger
 from study.analysis.estimate import Estimate
+from study.analysis.ledger import Judged, Ledger
 from study.analysis.results import Results
 from study.spec.records import Condition
 
@@ -117,12 +117,12 @@ def record_schema() -> dict[str, Any]:
     return ReportRecord.model_json_schema()
 
 
-def report_record(results: Results) -> ReportRecord:
-    """Everything that report.json says."""
+def report_record(results: Results, ledger: Ledger) -> ReportRecord:
+    """Everything that report.json says; the ledger is that of the results."""
     return ReportRecord(
         format=RECORD_FORMAT,
         title=results.spec.title,
-        claims=[_judgement(results, entry) for entry in ledger.judge_claims(results)],
+        claims=[_judgement(results, entry) for entry in ledger.entries],
         summary=[_summary(results, c) for c in results.conditions],
         provenance=results.facts,
     )
@@ -156,7 +156,7 @@ def _seeds(e: Estimate | None) -> SeedsRecord | None:
     return SeedsRecord(mean=e.mean, low=e.low, high=e.high, median=e.median, n=e.n, diverged=e.diverged)
 
 
-def _judgement(results: Results, entry: ledger.Judged) -> Judgement:
+def _judgement(results: Results, entry: Judged) -> Judgement:
     claim = entry.claim
     return Judgement(
         id=claim.id,

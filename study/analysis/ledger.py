@@ -46,6 +46,19 @@ class Judged:
     reason: str = ""  # why it cannot be told
 
 
+@dataclass(frozen=True)
+class Ledger:
+    """All that a study asserts, judged: its claims, and the published numbers that its profile repeats to the last step."""
+
+    entries: tuple[Judged, ...]
+    reproductions: tuple[tuple[str, bool, str], ...]  # name, whether it was reproduced, words
+
+
+def judge(results: Results) -> Ledger:
+    """The ledger of a study; whoever shows or writes it is handed the one that was made."""
+    return Ledger(tuple(judge_claims(results)), tuple(reproductions(results)))
+
+
 def judge_claims(results: Results) -> list[Judged]:
     """Every claim of the study about every condition that it selects, judged; Holm over all difference claims."""
     entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
@@ -285,7 +298,8 @@ def load_results(spec: Spec, folder: Path) -> Results:
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
     """The ledger as text, and whether every gate holds and every published number within reach was reproduced."""
     results = load_results(spec, folder)
-    entries, numbers = judge_claims(results), reproductions(results)
+    judged = judge(results)
+    entries, numbers = judged.entries, judged.reproductions
     lines = [_line(entry) for entry in entries]
     lines += [f"{'holds' if good else 'FAILS':<15} published  {name}: {text}" for name, good, text in numbers]
     gates = [entry for entry in entries if entry.claim.gate]

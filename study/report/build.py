@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from study import provenance
-from study.analysis import export, ledger
+from study.analysis import export
+from study.analysis.ledger import Ledger, judge, load_results
 from study.analysis.results import Results
+from study.errors import SpecError
 from study.files import replace as write
 from study.files import writing
 from study.report.html.page import Highlight, Section, literal, render_page
@@ -20,14 +22,21 @@ from study.spec.records import FULL_PROFILE, Spec
 
 
 def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
-    """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page."""
-    results = ledger.load_results(spec, folder)
+    """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page.
+
+    The tables are read once and the claims judged once; all that is written is made from these. SpecError: the tables
+    are not those of the study, or no condition has a training to show.
+    """
+    results = load_results(spec, folder)
+    if not results.conditions:
+        raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     facts = {**results.facts, "document_sha256": spec.document_sha256}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
     if notebooks:
         execute.render_notebooks(results, folder, stamp_)
-    html, data = report_page(results, stamp_), export.record_text(export.report_record(results))
+    ledger = judge(results)
+    html, data = report_page(results, ledger, stamp_), export.record_text(export.report_record(results, ledger))
     with writing(folder, "--out"):
         write(folder / "index.html", html.encode())
         write(folder / "report.json", data.encode())
@@ -35,13 +44,13 @@ def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     return folder / "index.html"
 
 
-def report_page(results: Results, stamp_: str) -> str:
-    """The whole page as HTML."""
+def report_page(results: Results, ledger: Ledger, stamp_: str) -> str:
+    """The whole page as HTML; the ledger is that of the results."""
     shield = Shield.of(results.spec)
     sections: list[Section] = []
     left_out = {}  # a link to such a section leads to the line that says why it is not there
     for anchor in SECTION_ORDER:
-        made = SECTIONS[anchor].make(results)
+        made = SECTIONS[anchor].make(results, ledger)
         if made is None:
             left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
         else:
@@ -54,7 +63,7 @@ def report_page(results: Results, stamp_: str) -> str:
         footer=shield.text(f"The data: {results.spec.data.about}") if results.spec.data.about else "",
         sections=sections,
         left_out=left_out,
-        highlights=[replace(h, label=shield.text(h.label)) for h in _highlights(results)],
+        highlights=[replace(h, label=shield.text(h.label)) for h in _highlights(results, ledger)],
         facts=(
             ("profile", facts["profile"]),
             ("study", facts["spec_sha256"][:16]),
@@ -117,7 +126,7 @@ def _network(results: Results) -> str:
     )
 
 
-def _highlights(results: Results) -> list[Highlight]:
+def _highlights(results: Results, ledger: Ledger) -> list[Highlight]:
     """The few numbers that a reader remembers: where the first condition starts and ends, and where the best one does."""
     main = results.main
     first = main[0]
@@ -140,7 +149,7 @@ def _highlights(results: Results) -> list[Highlight]:
         found.append(
             Highlight(f"{known[top].mean():.4f}", f"lowest mean dev loss, {results.titles[top]}, n = {len(known[top])}")
         )
-    judged = ledger.reproductions(results)
+    judged = ledger.reproductions
     if judged:
         t = results.tables["published"]
         compared = int(t["comparable"].astype(bool).sum())

@@ -16,6 +16,7 @@ from study.analysis.quantities import needed, steps_share
 from study.analysis.results import Results
 from study.report.sections.waste import waste_section
 from study.spec.read import read_study
+from tests.support.synthetic import UNJUDGED
 
 HOME = Path(__file__).parents[2]
 
@@ -90,7 +91,7 @@ def test_the_section_counts_a_seed_that_never_gets_there_as_infinitely_late(resu
     assert [steps for _, steps in needed(found, fixed, 10_000).values()] == [2 * 200, math.inf, math.inf]
     share = steps_share(found, fixed, 200_000)
     assert share is not None and list(share) == [400 / 10_000, math.inf, math.inf]
-    section = waste_section(found)
+    section = waste_section.make(found, UNJUDGED)
     assert section is not None
     assert section.answer[0].endswith("after: **Scaled W1** 2,600.")  # Fixed output layer: never, for most
     rows = [r for r in section.tables[0].rows if isinstance(r, dict) and r["condition"].sort == "fixed-output"]  # type: ignore[union-attr]

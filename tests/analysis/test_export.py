@@ -26,7 +26,7 @@ def dump(found: Results) -> dict[str, object]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    return json.loads(export.record_text(export.report_record(found)), parse_constant=refuse)
+    return json.loads(export.record_text(export.report_record(found, ledger.judge(found))), parse_constant=refuse)
 
 
 def test_the_file_keeps_its_schema_and_every_field_is_documented(made):
@@ -87,7 +87,7 @@ def test_provenance_is_the_manifest(made):
 
 
 def test_the_same_tables_give_the_same_bytes(made):
-    first, again = (export.record_text(export.report_record(r)) for r in (made, results(tiny())))
+    first, again = (export.record_text(export.report_record(r, ledger.judge(r))) for r in (made, results(tiny())))
     assert first == again
     assert str(Path.home()) not in first
 

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 
 from study.analysis import ledger as claims
-from study.analysis.ledger import Judged, judge_claims, load_results, reproductions, verdicts
+from study.analysis.ledger import Judged, judge, judge_claims, load_results, reproductions, verdicts
 from study.analysis.quantities import QUANTITIES
 from study.analysis.results import Results
 from study.analysis.theory import growth, predict
 from study.network.inits import Init
 from study.report.sections.common import signed
 from study.report.sections.contents import SECTIONS
-from study.report.sections.evidence import verdict
+from study.report.sections.verdict import verdict_section
 from study.spec.anchors import SECTION_ORDER
 from study.spec.comparisons import COMPARISONS
 from study.spec.read import read_study
@@ -369,7 +369,7 @@ def test_a_section_or_a_step_that_does_not_fit_is_one_line_with_its_place(tmp_pa
 def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
     results: Results, entries: list[Judged]
 ) -> None:
-    section = verdict(results)
+    section = verdict_section.make(results, judge(results))
     assert section is not None
     ledger_, details = section.tables
     claimed = [row["claim"] for row in ledger_.rows if isinstance(row, dict)]
@@ -387,7 +387,7 @@ def test_the_section_has_every_claim_once_and_every_judgement_with_its_method(
 
 
 def test_a_measurement_is_said_in_words_without_a_time_that_it_does_not_have(results: Results) -> None:
-    section = verdict(results)
+    section = verdict_section.make(results, judge(results))
     assert section is not None
     wanted = {
         c.id: row["wanted"] for c, row in zip(SPEC.claims, section.tables[0].rows, strict=True) if isinstance(row, dict)

@@ -36,6 +36,7 @@ from study.report.html.page import TableCell
 from study.report.sections.theory import beside_theory, theory_section
 from study.report.sections.theory import equal as equals
 from study.spec.records import Spec
+from tests.support.synthetic import UNJUDGED
 
 V = 27
 HOME = Path(__file__).parents[2]
@@ -443,7 +444,7 @@ def results(study: Spec) -> Results:
 
 
 def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results: Results) -> None:
-    section = theory_section(results)
+    section = theory_section.make(results, UNJUDGED)
     assert section is not None
     rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
     equal_ = [row for row in rows if isinstance(row["gap"], TableCell)]
@@ -469,7 +470,7 @@ def test_nothing_is_predicted_behind_an_activation_of_the_output(results: Result
     kaiming = results.spec.condition("kaiming")
     bent = replace(kaiming, network=replace(kaiming.network, output=replace(kaiming.network.output, activation="tanh")))
     spec = replace(results.spec, conditions=tuple(bent if c is kaiming else c for c in results.spec.conditions))
-    section = theory_section(replace(results, spec=spec))
+    section = theory_section.make(replace(results, spec=spec), UNJUDGED)
     assert section is not None
     rows = [dict(row) for row in section.figures[0].table.rows if isinstance(row, dict)]
     told = {name: {row["what"] for row in rows if row["condition"].sort == name} for name in ("kaiming", "scaled-w1")}
@@ -485,7 +486,7 @@ def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, mon
         )
 
     monkeypatch.setattr("study.report.sections.theory.predict", off)
-    section = theory_section(results)
+    section = theory_section.make(results, UNJUDGED)
     assert section is not None
     assert "none differs" not in section.answer[0] and "differ from it after Holm" in section.answer[0]
     assert "std of the logits" in section.answer[2]
@@ -493,7 +494,7 @@ def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, mon
 
 def test_one_seed_is_shown_without_a_judgement(results: Results) -> None:
     tables = {name: results.tables[name][results.tables[name]["seed"] == 0] for name in ("losses", "metrics")}
-    section = theory_section(replace(results, tables={**results.tables, **tables}))
+    section = theory_section.make(replace(results, tables={**results.tables, **tables}), UNJUDGED)
     assert section is not None
     assert section.answer == ["With one seed a measurement has no standard error, so the table shows both figures without a judgement."]  # fmt: skip
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from study.analysis import export
+from study.analysis.ledger import judge
 from study.analysis.results import Results
 from study.report import build as report
 from study.report.figures.look import FONT_POINTS
@@ -83,7 +84,9 @@ def frame(html: str) -> str:
 
 def made() -> tuple[str, str, Results]:
     found = results(tiny())
-    return report.report_page(found, "a made-up study"), export.record_text(export.report_record(found)), found
+    ledger = judge(found)
+    page = report.report_page(found, ledger, "a made-up study")
+    return page, export.record_text(export.report_record(found, ledger)), found
 
 
 @pytest.fixture(scope="module")

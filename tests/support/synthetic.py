@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from study import tables
+from study.analysis.ledger import Ledger
 from study.analysis.results import Results
 from study.measurement.probe import PROBES
 from study.spec.records import Spec
 
 V = 9
+UNJUDGED = Ledger((), ())  # for what reads no ledger
 METRICS = {
     "saturation_97": 0.3, "saturation_99": 0.2, "dead": 0.0, "gradient_pass": 0.5, "preact_mean": 0.0, "preact_std": 1.5,
     "normed_std": 1.0, "h_std": 0.7, "logit_min": -2.0, "logit_max": 2.0, "logit_std": 0.8, "entropy": 2.0,

@@ -97,13 +97,12 @@ class Figure:
 class Made:
     """How a section was made: a sentence, and facts (cells, config, code, command) as label and verbatim text.
 
-    A section names its tables, the code besides its own and the keys of the study file; the facts follow from them.
+    A section names its tables and the keys of the study file besides theirs; the facts follow from them.
     """
 
     text: str = ""
     facts: Sequence[tuple[str, str]] = ()
     tables: Sequence[str] = ()
-    code: Sequence[str] = ()
     keys: Sequence[str] = ()
 
 

@@ -191,19 +191,14 @@ def seed_table(results: Results, caption: str, values: Values, column: TableColu
     return Table(caption, (TableColumn("condition", "condition"), TableColumn("seed", "seed"), column), rows)
 
 
-def made(text: str, code: str, tables: str) -> Made:
-    """How a section was made: a sentence, its tables, and the code besides its own; origin.py adds the rest.
+def made(text: str, tables: str, keys: str = "") -> Made:
+    """How a section was made: a sentence, the tables that it reads, and keys of the study file that its tables do not
+    rest on. Names are joined by commas. The code, the cells and the command are added by `origin.complete`."""
+    return Made(text, tables=_listed(tables), keys=_listed(keys))
 
-    Names are joined by commas. `experiments.yaml: sweeps` among the code is a key of the study file.
-    """
-    parts = [part.strip() for part in code.split(",") if part.strip()]
-    keys = [part.partition(": ")[2] for part in parts if part.startswith("experiments.yaml: ")]
-    return Made(
-        text,
-        tables=[table.strip() for table in tables.split(",") if table.strip()],
-        code=[part for part in parts if not part.startswith("experiments.yaml: ")],
-        keys=keys,
-    )
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(", ") if part]
 
 
 def span(values: Sequence[float], spec: str = ".3f") -> str:
@@ -219,3 +214,14 @@ def signed(text: str) -> str:
     """The text with its numbers as typeset: true minus signs, powers of ten."""
     text = re.sub(r"(?<![\w.])\d+(?:\.\d+)?e[+-]\d+", lambda found: power(found[0]), text)
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
+
+
+def change_words(results: Results, condition: Condition) -> str:
+    """What a condition changes of its parent, in one line that names the parent."""
+    start = "" if condition.parent is None else f"from {results.titles.get(condition.parent, condition.parent)}: "
+    return start + "; ".join(condition.changes)
+
+
+def pair_count(n: int) -> str:
+    """`1 pair`, `10 pairs`."""
+    return f"{n} pair{'s' if n > 1 else ''}"

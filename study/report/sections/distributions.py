@@ -12,14 +12,18 @@ from matplotlib.figure import Figure as Drawn
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableColumn, Value
+from study.report.html.page import Figure, Table, TableColumn, Value
 from study.report.sections.common import beyond, bins, central, distinct_trainings, first_of, made, name_cell
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
 
-@section("distributions", "Distributions", "histograms of the activations")
-def distributions_section(results: Results) -> Section | None:
+@section(
+    "Distributions",
+    "Where do the activations lie, at the start and at the end?",
+    needs="histograms of the activations",
+)
+def distributions_section(results: Results) -> Content | None:
     """Where the outputs lie, before and after training."""
     t = results.tables["histograms"]
     chosen = distinct_trainings(results.main)
@@ -30,10 +34,7 @@ def distributions_section(results: Results) -> Section | None:
     ]
     tails = {c.name: _outer(t, c, 0) for c in chosen if c.network.hidden[0].activation == "tanh"}
     worst = max(tails, key=lambda name: tails[name], default="")
-    return Section(
-        anchor="distributions",
-        short="Distributions",
-        question="Where do the activations lie, at the start and at the end?",
+    return Content(
         answer=[
             f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
             "the range on either side"
@@ -43,7 +44,7 @@ def distributions_section(results: Results) -> Section | None:
         figures=figures,
         made=made("Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
                   "With BatchNorm the pre-activation is shown as the activation sees it, under calibrated statistics.",
-                  "study/measurement/metrics.py", "histograms"),
+                  "histograms"),
     )  # fmt: skip
 
 

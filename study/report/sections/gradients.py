@@ -13,7 +13,7 @@ from study.analysis.estimate import Estimate
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableColumn, Value
+from study.report.html.page import Figure, Table, TableColumn, Value
 from study.report.sections.common import (
     beyond,
     bins,
@@ -28,12 +28,16 @@ from study.report.sections.common import (
     told_cuts,
     within,
 )
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
 
-@section("gradients", "The gradient", "gradients of the parameters")
-def gradients_section(results: Results) -> Section | None:
+@section(
+    "The gradient",
+    lambda results: f"How much gradient passes {_passing(distinct_trainings(results.main))}?",
+    needs="gradients of the parameters",
+)
+def gradients_section(results: Results) -> Content | None:
     """How much of the gradient passes the activation, and how large the updates are."""
     chosen = distinct_trainings(results.main)
     t = results.tables["metrics"]
@@ -74,22 +78,17 @@ def gradients_section(results: Results) -> Section | None:
     table = Table(
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
-    tanh = all(c.network.hidden[0].activation == "tanh" for c in chosen)
-    passing = "tanh" if tanh else "the activation"
     passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in chosen}
     known = {name: e.mean for name, e in passed.items() if e is not None and not e.diverged}
     answer = ["Every condition has lost seeds; the table says how many."]
     if known:
         low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
         answer = [
-            f"At the start {passing} lets {100 * known[low]:.0f}\u00a0% of the gradient through in **{results.titles[low]}**"
+            f"At the start {_passing(chosen)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in **{results.titles[low]}**"
             + (f" and {100 * known[high]:.0f}\u00a0% in **{results.titles[high]}**" if high != low else "")
-            + f": the mean over the first level's outputs of the local gradient{', 1 − h²' if tanh else ''}."
+            + f": the mean over the first level's outputs of the local gradient{', 1 − h²' if _only_tanh(chosen) else ''}."
         ]
-    return Section(
-        anchor="gradients",
-        short="The gradient",
-        question=f"How much gradient passes {passing}?",
+    return Content(
         answer=answer,
         figures=[
             *([local] if (local := _local_gradient(results, chosen)) else []),
@@ -99,8 +98,17 @@ def gradients_section(results: Results) -> Section | None:
                 table,
             ),
         ],
-        made=made("Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "study/execution/shard.py, study/measurement/metrics.py", "metrics, histograms"),
+        made=made("Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "metrics, histograms"),
     )  # fmt: skip
+
+
+def _only_tanh(chosen: Sequence[Condition]) -> bool:
+    return all(c.network.hidden[0].activation == "tanh" for c in chosen)
+
+
+def _passing(chosen: Sequence[Condition]) -> str:
+    """What the gradient passes behind the first layer, in words."""
+    return "tanh" if _only_tanh(chosen) else "the activation"
 
 
 REACH = 10.0  # at most, of what is shown beside tanh: its hill of ±2.6 stays wide enough to be seen

@@ -13,13 +13,17 @@ from study.analysis.results import Results
 from study.measurement.probe import PROBES
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableColumn, Value
+from study.report.html.page import Figure, Table, TableColumn, Value
 from study.report.sections.common import interval, made, span
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 
 
-@section("growth", "Growth of x @ w", "a probe in the study file")
-def growth_section(results: Results) -> Section | None:
+@section(
+    "Growth of x @ w",
+    "How does the std of x @ w grow, and what keeps it?",
+    needs="a probe in the study file",
+)
+def growth_section(results: Results) -> Content | None:
     """How the std of x @ w grows with fan_in."""
     t = results.tables["probe"]
     if not len(t):
@@ -62,10 +66,7 @@ def growth_section(results: Results) -> Section | None:
     table = Table("Standard deviation of x @ w for standard normal x and w, mean over seeds", columns, rows)
     means = {init: list(frame[frame["condition"] == init].groupby("fan_in")["std"].mean()) for init in inits}
     raw, divided, *kept = inits
-    return Section(
-        anchor="growth",
-        short="Growth of x @ w",
-        question="How does the std of x @ w grow, and what keeps it?",
+    return Content(
         answer=[
             f"A plain draw multiplies the std by √fan_in: {means[raw][0]:.2f} at fan_in {fan_ins[0]:g} (√{fan_ins[0]:g} = {math.sqrt(fan_ins[0]):.2f}). "
             f"Divided by √fan_in it stays at {span(means[divided], '.3f')}. "
@@ -74,5 +75,5 @@ def growth_section(results: Results) -> Section | None:
         ],
         figures=(Figure(plots.draw("growth-loglog", "Standard deviation of x @ w against fan_in on log axes, with the square root as reference.", drawing),
                         "Standard deviation against fan_in on log axes: every seed, and the mean over seeds as a line. Dashed, along the plain draw and beyond its ends: √fan_in.", table),),
-        made=made("Standard normal x and w pass through the same Init.apply as the models' weights.", "study/measurement/probe.py", "probe"),
+        made=made("Standard normal x and w pass through the same Init.apply as the models' weights.", "probe"),
     )  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from study import environment
 from study.analysis.results import Results
+from study.analysis.values import own_trainings
+from study.environment import Role
+from study.measurement.rows import SCHEMAS
 from study.report.html.page import Listing, Made, Section, TableCell
 from study.spec import document
 from study.spec.document import Document, Path_
@@ -28,31 +31,39 @@ RESTS: dict[str, tuple[str, ...]] = {  # table -> keys of the study file that it
     "cells": ALWAYS,
 }
 NOT_ONLY = ("published", "twins", "sweeps", "claims", "probe")  # what `--only` leaves out or cannot narrow
-FILES = (
-    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the provenance; "
-    "[`manifest.json`](manifest.json) is what the tables in `data/` came from."
-)
 NAMED_CONDITIONS = 8  # conditions whose lines are named one by one
 
 
-def complete(made: Section, results: Results, code: Callable[..., Any]) -> Section:
-    """The section with its origin filled in; `code` is the function that made it."""
+def complete(made: Section, results: Results, module: str, function: str) -> Section:
+    """The section with its origin filled in; the function of the module made it."""
     about = made.made or Made()
     names = _named(made, results)
     keys = tuple(dict.fromkeys([*(key for table in about.tables for key in RESTS[table]), *about.keys]))
     if any(table in about.tables for table in ("losses", "curves", "metrics", "histograms", "pictures")):
         keys = (*keys, "conditions")
-    place = f"{code.__module__.replace('.', '/')}.py: {code.__name__}"
     facts = [
         ("cells", _cells(results, about, names, keys)),
         ("tables", ", ".join(f"data/{table}.parquet" for table in about.tables)),
         ("config", _config(results, keys, names)),
-        ("code", ", ".join([place, *(part for part in about.code if part not in place)])),
+        ("code", ", ".join(code_of(module, function, about.tables))),
         ("command", _command(results, keys, names)),
     ]
-    if made.anchor == "provenance":  # where the files stand that every section names
-        made = replace(made, answer=[*made.answer, FILES], listings=(_file(results), *made.listings))
     return replace(made, made=replace(about, facts=[*about.facts, *(f for f in facts if f[1])]))
+
+
+def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
+    """The code behind a section: its function, the modules of analysis and measurement that its own module imports,
+    and where the roles begin that make its tables.
+
+    A table that a cell gives is made by measuring, any other by collecting. The modules are found by following imports,
+    so that no path is kept here.
+    """
+    own = module.partition(".")[2]
+    used = [name for name in environment.imported_by(own) if name.startswith(("analysis.", "measurement."))]
+    roles: list[Role] = ["measuring" if table in SCHEMAS else "collecting" for table in tables]
+    makers = [environment.ROOTS[role][0] for role in roles]
+    others = dict.fromkeys(name for name in (*used, *makers) if name != own)
+    return [f"{environment.file_of(own)}: {function}", *map(environment.file_of, others)]
 
 
 def _named(made: Section, results: Results) -> list[str]:
@@ -73,7 +84,8 @@ def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[s
         return ""
     else:
         swept = {v for s in results.spec.sweeps for v in s.yielded.values()} if "sweeps" in keys else set(names)
-        chosen = t[(t["protocol"] == "paired") & ~t["twin"].astype(bool) & t["condition"].isin(swept)]
+        own = own_trainings(t)
+        chosen = own[own["condition"].isin(swept)]
     chosen = chosen.drop_duplicates("cell")  # conditions that only read a training differently share its cells
     lines = []
     for (name, steps), here in chosen.groupby(["condition", "steps"], sort=False):
@@ -136,8 +148,8 @@ def command(results: Results) -> str:
     return _command(results, ("claims",), ())
 
 
-def _file(results: Results) -> Listing:
-    """The study file with the line numbers that the sections name."""
+def study_file(results: Results) -> Listing:
+    """The study file with the line numbers that the origins of the sections name."""
     text = results.file.read_text("utf-8-sig").splitlines()
     width = len(str(len(text)))
     return Listing(

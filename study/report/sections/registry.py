@@ -1,40 +1,88 @@
-"""The registry of sections: a section answers one question, and its place in the list is its place in the report."""
+"""What a section is: a question, the function that answers it, and what a study must have for an answer.
+
+A section is a file of this package: its anchor is the file's name, and the name of its function is the file's name with
+`_section` behind it.
+
+    @section("Steps wasted", "How many steps does a bad start waste?", needs="two trainings of the first group")
+    def waste_section(results: Results) -> Content | None:
+        ...  # None where the study has nothing to say
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from study.analysis.ledger import Ledger
 from study.analysis.results import Results
-from study.report.html.page import Section
+from study.report.html.page import Figure, Listing, Made, Section, Table, Term
 from study.report.sections.origin import complete
 
-Make = Callable[[Results], "Section | None"]
+Asked = str | Callable[[Results], str]  # a question, or how it is put for some results
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a section says: the paragraphs of its answer, and all that they rest on."""
+
+    answer: Sequence[str]
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    terms: Sequence[Term] = ()
+    listings: Sequence[Listing] = ()
+    made: Made | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """A registered section: `make` returns None when the study has nothing to say, and `needs` tells the reader why."""
+    """A section of the report before it has seen any results; `needs` tells a reader why it is left out."""
 
     short: str
+    question: Asked
     needs: str
-    make: Make
+    module: str  # dotted; the section's own
+    function: str
+    find: Callable[[Results, Ledger], Content | None]
+
+    @property
+    def anchor(self) -> str:
+        """The section's place on the page, which is the name of its file."""
+        return self.module.rpartition(".")[2].replace("_", "-")
+
+    def make(self, results: Results, ledger: Ledger) -> Section | None:
+        """The section with its origin; None where the study has nothing to say."""
+        found = self.find(results, ledger)
+        if found is None:
+            return None
+        made = Section(
+            anchor=self.anchor,
+            question=self.question if isinstance(self.question, str) else self.question(results),
+            answer=found.answer,
+            short=self.short,
+            figures=found.figures,
+            tables=found.tables,
+            terms=found.terms,
+            listings=found.listings,
+            made=found.made,
+        )
+        return complete(made, results, self.module, self.function)
 
 
-SECTIONS: dict[str, Question] = {}
+def section(short: str, question: Asked, needs: str) -> Callable[[Callable[[Results], Content | None]], Question]:
+    """Turns a function of the results into a section; `short` is its title in the navigation."""
+
+    def register(find: Callable[[Results], Content | None]) -> Question:
+        return Question(short, question, needs, find.__module__, find.__name__, lambda results, _: find(results))
+
+    return register
 
 
-def section(anchor: str, short: str, needs: str) -> Callable[[Make], Make]:
-    """Register a function from results to a section, or to None where its data are not there; its origin is added here."""
+def judged_section(
+    short: str, question: Asked, needs: str
+) -> Callable[[Callable[[Results, Ledger], Content | None]], Question]:
+    """The same for a function that reads the ledger as well."""
 
-    def register(make: Make) -> Make:
-        assert anchor not in SECTIONS, f"section {anchor} is registered twice"
-
-        def whole(results: Results) -> Section | None:
-            made = make(results)
-            return None if made is None else complete(made, results, make)
-
-        SECTIONS[anchor] = Question(short, needs, whole)
-        return make
+    def register(find: Callable[[Results, Ledger], Content | None]) -> Question:
+        return Question(short, question, needs, find.__module__, find.__name__, find)
 
     return register

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawn
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableColumn, Value
+from study.report.html.page import Figure, Table, TableColumn, Value
 from study.report.sections.common import (
     Panel,
     by_condition,
@@ -25,7 +25,7 @@ from study.report.sections.common import (
     scaled,
     strips,
 )
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
 
@@ -41,8 +41,12 @@ def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
     return scaled(results.metric(condition, "saturation_99", 0, level))
 
 
-@section("saturation", "Saturation", "a condition with tanh units")
-def saturation_section(results: Results) -> Section | None:
+@section(
+    "Saturation",
+    "How many tanh outputs sit where almost no gradient passes?",
+    needs="a condition with tanh units",
+)
+def saturation_section(results: Results) -> Content | None:
     """How many outputs sit where tanh passes almost no gradient."""
     conditions = _tanh(results)
     if not conditions:
@@ -112,14 +116,11 @@ def saturation_section(results: Results) -> Section | None:
     picture = _pictures(results, conditions)
     if picture is not None:
         figures.append(picture)
-    return Section(
-        anchor="saturation",
-        short="Saturation",
-        question="How many tanh outputs sit where almost no gradient passes?",
+    return Content(
         answer=answer,
         figures=figures,
         tables=(table,),
-        made=made("The output of every unit on every example of the full training split, streamed.", "study/measurement/metrics.py", "metrics, pictures"),
+        made=made("The output of every unit on every example of the full training split, streamed.", "metrics, pictures"),
     )  # fmt: skip
 
 

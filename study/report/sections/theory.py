@@ -16,9 +16,9 @@ from study.analysis.theory import predict
 from study.measurement.labels import LABELS
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableCell, TableColumn, Value
+from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
 from study.report.sections.common import distinct_trainings, interval, made, name_cell, tidy
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
 RESOLUTION = 2.0**-24  # of float32, relative: what no seed shows below
@@ -79,8 +79,12 @@ def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], f
     return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
 
 
-@section("theory", "Theory", "at least one condition")
-def theory_section(results: Results) -> Section | None:
+@section(
+    "Theory",
+    "Does theory predict the start?",
+    needs="at least one condition",
+)
+def theory_section(results: Results) -> Content | None:
     """Predicted and measured, side by side."""
     rows: list[dict[str, Value]] = []
     gaps: list[Compared] = []
@@ -121,10 +125,7 @@ def theory_section(results: Results) -> Section | None:
     ]  # fmt: skip
     table_ = Table("Prediction and measurement before the first step; shares in %", columns, rows)
     drawn = any(predicted.values())
-    return Section(
-        anchor="theory",
-        short="Theory",
-        question="Does theory predict the start?",
+    return Content(
         answer=_answer(results, gaps),
         figures=(Figure(_drawing(results, predicted), "Measured seeds, mean and interval; the upright bars are the predictions.", table_),) if drawn else (),
         tables=() if drawn else (table_,),
@@ -132,7 +133,7 @@ def theory_section(results: Results) -> Section | None:
                   "from context to context (χ², heavier where a character repeats). Behind the first level: mean field. The error of a prediction is that of its "
                   "integral, or the next term of its series. A difference is in standard errors of the mean over seeds, of squares where a std is predicted, and "
                   "judged by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to the rounding of float32.",
-                  "study/analysis/theory.py, study/report/sections/theory.py", "metrics, losses"),
+                  "metrics, losses"),
     )  # fmt: skip
 
 

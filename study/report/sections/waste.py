@@ -14,13 +14,17 @@ from study.analysis.quantities import needed, trained
 from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
-from study.report.html.page import Figure, Section, Table, TableCell, TableColumn, Value
+from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
 from study.report.sections.common import distinct_trainings, made, name_cell
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 
 
-@section("waste", "Steps wasted", "two trainings of the first group, of 20 steps or more")
-def waste_section(results: Results) -> Section | None:
+@section(
+    "Steps wasted",
+    "How many steps does a bad start waste?",
+    needs="two trainings of the first group, of 20 steps or more",
+)
+def waste_section(results: Results) -> Content | None:
     """The steps that each condition needs to where the first one was after so many."""
     reference = results.main[0]
     others = [c for c in distinct_trainings(results.main) if c.name != reference.name]
@@ -59,16 +63,13 @@ def waste_section(results: Results) -> Section | None:
          + "; ".join(f"**{results.titles[n]}** {steps:,.0f}" for n, steps in median.items() if math.isfinite(steps)) + "."]
         if any(map(math.isfinite, median.values())) else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
     )  # fmt: skip
-    return Section(
-        anchor="waste",
-        short="Steps wasted",
-        question="How many steps does a bad start waste?",
+    return Content(
         answer=answer,
         figures=(Figure(_drawing(results, [reference.name, *(c.name for c in others)], told, mark),
                         f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
         tables=(table,),
         made=made("The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
-                  "a condition reaches it at the bin of its curve from which it stays as low.", "study/analysis/curves.py, study/report/sections/waste.py", "curves"),
+                  "a condition reaches it at the bin of its curve from which it stays as low.", "curves"),
     )  # fmt: skip
 
 

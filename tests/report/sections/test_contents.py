@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,27 +11,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from study.analysis.ledger import judge
 from study.analysis.results import Results
-from study.measurement.histograms import BINS
 from study.report import build as report
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Made, Section
-from study.report.sections import common, distributions, training
 from study.report.sections.contents import SECTIONS
-from study.report.sections.origin import extent
 from study.spec.anchors import SECTION_ORDER
 from study.spec.records import Spec
-from study.training.cells import Schedule
-from tests.support.synthetic import results, tiny
+from tests.support.synthetic import UNJUDGED, results, tiny
 from tests.support.tiny import GONE, write
 
+HOME = Path(__file__).parents[3]
 WORDS = ("verdict", "threats", "method", "provenance", "published")  # sections of text and tables: nothing to draw
 
 
 def sections(made: Results) -> dict[str, Section]:
     """Every section that has something to say, in order."""
-    found = {anchor: SECTIONS[anchor].make(made) for anchor in SECTION_ORDER}
+    ledger = judge(made)
+    found = {anchor: SECTIONS[anchor].make(made, ledger) for anchor in SECTION_ORDER}
     return {anchor: section for anchor, section in found.items() if section is not None}
 
 
@@ -68,6 +66,13 @@ def test_the_report_asks_its_questions_in_order():
     )  # fmt: skip
 
 
+def test_every_file_of_a_section_is_on_the_page_and_says_its_anchor() -> None:
+    files = {path.stem for path in (HOME / "study" / "report" / "sections").glob("*.py")}
+    shared = {"__init__", "common", "contents", "origin", "registry"}
+    assert files - shared == {anchor.replace("-", "_") for anchor in SECTION_ORDER}
+    assert [question.anchor for question in SECTIONS.values()] == list(SECTIONS) == list(SECTION_ORDER)
+
+
 def test_every_section_has_a_question_an_answer_a_figure_and_its_origin(whole):
     assert {"saturation", "gradients", "final-losses", "calibration"} <= set(whole)
     for anchor, section in whole.items():
@@ -78,21 +83,16 @@ def test_every_section_has_a_question_an_answer_a_figure_and_its_origin(whole):
         assert section.figures or anchor in WORDS, anchor
         assert section.tables or section.figures or section.terms, anchor
         told = facts(section)
-        assert f"sections/{section_module(anchor)}.py: " in told["code"], anchor
+        own, *others = told["code"].split(", ")
+        path, _, function = own.partition(": ")
+        assert path == f"study/report/sections/{anchor.replace('-', '_')}.py"
+        assert f"\ndef {function}(" in (HOME / path).read_text("utf-8"), anchor
+        assert all((HOME / other).is_file() for other in others), anchor
         assert told["command"].startswith("study run tiny.yaml"), anchor
 
 
-def section_module(anchor: str) -> str:
-    return {
-        "verdict": "evidence", "published": "evidence", "method": "evidence", "provenance": "evidence", "ladder": "start", "initial-loss": "start",
-        "variants": "start", "saturation": "saturation", "distributions": "distributions", "gradients": "gradients", "growth": "growth", "theory": "theory",
-        "calibration": "training", "curves": "training", "waste": "waste", "final-losses": "finals", "learning-rate": "robustness",
-        "twins": "robustness", "threats": "robustness",
-    }[anchor]  # fmt: skip
-
-
 def test_the_origin_names_the_lines_that_a_section_rests_on(whole):
-    lines = (Path(__file__).parents[1] / "support" / "tiny.yaml").read_text("utf-8").splitlines()
+    lines = (HOME / "tests" / "support" / "tiny.yaml").read_text("utf-8").splitlines()
     for line in facts(whole["ladder"])["config"].splitlines():
         place, key = line.split()
         first, _, last = place.partition(":")[2].partition("-")
@@ -101,13 +101,6 @@ def test_the_origin_names_the_lines_that_a_section_rests_on(whole):
     assert "conditions.fixed" in facts(whole["ladder"])["config"]
     assert "conditions.zero" not in facts(whole["ladder"])["config"]  # another group
     assert facts(whole["growth"])["config"].endswith("probe")
-
-
-def test_the_lines_of_a_key_end_with_the_last_below_it():
-    from study.spec.document import parse
-
-    found = parse("a:\n  b: 1\n  c: [1,\n    2]\n\n# of d\nd: 3\n", "x.yaml")
-    assert (extent(found, ("a",)), extent(found, ("a", "b")), extent(found, ("d",))) == ("1-4", "2", "7")
 
 
 def test_the_origin_counts_the_cells_that_a_section_shows(whole):
@@ -139,7 +132,7 @@ def test_no_init_of_the_probe_looks_like_a_condition():
             "draw",
             lambda name, alt, drawing: (drawing(plots.WIDE), plots.Drawing(name, alt, "<svg/>", "<svg/>"))[1],
         )
-        SECTIONS["growth"].make(made)
+        SECTIONS["growth"].make(made, UNJUDGED)
     of_conditions = {(look.slot, look.marker) for look in looks_of(made).values()}
     assert drawn and not of_conditions & {(look.slot, look.marker) for look in drawn[0].values()}
 
@@ -168,71 +161,9 @@ def test_shares_by_what_tanh_lets_through_are_those_measured_and_of_the_histogra
     assert lost.mean + between + passed == pytest.approx(100)
 
 
-@pytest.mark.parametrize("reach", [0.5, 7.0, 50.0])
-def test_a_drawn_histogram_keeps_the_shares_of_the_bins_it_merges(reach):
-    edges = np.array([edge for edge in BINS["logits"].edges() if math.isfinite(edge)])
-    shares = np.diff([math.erf(edge / 2) for edge in edges]) / 2
-    rows = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "share": shares, "density": shares / np.diff(edges)})
-    seen = distributions._seen(rows, reach)
-    assert len(seen) <= 82
-    assert (seen["left"].to_numpy()[1:] == seen["right"].to_numpy()[:-1]).all()
-    drawn = rows[(rows["right"] > -reach) & (rows["left"] < reach)]
-    assert (seen["density"] * (seen["right"] - seen["left"])).sum() == pytest.approx(drawn["share"].sum())
-
-
-@pytest.mark.parametrize("steps", [20_000, 20_050, 20_300])
-def test_the_end_of_a_smoothed_curve_is_a_mean_over_as_many_steps_as_the_rest(steps):
-    first = np.array([*range(0, 1000, 10), *range(1000, steps, 50)])
-    widths = np.diff([*first, steps])
-    rows = pd.DataFrame(
-        {"condition": "a", "seed": 0, "first": first, "step": first + (widths - 1) / 2, "loss": np.sqrt(first)}
-    )
-    found = training._smoothed(rows)
-    assert len(found) == 50
-    gaps = np.diff(found["step"])
-    assert gaps.min() > 0.85 * gaps.max()
-    total = (rows["loss"] * widths).sum() / steps  # blocks of equal length, but for rounding to whole bins
-    assert found["loss"].mean() == pytest.approx(total, rel=0.01)
-
-
-def test_cuts_of_the_learning_rate_are_those_of_the_trainings_shown():
-    base = tiny().conditions[0]
-    shown = [
-        replace(base, schedule=Schedule(8, 30, lr)) for lr in (((0, 0.1), (20, 0.01)), ((0, 0.2), (20, 0.1), (25, 0.1)))
-    ]
-    assert common.cuts(shown[:1]) == {20: "learning rate 0.1 → 0.01"}
-    assert common.cuts(shown) == {20: "learning rate 0.1 → 0.01, 0.2 → 0.1"}  # at 25 nothing changes
-    assert common.told_cuts(shown[:1]) == " Upright: the learning rate changes at step 20 (0.1 → 0.01)."
-    assert common.told_cuts([replace(base, schedule=Schedule(8, 30, ((0, 0.1),)))]) == ""
-
-
 def test_the_fall_of_the_loss_says_which_steps_it_is_read_at(whole):
     text = whole["curves"].answer[0]  # bins of two steps, 3 / (1 + first) above 2, and 0.005 for two seeds
     assert re.search(r"goes from 5\.0\d \(mean of steps 1 to 2\) to 2\.11 \(mean of steps 29 to 30\)", text)
-
-
-@pytest.mark.parametrize(("scale", "reach"), [(1.0, 2), (1.2, 3), (0.1, 0.2), (3.5, 7), (100.0, 40)])
-def test_a_panel_reaches_as_far_as_99_percent_of_its_histogram(scale, reach):
-    edges = np.linspace(-40, 40, 8001)
-    shares = np.diff([math.erf(edge / scale) for edge in edges]) / 2  # std scale / √2: 99 % within 1.82 scale
-    inner = pd.DataFrame({"left": edges[:-1], "right": edges[1:], "share": shares, "density": shares})
-    outer = pd.DataFrame(
-        {"left": [-math.inf, 40.0], "right": [-40.0, math.inf], "share": (1 - shares.sum()) / 2, "density": math.nan}
-    )
-    rows = pd.concat([inner, outer])
-    assert common.central(rows) == pytest.approx(reach)
-    assert common.within(rows, 1.0) == pytest.approx(math.erf(1 / scale), abs=1e-4)
-    assert common.beyond(rows, reach) == ("57\u00a0%" if scale == 100 else "")
-
-
-def test_the_outermost_twentieth_counts_on_both_sides():
-    edges = [edge for edge in BINS["h"].edges() if math.isfinite(edge)]  # of which one is 0.8999999999999999
-    condition = tiny().conditions[0]
-    rows = pd.DataFrame(
-        {"left": edges[:-1], "right": edges[1:], "share": 1 / 80, "quantity": "h", "layer": 1, "step": 0}
-    )
-    found = distributions._outer(rows.assign(condition=condition.name), condition, 0)
-    assert found == pytest.approx(0.1)
 
 
 @pytest.mark.usefixtures("sketched")
@@ -282,5 +213,6 @@ def test_a_study_of_which_every_seed_diverged_has_a_page(tmp_path, step):
     found = results(tiny())
     cells = found.tables["cells"]
     lost = cells.assign(status="diverged", step=pd.array([step] * len(cells), dtype=cells["step"].dtype))
-    html = report.report_page(replace(found, tables={**found.tables, "cells": lost}), "every seed diverged")
+    gone = replace(found, tables={**found.tables, "cells": lost})
+    html = report.report_page(gone, judge(gone), "every seed diverged")
     assert "Every condition has diverged seeds; the table says how many." in html

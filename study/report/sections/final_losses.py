@@ -8,16 +8,18 @@ import pandas as pd
 
 from study.analysis.estimate import Estimate, over_seeds
 from study.analysis.results import Results
-from study.report.html.page import Figure, Section, Table, TableColumn, Value, number
+from study.report.html.page import Figure, Table, TableColumn, Value, number
 from study.report.sections.common import Panel, interval, made, minus, name_cell, strips
-from study.report.sections.registry import section
+from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
-NEEDS = "a condition of the first group that comes from another of it and is trained as long"
 
-
-@section("final-losses", "Final losses", NEEDS)
-def final_losses(results: Results) -> Section | None:
+@section(
+    "Final losses",
+    "What is each repair worth at the end, seed by seed?",
+    needs="a condition of the first group that comes from another of it and is trained as long",
+)
+def final_losses_section(results: Results) -> Content | None:
     """Differences of the final loss from the parent's, paired by seed."""
     known = {c.name: c for c in results.main}
     pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.schedule == known[c.parent].schedule]
@@ -58,16 +60,12 @@ def final_losses(results: Results) -> Section | None:
         "Left of the dashed line the repair is better.",
         table,
     )
-    return Section(
-        anchor="final-losses",
-        short="Final losses",
-        question="What is each repair worth at the end, seed by seed?",
+    return Content(
         answer=_answer(results, pairs, told, differences),
         figures=(figure,),
         tables=(table,),
         made=made(
             "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over seeds.",
-            "study/analysis/estimate.py",
             "losses",
         ),
     )

@@ -1,0 +1,115 @@
+"""The ledger: every sentence that the study asserts, judged by the tables."""
+
+from __future__ import annotations
+
+import math
+
+from study.analysis.ledger import Judged, Ledger, count_verdicts, printed, wanted
+from study.analysis.results import Results
+from study.report.html.page import Table, TableCell, TableColumn, Value
+from study.report.sections.common import made, signed, span
+from study.report.sections.registry import Content, judged_section
+from study.spec.claims import check_measure
+from study.spec.quantities import MEASURES
+from study.spec.schema import ClaimEntry
+
+TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
+
+
+@judged_section(
+    "Verdict",
+    "What does the study assert, and does it hold?",
+    needs="claims in the study file",
+)
+def verdict_section(results: Results, ledger: Ledger) -> Content | None:
+    """Every sentence that the study asserts, judged by the tables."""
+    entries = ledger.entries
+    if not entries:
+        return None
+    by_claim: dict[str, list[Judged]] = {}
+    for e in entries:
+        by_claim.setdefault(e.claim.id, []).append(e)
+    columns = [
+        TableColumn("claim", "claim"),
+        TableColumn("verdict", "verdict"),
+        TableColumn("of", "conditions"),
+        TableColumn("wanted", "holds if"),
+        TableColumn("because", "ground"),
+    ]
+    rows: list[dict[str, Value]] = [
+        {
+            "claim": TableCell(
+                group[0].claim.sentence,
+                sort=name,
+                href=f"#{group[0].claim.section}" if group[0].claim.section else None,
+            ),
+            "verdict": _overall(group),
+            "of": _conditions(group),
+            "wanted": f"{_words(group[0].claim)} {wanted(group[0].claim, results, signed)}",
+            "because": group[0].claim.because,
+        }
+        for name, group in by_claim.items()
+    ]
+    detail_columns = [TableColumn("claim", "claim"), TableColumn("condition", "condition"), TableColumn("verdict", "verdict"), TableColumn("measured", "measured"),
+                      TableColumn("method", "interval and test"), TableColumn("middle", "interquartile mean", "", ".4g"), TableColumn("wanted", "holds if"),
+                      TableColumn("reason", "why it cannot be told")]  # fmt: skip
+    details = [
+        (e.claim.id, e.condition, TableCell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, wanted(e.claim, results, signed), e.reason)  # type: ignore[arg-type]
+        for e in entries
+    ]  # fmt: skip
+    counts = count_verdicts(entries)
+    failing = [e for e in entries if e.verdict == "fails"]
+    claims_, judged = len(by_claim), len(entries)
+    plural = {"holds": "hold", "fails": "fail", "cannot be told": "cannot be told"}
+    answer = [f"{claims_} claim{'s' if claims_ > 1 else ''}, {judged} judgement{'s' if judged > 1 else ''}, one for each condition that a claim is about: "
+              + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
+    if failing:
+        answer += [
+            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {wanted(e.claim, results, signed)}."
+            for e in failing
+        ]
+    return Content(
+        answer=answer,
+        tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
+        made=made("A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over all "
+                  "sign-flip tests of the ledger; equivalence is two one-sided t tests (TOST). The interquartile mean is that of the middle half of the seeds.",
+                  "losses, metrics, curves, twins, probe", keys="claims"),
+    )  # fmt: skip
+
+
+def _overall(group: list[Judged]) -> TableCell:
+    """One verdict for a claim: it holds if it does for every condition, and fails if it does for any."""
+    verdicts = [e.verdict for e in group]
+    worst = next((v for v in ("fails", "cannot be told") if v in verdicts), "holds")
+    count = f" for {verdicts.count(worst)} of {len(group)}" if len(group) > 1 and worst != "holds" else ""  # type: ignore[arg-type]
+    return TableCell(worst + count, tone=TONES[worst])  # type: ignore[arg-type]
+
+
+def _conditions(group: list[Judged]) -> str:
+    if len(group) == 1:
+        return f"{group[0].condition}: {signed(group[0].measured)}" + (
+            f" ({group[0].reason})" if group[0].reason else ""
+        )
+    label, factor, unit = printed(group[0].claim)
+    told = [factor * e.effect for e in group if math.isfinite(e.effect)]
+    means = f", means {span(told, label.spec)}{unit}" if told else ""
+    return f"{len(group)} conditions{signed(means)}: {', '.join(e.condition for e in group)}"
+
+
+def _words(claim: ClaimEntry) -> str:
+    """`loss of dev at the end`: what is measured, for readers."""
+    name, rest = check_measure(claim.measure)
+    what = MEASURES[name].text
+    if name == "probe":
+        return f"{what}, {'slope over fan_in on log axes' if rest == 'slope' else f'fan_in {rest}'}:"
+    if name == "steps_share":
+        return f"{what}:"
+    what += f" of {rest.replace('+', ', ')}" if rest else ""
+    named = {
+        "init": "at the start",
+        "end": "at the end",
+        "common": "at the common step",
+        "best": "at its own best learning rate",
+    }
+    when = named[claim.at] if isinstance(claim.at, str) else f"after {claim.at:,} steps"
+    return f"{what} {when}:"
