@@ -103,15 +103,12 @@ def report(
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables; trains nothing."""
-    from study.analysis.ledger import load_results
     from study.report.build import build_report as render
     from study.report.screenshot import browser, take_screenshot
 
     if screenshot:
         browser(screenshot)  # what is missing is said before the page is rendered
     spec, folder = _finished(file, profile, out, data_anywhere, page=False)
-    if not load_results(spec, folder).conditions:
-        raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from study import cli, provenance
+from study.analysis import ledger
+from study.analysis.results import Results
 from study.errors import SpecError
 from study.execution.plan import split
 from study.execution.pool import Failure
@@ -24,6 +27,7 @@ from study.execution.run import RunOptions
 from study.execution.worker import Job
 from study.measurement.rows import Rows
 from study.spec.read import read_study
+from study.tables import TABLES
 from study.training.cells import Cell, Stack
 from tests.support.finished import called, in_process, quick_run
 from tests.support.tiny import GONE, HERE, one_line, tiny, write
@@ -209,6 +213,37 @@ def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page
     again = refused(study("report", tmp_path / "tiny.yaml", "--out", out))
     assert again.endswith("no condition has a training to show; `study run` tries them again")
     assert not (out / "index.html").exists()
+
+
+def test_a_run_and_a_report_read_every_table_once_and_judge_once(
+    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    judged: list[Results] = []
+    read_table, judge_claims = pq.read_table, ledger.judge_claims
+
+    def counted(path: Path, **options: Any) -> Any:
+        opened.append(path.stem)
+        return read_table(path, **options)
+
+    def counted_judge(results: Results) -> list[ledger.Judged]:
+        judged.append(results)
+        return judge_claims(results)
+
+    failing(lambda cell: False)
+    monkeypatch.setattr(pq, "read_table", counted)
+    monkeypatch.setattr(ledger, "judge_claims", counted_judge)
+    monkeypatch.setattr(
+        "study.report.figures.svg.svg_text", lambda fig, ident, alt: "<svg/>"
+    )  # it takes most of the time
+    options = ("--out", tmp_path / "out", "--no-notebooks")
+    training = ("--cache", tmp_path / "cache", "--engine", "autograd")
+    for command, more in (("run", training), ("report", ())):
+        opened.clear()
+        judged.clear()
+        assert study(command, write(tmp_path), *options, *more).status == 0
+        assert sorted(opened) == sorted(TABLES), command
+        assert len(judged) == 1, command
 
 
 def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_it(
