@@ -18,7 +18,8 @@ from study.errors import ShardError, SpecError
 def run(command: Callable[[], int]) -> NoReturn:
     """Run a command, and end this process with its status.
 
-    A mistake of the user gives a line and status 2, an interrupt gives a line and status 130, and a broken pipe gives none.
+    A mistake of the user gives one line and status 2. An interrupt gives one line and status 130. A broken pipe gives
+    no message.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:

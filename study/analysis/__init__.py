@@ -1,1 +1,1 @@
-"""From tables to values over seeds, predictions, judged claims and differences."""
+"""Turn tables into values over seeds, predictions, judged claims and differences."""

@@ -1,4 +1,4 @@
-"""Training curves as steps wasted: when does each condition reach the loss that another needed so many steps for?"""
+"""Turn training curves into steps needed: when does a condition reach a loss of the reference?"""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-FIFTH = 0.2  # of the steps so far: what a smoothed loss is the mean of
+FIFTH = 0.2  # the share of the steps so far over which a smoothed loss is the mean
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One training's minibatch losses in bins: `ends` (bins,) steps taken, `total` (bins,) summed losses up to there."""
+    """The minibatch losses of one training in bins.
+
+    `ends` (bins,) are the steps taken at the end of each bin, and `total` (bins,) are the summed losses up to there.
+    """
 
     ends: NDArray[np.float64]
     total: NDArray[np.float64]
 
     def smoothed(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean loss over the last fifth of the first `steps` steps, nats; within a bin the loss counts as constant."""
+        """The mean loss in nats over the last fifth of the first `steps` steps. Within a bin the loss is constant."""
         xs, ys = np.concatenate([[0.0], self.ends]), np.concatenate([[0.0], self.total])
         found: NDArray[np.float64] = (np.interp(steps, xs, ys) - np.interp((1 - FIFTH) * steps, xs, ys)) / (
             FIFTH * steps
@@ -28,17 +31,17 @@ class Curve:
         return found
 
     def reaches(self, level: float) -> float:
-        """Number of steps, at the end of a bin, from which the smoothed loss is at or below `level` to the end; or inf.
+        """The number of steps from which the smoothed loss stays at or below `level`, at the end of a bin; or inf.
 
-        Not the first bin that is as low: the early ones are means of few minibatches, and the luckiest would decide.
+        This is not the first bin at or below `level`: early bins are means of few minibatches, and chance would decide.
         """
-        above = np.flatnonzero(self.smoothed(self.ends) > level + 1e-9 * abs(level))  # sums are rounded
+        above = np.flatnonzero(self.smoothed(self.ends) > level + 1e-9 * abs(level))  # since sums are rounded
         first = 0 if not len(above) else int(above[-1]) + 1
         return float(self.ends[first]) if first < len(self.ends) else math.inf
 
 
 def curve(rows: pd.DataFrame, steps: int) -> Curve:
-    """The curve of one cell from its rows of the table `curves`, trained for `steps` steps."""
+    """The curve of one cell, which was trained for `steps` steps, from its rows of the table `curves`."""
     rows = rows.sort_values("first")
     first = rows["first"].to_numpy(float)
     ends = np.append(first[1:], float(steps))
@@ -46,5 +49,5 @@ def curve(rows: pd.DataFrame, steps: int) -> Curve:
 
 
 def levels(steps: int) -> list[int]:
-    """Step numbers of the reference whose losses are the levels: a 200th, a 20th and half of its training."""
+    """The steps of the reference whose losses are to be reached: a 200th, a 20th and half of its training."""
     return [n for n in (steps // 200, steps // 20, steps // 2) if n >= 10]

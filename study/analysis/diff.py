@@ -1,4 +1,4 @@
-"""Two report folders as what differs between them: study, environment, tables, every measurement by pairs of seeds. No torch."""
+"""Compare two report folders: study, environment, tables, and every measurement by pairs of seeds. No torch."""
 
 from __future__ import annotations
 
@@ -22,22 +22,18 @@ from study.tables import TABLES, Tables
 
 ChangeKind = Literal["loss", "metric", "other"]
 
-ENVIRONMENT = (
-    "cpu",
-    "device",
-    "engines",
-    "source_sha256",
-    "versions",
-)  # of a manifest: what the study file does not say
-ELSEWHERE = ("draws", "parameters", "tables")  # of a manifest: compared seed by seed, cell by cell, row by row
-PLACE = ["kind", "condition", "measure", "detail", "at"]  # of a measurement
-SHOWN_CHARACTERS = 64  # characters of a value: a sha256
+# the entries of a manifest that the study file does not determine
+ENVIRONMENT = ("cpu", "device", "engines", "source_sha256", "versions")
+# the entries of a manifest that are compared seed by seed, cell by cell and row by row
+ELSEWHERE = ("draws", "parameters", "tables")
+PLACE = ["kind", "condition", "measure", "detail", "at"]  # the columns that identify a measurement
+SHOWN_CHARACTERS = 64  # the characters of a value that are shown: as many as a sha256 has
 NOT_THERE = "–"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One entry that is not the same in both, as text; – where it is missing."""
+    """An entry that differs between the two reports, as text; – where it is missing."""
 
     place: str
     a: str
@@ -46,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class TableChange:
-    """One table whose rows are not the same; `differ` of them where both have as many."""
+    """A table whose rows differ. `differ` is the number of differing rows, where both have the same number of rows."""
 
     name: str
     rows_a: int
@@ -56,7 +52,7 @@ class TableChange:
 
 @dataclass(frozen=True)
 class Measured:
-    """One measurement of one condition whose values differ: B - A over the seeds that both have and that not both lost."""
+    """A measurement of a condition whose values differ: B - A, over the seeds that both have and that not both lost."""
 
     kind: ChangeKind
     condition: str
@@ -65,13 +61,13 @@ class Measured:
     a: float  # mean over those seeds; NaN when one of them has diverged in A or in B
     b: float
     difference: Difference
-    diverged: tuple[int, int, int]  # seeds, of those that both have: in A only, in B only, in both
+    diverged: tuple[int, int, int]  # the number of seeds, of those that both have, that diverged in A, in B, in both
     share: float  # |mean difference| as a share of the mean size of this measurement over all conditions
 
 
 @dataclass(frozen=True)
 class Unpaired:
-    """Measurements of a condition that have no pair."""
+    """The measurements of a condition that have no pair."""
 
     condition: str
     why: str
@@ -80,18 +76,18 @@ class Unpaired:
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells that both have, by sha256 of their final parameters; `differ`: condition -> seeds."""
+    """The cells of the two reports, compared by the sha256 of their final parameters. `differ`: condition -> seeds."""
 
     equal: int
     differ: dict[str, list[str]]
-    without: int  # a sha256 in A or in B, such as cells that failed
+    without: int  # the cells that have no sha256 in A or in B, such as failed ones
     only_a: int
     only_b: int
 
 
 @dataclass(frozen=True)
 class Diff:
-    """All that differs between the reports A and B; lists of measurements with the largest difference first."""
+    """All differences between the reports A and B. The largest difference of measurements is first."""
 
     a: str
     b: str
@@ -100,7 +96,7 @@ class Diff:
     conditions: list[Change]
     tables: list[TableChange]
     measured: list[Measured]
-    same: dict[ChangeKind, int]  # measurements that are equal for every seed that both have
+    same: dict[ChangeKind, int]  # the number of measurements that are equal for every seed that both have
     unpaired: list[Unpaired]
     cells: Cells
 
@@ -115,7 +111,7 @@ class Diff:
 
 
 def compare(a: Path, b: Path) -> Diff:
-    """What differs between two report folders; SpecError for a folder that holds no report."""
+    """Compare two report folders. SpecError: one of them holds no report."""
     facts = [provenance.read_manifest(folder) for folder in (a, b)]
     found = [parquet.read(folder / "data") for folder in (a, b)]
     ours, theirs = found
@@ -139,7 +135,7 @@ def compare(a: Path, b: Path) -> Diff:
 
 
 def _facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Change], list[Change]]:
-    """Entries of the two manifests that differ: those of the study, and those of the environment."""
+    """The entries that differ between two manifests: those of the study, and those of the environment."""
     study, environment = list[Change](), list[Change]()
     for key in sorted({*a, *b} - {*ELSEWHERE}):
         found = environment if key in ENVIRONMENT else study
@@ -152,7 +148,7 @@ def _facts(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[list[Change], li
 
 
 def _changes(place: str, a: Any, b: Any, depth: int = 3) -> list[Change]:
-    """What differs between two values, key by key."""
+    """The differences between two values, key by key."""
     if a == b and type(a) is type(b):
         return []
     if depth and isinstance(a, dict) and isinstance(b, dict):
@@ -165,7 +161,7 @@ def _changes(place: str, a: Any, b: Any, depth: int = 3) -> list[Change]:
 
 
 def _shorten(a: str, b: str) -> tuple[str, str]:
-    """Two texts cut to the part in which they differ."""
+    """Two texts, cut to the part in which they differ."""
     start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     start = 0 if max(len(a), len(b)) <= SHOWN_CHARACTERS else max(0, start - SHOWN_CHARACTERS // 4)
     cut = [
@@ -178,7 +174,7 @@ def _shorten(a: str, b: str) -> tuple[str, str]:
 
 
 def _conditions(a: pd.DataFrame, b: pd.DataFrame) -> list[Change]:
-    """Conditions that only one report has, and what both say differently of the others."""
+    """The conditions that only one report has, and the differences between the others."""
     ours, theirs = (
         {row["condition"]: row for row in t.fillna({c: "" for c in _texts(t)}).to_dict("records")} for t in (a, b)
     )
@@ -222,7 +218,7 @@ CELL = ["condition", "seed", "protocol", "twin", "steps"]
 
 
 def _keyed(table: pd.DataFrame, keys: list[str], folder: Path) -> pd.DataFrame:
-    """The table, whose `keys` name a row; SpecError where they name two."""
+    """The table, each row of which has `keys` of its own. SpecError: two rows have the same keys."""
     table = table.astype(
         {column: object for column in _texts(table)}
     )  # Arrow's text cannot be merged with no rows of it
@@ -253,7 +249,7 @@ def _cells(a: pd.DataFrame, b: pd.DataFrame) -> Cells:
 def _measured(
     folder_a: Path, folder_b: Path, a: Tables, b: Tables
 ) -> tuple[list[Measured], dict[ChangeKind, int], list[Unpaired]]:
-    """Measurements that differ, how many do not, and those without a pair."""
+    """The measurements that differ, the number of those that are equal, and the measurements without a pair."""
     lengths = _lengths(a), _lengths(b)
     other = {name for name, steps in lengths[0].items() if lengths[1].get(name, steps) != steps}
     ours, theirs = (
@@ -300,7 +296,7 @@ def _one(place: tuple[str, ...], pairs: pd.DataFrame, size: float) -> Measured:
 
 
 def _unpaired(alone: pd.DataFrame) -> Iterator[Unpaired]:
-    """Measurements that one report has, or both for different seeds, counted by condition."""
+    """The measurements without a pair, counted by condition: one report lacks them, or has them for other seeds."""
     sides = alone.groupby(PLACE)["_merge"].agg(lambda side: "|".join(sorted(set(side))))
     why = {"left_only": "only in A", "right_only": "only in B", "left_only|right_only": "for no seed of both"}
     counted = sides.groupby([sides.index.get_level_values("condition"), sides]).size()
@@ -309,10 +305,11 @@ def _unpaired(alone: pd.DataFrame) -> Iterator[Unpaired]:
 
 
 def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
-    """Every measurement of a report, a row for each seed: PLACE, seed, value; shares as percentages.
+    """All measurements of a report, with a row for each seed: PLACE, seed, value. Shares are percentages.
 
-    What is measured at a condition's last step is `at` its end, and for the conditions in `other`, which are not trained
-    equally long in both reports, also at that step. A value of a seed that has diverged by then is NaN.
+    A measurement at a condition's last step is `at` its end. The conditions in `other` are not trained equally long in
+    both reports, so that their measurements at the last step have a second row at that step. The value of a seed that
+    has diverged by then is NaN.
     """
     rows = pd.concat([_losses(found), _metrics(found)], ignore_index=True)
     at_end = (rows["step"] == rows["condition"].map(_lengths(found))).to_numpy(bool)
@@ -329,7 +326,7 @@ def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
 
 
 def _lengths(found: Tables) -> dict[str, float]:
-    """Condition -> length of its training, steps."""
+    """Condition -> the length of its training in steps."""
     t = found["conditions"]
     return dict(zip(t["condition"], t["steps"].to_numpy(float, na_value=math.nan), strict=True))
 
@@ -339,7 +336,7 @@ def _step(step: int) -> str:
 
 
 def _lost(found: Tables) -> dict[tuple[str, int], float]:
-    """(condition, seed) -> first step with a loss that is not finite."""
+    """(condition, seed) -> the first step with a loss that is not finite."""
     t = own_trainings(found["cells"])
     t = t[t["status"] != "done"]
     steps = t["step"].fillna(0).to_numpy(float)
@@ -347,7 +344,7 @@ def _lost(found: Tables) -> dict[tuple[str, int], float]:
 
 
 def _said(column: pd.Series, words: str) -> pd.Series:
-    """`words` with each value in its place, and nothing where there is no value."""
+    """Format each value with `words`. A missing value gives an empty text."""
     return column.map(words.format, na_action="ignore").astype(object).where(column.notna(), "")
 
 
@@ -370,12 +367,12 @@ def _losses(found: Tables) -> pd.DataFrame:
 
 
 def _metrics(found: Tables) -> pd.DataFrame:
-    """Metrics at the steps at which losses are read; gradients are taken at many more."""
+    """The metrics at the steps at which losses are read, since gradients are measured at many more steps."""
     read = pd.MultiIndex.from_frame(found["losses"][["condition", "step"]])
     t = found["metrics"]
     t = t[pd.MultiIndex.from_frame(t[["condition", "step"]]).isin(read)]
     statistics = _said(t["statistics"].where(t["statistics"] != "none"), "{} statistics")
-    detail = _joined(_said(t["layer"], "level {}"), _said(t["parameter"], "{}"), statistics)
+    detail = _joined(_said(t["layer"], "layer {}"), _said(t["parameter"], "{}"), statistics)
     step = t["step"].to_numpy(float, na_value=-1).astype(int)
     return _part("metric", t, t["metric"].fillna("").to_numpy(object), detail, "value", step=step)
 
@@ -396,7 +393,9 @@ def _twins(found: Tables) -> pd.DataFrame:
     at = t["step"].map(_step, na_action="ignore").to_numpy(object)
     distance = _part("other", t, "twin_distance", detail, "distance", at=at)
     gap = _part("other", t, "twin_gap", detail, "loss_gap", at=at)
-    return pd.concat([distance, gap[gap["value"].notna()]], ignore_index=True)  # dev is read at few steps
+    return pd.concat(
+        [distance, gap[gap["value"].notna()]], ignore_index=True
+    )  # the dev loss is read at a few steps alone
 
 
 def _published(found: Tables) -> pd.DataFrame:

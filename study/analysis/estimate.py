@@ -1,4 +1,4 @@
-"""Values over seeds as what can be said about them: estimates with intervals, paired differences, equivalence."""
+"""Turn values over seeds into estimates with intervals, paired differences and tests of equivalence."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Method = Literal["t", "bca"]
 
-RESAMPLES = 9_999  # of the BCa bootstrap
-EXACT = 16  # seeds up to which every one of the 2ⁿ sign flips is tried
-FLIPS = 19_999  # random sign flips beyond
+RESAMPLES = 9_999  # the resamples of the BCa bootstrap
+EXACT = 16  # the largest number of seeds for which all 2ⁿ sign flips are tried
+FLIPS = 19_999  # the number of random sign flips for more seeds
 NAN = math.nan
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What n seeds say about one quantity. With diverged seeds only the median, which counts them as +inf, is known."""
+    """The estimate of a quantity from n seeds. If seeds have diverged, only the median is known: they count as +inf."""
 
     n: int
     diverged: int
@@ -43,14 +43,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """What n pairs of seeds say about a - b. With diverged pairs: how many."""
+    """The estimate of a - b from n pairs of seeds. If pairs have diverged, only their number is known."""
 
     n: int
     diverged: int
     mean: float
     low: float
     high: float
-    p: float  # two-sided, of the sign flips
+    p: float  # two-sided, by sign flips
     effect: float  # Cohen's d_z
     method: str
 
@@ -65,14 +65,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Whether the mean difference is within ±margin at level alpha; None: cannot be told (one seed, a diverged one)."""
+    """The test whether the mean difference is within ±margin, at significance level alpha.
+
+    `equivalent` is None where it cannot be told: there is one seed alone, or a diverged one.
+    """
 
     n: int
     diverged: int
     margin: float
     alpha: float
     mean: float
-    low: float  # of the 1 - 2·alpha interval, which lies within ±margin just when `equivalent`
+    low: float  # the ends of the 1 - 2·alpha interval, which is within ±margin exactly if `equivalent`
     high: float
     p: float
     equivalent: bool | None
@@ -80,12 +83,14 @@ class Equivalence:
 
 
 def over_seeds(values: ArrayLike, level: float = 0.95, method: Method = "t") -> Estimate:
-    """Mean over seeds with its `level` interval, and the median. NaN and inf are diverged seeds.
+    """The mean over seeds with its confidence interval, and the median. NaN and inf are diverged seeds.
 
-    "t": mean ± t · s / √n (Student 1908). "bca": bias-corrected and accelerated bootstrap of the mean (Efron 1987) with
-    a fixed generator. Equal values have a zero-width interval, one value an unknown one (NaN), and so have those too few
-    for BCa: when one resample in 2 / (1 - level) is all the smallest value, its quantiles are the extreme seeds. Where
-    BCa is undefined otherwise the interval is t, and `method` says so. The seed is the unit: one value per seed, never per example or step.
+    The unit is the seed: there is one value per seed, never one per example or per step. `level` is the confidence
+    level. The method "t" gives mean ± t · s / √n (Student 1908). The method "bca" is the bias-corrected and accelerated
+    bootstrap of the mean (Efron 1987), with a fixed generator. If all values are equal, the interval has width zero.
+    For one value it is unknown (NaN). It is also unknown where there are too few values for BCa: when more than one
+    resample in 2 / (1 - level) consists of the smallest value alone, the quantiles of the bootstrap are the extreme
+    seeds. Where BCa is undefined for another reason, the interval is that of t, and `method` says so.
     """
     x, diverged = _seeds(values)
     n, median = x.size, float(np.median(x))
@@ -93,7 +98,7 @@ def over_seeds(values: ArrayLike, level: float = 0.95, method: Method = "t") -> 
         return Estimate(n, diverged, NAN, NAN, NAN, median, "none: diverged seeds")
     if n == 1:
         return Estimate(n, 0, float(x[0]), NAN, NAN, median, "none: one seed")
-    if np.ptp(x) == 0:  # its mean is the value itself, not a sum rounded n times
+    if np.ptp(x) == 0:  # the mean is the value itself, not a sum that is rounded n times
         return Estimate(n, 0, float(x[0]), float(x[0]), float(x[0]), median, "exact: all seeds equal")
     mean, text = float(x.mean()), f"t, {100 * level:g} %"
     if method == "bca":
@@ -108,21 +113,25 @@ def over_seeds(values: ArrayLike, level: float = 0.95, method: Method = "t") -> 
 
 
 def iqm(values: ArrayLike) -> float:
-    """Interquartile mean: without the lowest and highest ⌊n/4⌋ seeds (Agarwal et al. 2021); diverged ones are +inf."""
+    """The interquartile mean: that without the lowest and the highest ⌊n/4⌋ seeds (Agarwal et al. 2021).
+
+    A diverged seed counts as +inf.
+    """
     return float(stats.trim_mean(_seeds(values)[0], 0.25))
 
 
 def paired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Difference:
-    """Mean of a - b over pairs of equal seed, with t interval, two-sided sign-flip p and effect size.
+    """The mean of a - b over pairs of equal seed, with t interval, two-sided p by sign flips, and effect size.
 
-    The effect size is mean / s of the differences (Cohen 1988's d_z), for zero variance 0 or ±inf. A pair with a
-    diverged member is diverged; then there is no mean and no p. Two Series must have the same index.
+    The effect size is mean / s of the differences (d_z of Cohen 1988); for zero variance it is 0 or ±inf. A pair with a
+    diverged member is diverged, and then there is no mean and no p. If a and b are Series, they must have the same
+    index.
     """
     if isinstance(a, pd.Series) and isinstance(b, pd.Series):
         assert a.index.equals(b.index), f"paired by seed, got seeds {list(a.index)} and {list(b.index)}"
     left, right = np.asarray(a, float), np.asarray(b, float)
     assert left.shape == right.shape, f"as many seeds on both sides, got {left.shape} and {right.shape}"
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN: diverged, as it should be
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, so that the pair counts as diverged
         d = left - right
     e, p, method = over_seeds(d, level), NAN, "none: diverged pairs"
     if not e.diverged:
@@ -137,15 +146,16 @@ def paired(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Difference:
 
 
 def sign_flip(differences: Floats) -> float:
-    """Two-sided p of differences (n,) under symmetry about 0: the share of sign flips whose |mean| reaches theirs.
+    """The two-sided p of differences (n,) under symmetry about 0.
 
-    All 2ⁿ flips up to n = 16 (Fisher 1935); beyond, (k + 1) / (B + 1) over B random flips of a fixed generator
-    (Phipson & Smyth 2010).
+    It is the share of sign flips whose |mean| is not smaller than that of the differences. Up to n = 16 all 2ⁿ flips
+    are tried (Fisher 1935). For larger n it is (k + 1) / (B + 1), where k of B random flips of a fixed generator have
+    such a |mean| (Phipson & Smyth 2010).
     """
     d, n = np.asarray(differences, float), len(differences)
-    reached = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # flips that tie but for the order of summation count as ties
+    reached = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # flips that differ by rounding alone are ties
     if n <= EXACT:
-        # the last sign stays +: the other half of the flips mirrors this one
+        # The last sign stays +, since the other half of the flips has the same values of |mean|.
         bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n)
         return float(np.mean(np.abs((1 - 2.0 * (bits & 1)) @ d) >= reached))
     signs = 1 - 2.0 * np.random.default_rng(0).integers(0, 2, (FLIPS, n), dtype=np.int8)
@@ -153,15 +163,15 @@ def sign_flip(differences: Floats) -> float:
 
 
 def smallest_p(n: int) -> float:
-    """The smallest p that `sign_flip` can return for n pairs: 2 / 2ⁿ, or what its random flips resolve."""
+    """The smallest p that `sign_flip` can return for n pairs: 2 / 2ⁿ, or the resolution of its random flips."""
     exact = 2.0 ** (1 - n)
     return exact if n <= EXACT else max(exact, 1 / (FLIPS + 1))
 
 
 def holm(ps: ArrayLike) -> Floats:
-    """p adjusted for the family, in the order given: running maximum of (m - rank) · p, at most 1 (Holm 1979).
+    """Adjust the p of a family, in the order given: the running maximum of (m - rank) · p, at most 1 (Holm 1979).
 
-    NaN (no test, for a diverged pair) stays NaN and still counts in m: the family is what was planned.
+    NaN (no test, because of a diverged pair) stays NaN, and still counts in m: the family is the one that was planned.
     """
     p = np.asarray(ps, float)
     order = np.argsort(p, kind="stable")  # NaN last
@@ -171,15 +181,15 @@ def holm(ps: ArrayLike) -> Floats:
 
 
 def can_reach(n: int, family: int, alpha: float = 0.05) -> bool:
-    """Whether n pairs can be significant at all after Holm over `family` comparisons; if not, say nothing of it."""
+    """Whether n pairs can be significant at all after Holm's adjustment over `family` comparisons."""
     return smallest_p(n) * family <= alpha
 
 
 def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivalence:
-    """Two one-sided t tests that the mean difference is above -margin and below +margin (Schuirmann 1987).
+    """Two one-sided t tests: the mean difference is above -margin, and it is below +margin (Schuirmann 1987).
 
-    p is the larger of the two, so p < alpha just when the 1 - 2·alpha interval lies inside the margin. Zero variance:
-    p is 0 when the one value lies inside the margin, else 1.
+    p is the larger of the two, so that p < alpha exactly if the 1 - 2·alpha interval is inside the margin. If all
+    values are equal, p is 0 where the value is inside the margin, otherwise 1.
     """
     assert margin > 0, f"an equivalence margin is positive, got {margin}"
     d, _ = _seeds(differences)
@@ -194,7 +204,7 @@ def tost(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Equivale
 
 
 def _seeds(values: ArrayLike) -> tuple[Floats, int]:
-    """Values over seeds (n,) with the diverged ones as +inf, and how many those are."""
+    """The values over seeds (n,), with diverged ones as +inf, and the number of diverged ones."""
     x = np.asarray(values, float)
     assert x.ndim == 1 and x.size, f"one value per seed, got shape {x.shape}"
     lost = ~np.isfinite(x)
@@ -202,7 +212,7 @@ def _seeds(values: ArrayLike) -> tuple[Floats, int]:
 
 
 def _bca(x: Floats, level: float) -> tuple[float, float]:
-    """BCa interval of the mean; NaN where it is undefined (no resample on one side of the mean, say)."""
+    """The BCa interval of the mean. It is NaN where it is undefined (for example, no resample is above the mean)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         interval = stats.bootstrap(

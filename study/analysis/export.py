@@ -1,8 +1,8 @@
-"""Results as report.json: the ledger, what every condition comes to, and what made it, for other programs to read.
+"""Turn results into report.json, for other programs: the ledger, a summary of every condition, and the provenance.
 
-`claims` is a list with one entry per claim and condition, `summary` a list with one per condition, `provenance` the manifest.
-The layout is written nowhere else than in the records below: `schema()` derives its JSON Schema, every field with its meaning
-and unit. Numbers that JSON does not know (NaN, infinities) are null.
+`claims` is a list with an entry per claim and condition, `summary` is a list with an entry per condition, and
+`provenance` is the manifest. The records below alone define the layout: `record_schema()` derives the JSON Schema from
+them, with the meaning and the unit of every field. Numbers that JSON does not know (NaN, infinities) are null.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RECORD_FORMAT: Final = 1
 
 
 def _finite(value: object) -> float | None:
-    """A number as JSON knows it: NaN and infinities, which it does not know, are null."""
+    """A number that JSON knows. NaN and infinities, which it does not know, become None."""
     number = math.nan if value is None else float(value)  # type: ignore[arg-type]
     return number if math.isfinite(number) else None
 
@@ -91,7 +91,7 @@ class Summary(_Record):
     steps: int = Field(ge=1, description="SGD steps of its training")
     initial_loss: SeedsRecord | None = Field(description="loss of the full training split before the first step, nats")
     saturation: SeedsRecord | None = Field(
-        description="share of the first level's tanh outputs with |h| > 0.99 before the first step, from 0 to 1; null without tanh"
+        description="share of the first layer's tanh outputs with |h| > 0.99 before the first step, from 0 to 1; null without tanh"
     )
     losses: dict[Literal["train", "dev", "test"], SeedsRecord] = Field(
         description="loss of the full split after the last step, nats"
@@ -113,12 +113,12 @@ class ReportRecord(_Record):
 
 
 def record_schema() -> dict[str, Any]:
-    """JSON Schema of report.json (draft 2020-12), with what every field means and its unit."""
+    """The JSON Schema of report.json (draft 2020-12), with the meaning and the unit of every field."""
     return ReportRecord.model_json_schema()
 
 
 def report_record(results: Results, ledger: Ledger) -> ReportRecord:
-    """Everything that report.json says; the ledger is that of the results."""
+    """The content of report.json. The ledger is that of the results."""
     return ReportRecord(
         format=RECORD_FORMAT,
         title=results.spec.title,
@@ -129,7 +129,7 @@ def report_record(results: Results, ledger: Ledger) -> ReportRecord:
 
 
 def record_text(made: ReportRecord) -> str:
-    """report.json as text, one key per line; its layout is `schema()`."""
+    """The text of report.json, with one key per line, in the layout of `record_schema()`."""
     return json.dumps(made.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 

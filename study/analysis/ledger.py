@@ -1,4 +1,4 @@
-"""Claims and tables as a ledger: effect, interval, n and verdict of every sentence that the study asserts."""
+"""Turn claims and tables into a ledger: effect, interval, n and verdict of every sentence that the study asserts."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Judged:
-    """One claim about one condition, judged."""
+    """The judgement of one claim about one condition."""
 
     claim: ClaimEntry
-    condition: str  # title
+    condition: str  # its title
     verdict: Verdict
-    measured: str  # effect with its interval, in words
-    wanted: str  # what would make it hold
+    measured: str  # the effect with its interval, in words
+    wanted: str  # the condition under which the claim holds, in words
     n: int
-    names: tuple[str, ...] = ()  # of the condition (or init of the probe), then of the one that it is compared with
-    p: float = math.nan  # of a difference: two-sided, adjusted over the family where it is known
-    effect: float = math.nan  # mean over seeds, or of the difference; shares from 0 to 1
-    low: float = math.nan  # of its interval, which `method` names; of an equivalence the 90 % one
+    names: tuple[str, ...] = ()  # the condition (or the probe's init), then the one with which it is compared
+    p: float = math.nan  # for a difference: two-sided, and adjusted over the family once it is known
+    effect: float = math.nan  # the mean over seeds, or that of the difference; shares are from 0 to 1
+    low: float = math.nan  # the ends of the interval, which `method` names; for an equivalence that of 90 %
     high: float = math.nan
-    middle: float = math.nan  # interquartile mean over seeds, in the unit of `measured`
-    method: str = ""  # of the interval, and of the test where there is one
-    reason: str = ""  # why it cannot be told
+    middle: float = math.nan  # the interquartile mean over seeds, in the unit of `measured`
+    method: str = ""  # the method of the interval, and of the test where there is one
+    reason: str = ""  # the reason why it cannot be told
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ def judge(results: Results) -> Ledger:
 
 
 def judge_claims(results: Results) -> list[Judged]:
-    """Every claim of the study about every condition that it selects, judged; Holm over all difference claims."""
+    """Judge every claim of the study about every condition that it selects.
+
+    Holm's adjustment is made over all claims of a difference.
+    """
     entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
     family = [i for i, entry in enumerate(entries) if entry.claim.less_than is not None]
     adjusted = holm([entries[i].p for i in family]) if family else ()
@@ -84,7 +87,7 @@ def _judge(claim: ClaimEntry, results: Results) -> list[Judged]:
 
 
 def values_of(results: Results, condition: Condition, claim: ClaimEntry) -> pd.Series | None:
-    """What the claim measures of a condition, by seed; None where this profile did not measure it."""
+    """The values of a claim's measure for a condition, by seed. None: this profile did not measure it."""
     if claim.measure in QUANTITIES:
         return QUANTITIES[claim.measure](
             results, condition, condition.schedule.steps if claim.at == "end" else int(claim.at)
@@ -93,9 +96,9 @@ def values_of(results: Results, condition: Condition, claim: ClaimEntry) -> pd.S
 
 
 def values_of_probe(results: Results, name: str, measure: str) -> pd.Series | None:
-    """Std of x @ w of an init of the probe at the fan_in that `probe.<fan_in>` names, by seed.
+    """The std of x @ w for an init of the probe, at the fan_in that `probe.<fan_in>` names, by seed.
 
-    `probe.slope` is that of a straight line through log std over log fan_in: 1/2 where the std grows as a root.
+    `probe.slope` is the slope of a straight line through log std over log fan_in: 1/2 where the std grows as √fan_in.
     """
     t, rest = results.tables["probe"], measure.removeprefix("probe.")
     rows = t[t["init"] == name]
@@ -111,7 +114,7 @@ def _slope(rows: pd.DataFrame) -> float:
 
 
 def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | None], results: Results) -> Judged:
-    """One claim about one condition (or one init of the probe)."""
+    """Judge one claim about one condition (or one init of the probe)."""
     values, other = measured(name), claim.other
     against = measured(other) if other is not None else None
     names = (name,) if other is None else (name, other)
@@ -138,19 +141,19 @@ def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | Non
 
 
 def printed(claim: ClaimEntry) -> tuple[Label, float, str]:
-    """How a claim's numbers are printed: the label of what it measures, a factor, and what follows them."""
+    """The label of a claim's measure, the factor for its numbers, and the text that is printed after them."""
     label = MEASURES[check_measure(claim.measure)[0]]
     return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
 
 
 def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, Any]:
-    """Effect and interval in the unit of the tables."""
+    """The effect and its interval in the unit of the tables."""
     found = {"effect": e.mean, "low": e.low, "high": e.high}
     return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
 
 
 def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
-    """near, above, below are about every seed: one that does not do it refutes the sentence, whatever the mean does."""
+    """Judge a claim with near, above or below. It is about every seed, so that one seed can refute it."""
     claim, comparison = entry.claim, entry.claim.comparison
     match comparison:
         case "near":
@@ -182,7 +185,7 @@ def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
 
 
 def _different(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
-    """less_than: a difference paired by seed; its verdict waits for the family."""
+    """Measure a claim with less_than: a difference paired by seed. Its verdict needs the whole family of claims."""
     label, factor, unit = printed(entry.claim)
     d = paired(factor * a, factor * b)
     return replace(
@@ -197,7 +200,7 @@ def _different(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
 
 
 def _equivalent(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
-    """equivalent_to: two one-sided tests of the differences paired by seed."""
+    """Judge a claim with equivalent_to, by two one-sided tests of the differences paired by seed."""
     label, factor, unit = printed(entry.claim)
     margin, spec = factor * (entry.claim.margin or 0.0), label.spec
     e = tost(factor * (a - b).to_numpy(float), margin, ALPHA)
@@ -223,12 +226,12 @@ def _equivalent(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
 
 
 def _middle(a: pd.Series, b: pd.Series) -> float:
-    """Interquartile mean of a - b; inf - inf, both diverged, is a diverged pair as any other."""
+    """The interquartile mean of a - b. A pair of which both diverged, inf - inf, is a diverged pair like any other."""
     return iqm((a - b).to_numpy(float))
 
 
 def _difference(entry: Judged, p: float, family: int) -> Judged:
-    """The verdict of a difference, its p adjusted over the family."""
+    """Add the verdict to a difference, whose p is adjusted over the family."""
     if not entry.n:
         return entry  # not measured
     if not can_reach(entry.n, family, ALPHA):
@@ -242,14 +245,14 @@ def _difference(entry: Judged, p: float, family: int) -> Judged:
 
 
 def _value(given: float | str | None, claim: ClaimEntry, results: Results) -> float:
-    """A bound as a number; the entropy of the characters is that of the split which the claim is about."""
+    """A bound as a number. The entropy of the characters is that of the split of which the claim speaks."""
     name, split = check_measure(claim.measure)
     entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
     return value(given, results.vocabulary, entropy)
 
 
 def wanted(claim: ClaimEntry, results: Results, typeset: Callable[[str], str] = str) -> str:
-    """What would make a claim hold, in words; `typeset` prints its numbers."""
+    """The condition under which a claim holds, in words. `typeset` prints its numbers."""
     name, comparison = claim.other, claim.comparison
     other = results.titles.get(name, name) if name else ""
     minus = f", minus that of {other}" if claim.minus else ""
@@ -275,7 +278,10 @@ def wanted(claim: ClaimEntry, results: Results, typeset: Callable[[str], str] = 
 
 
 def reproductions(results: Results) -> list[tuple[str, bool, str]]:
-    """(name, reproduced, words) of every published number with a tolerance that this profile repeats to the last step."""
+    """List (name, whether it was reproduced, words) for every published number that this profile repeats completely.
+
+    Numbers without a tolerance are left out.
+    """
     found = []
     for row in results.tables["published"].itertuples():
         if bool(row.comparable) and not pd.isna(row.tolerance):
@@ -286,7 +292,7 @@ def reproductions(results: Results) -> list[tuple[str, bool, str]]:
 
 
 def load_results(spec: Spec, folder: Path) -> Results:
-    """The results in a folder; SpecError when its tables were made for another study."""
+    """Read the results in a folder. SpecError: its tables were made for another study."""
     facts = provenance.read_manifest(folder)
     if facts["spec_sha256"] != spec.digest():
         raise SpecError(
@@ -296,7 +302,10 @@ def load_results(spec: Spec, folder: Path) -> Results:
 
 
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:
-    """The ledger as text, and whether every gate holds and every published number within reach was reproduced."""
+    """The ledger as text, and whether it passes.
+
+    It passes if every gate holds and every published number that this profile repeats is reproduced.
+    """
     results = load_results(spec, folder)
     judged = judge(results)
     entries, numbers = judged.entries, judged.reproductions
@@ -323,5 +332,5 @@ def _line(entry: Judged) -> str:
 
 
 def count_verdicts(entries: Sequence[Judged]) -> dict[str, int]:
-    """How many entries have each verdict."""
+    """The number of entries with each verdict."""
     return {verdict: sum(e.verdict == verdict for e in entries) for verdict in ("holds", "fails", "cannot be told")}

@@ -1,4 +1,4 @@
-"""The quantities of whole trainings: results, a condition and a step as values by seed."""
+"""The quantities of whole trainings for claims: each turns results, a condition and a step into values by seed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from study.analysis.curves import Curve, curve, levels
 from study.analysis.results import Results
 from study.spec.records import Condition
 
-Quantity = Callable[[Results, Condition, int], "pd.Series | None"]  # the step is the last, but for twins
+Quantity = Callable[[Results, Condition, int], "pd.Series | None"]  # the step is the last one, except for twins
 
 QUANTITIES: dict[str, Quantity] = {}
 
 
 def quantity(measure: Quantity) -> Quantity:
-    """Register a quantity under its function's name, under which `spec/quantities.py` has its label."""
+    """Register a quantity under the name of its function. Its label is in `spec/quantities.py`."""
     QUANTITIES[measure.__name__] = measure
     return measure
 
 
 @quantity
 def batch_gap(results: Results, condition: Condition, step: int) -> pd.Series | None:
-    """Dev loss with the smallest batches' own statistics minus that of the same examples as one batch, by seed."""
+    """The dev loss in the smallest batches minus that of the same examples as one batch, by seed.
+
+    Every batch is normalised by its own statistics.
+    """
     t = results.tables["losses"]
     rows = t[(t["condition"] == condition.name) & (t["step"] == step) & t["batch_size"].notna()]
     if not len(rows):
@@ -37,10 +40,10 @@ def batch_gap(results: Results, condition: Condition, step: int) -> pd.Series | 
 
 
 def _twin(results: Results, condition: Condition, step: int, column: str) -> pd.Series | None:
-    """A column of the table of twins at a step, by seed; None where it was not read there."""
+    """A column of the table of twins at a step, by seed. None: it was not read there."""
     t = results.tables["twins"]
     rows = t[(t["condition"] == condition.name) & (t["step"] == step)]
-    # parameters that are apart by a number have a loss: without one it was not read, and is not diverged
+    # A twin with a finite distance has a loss. If the table has none, it was not read, so that the row is left out.
     rows = rows[rows[column].notna() | rows["distance"].isna()]
     found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
     return found if len(found) else None
@@ -48,13 +51,13 @@ def _twin(results: Results, condition: Condition, step: int, column: str) -> pd.
 
 @quantity
 def twin_distance(results: Results, condition: Condition, step: int) -> pd.Series | None:
-    """Relative distance of the twin's parameters after `step` steps, by seed."""
+    """The relative distance of the twin's parameters after `step` steps, by seed."""
     return _twin(results, condition, step, "distance")
 
 
 @quantity
 def twin_gap(results: Results, condition: Condition, step: int) -> pd.Series | None:
-    """How far the twin's dev loss after `step` steps is from the original's, in size, by seed."""
+    """The absolute difference between the dev losses of the twin and the original after `step` steps, by seed."""
     found = _twin(results, condition, step, "loss_gap")
     return None if found is None else found.abs()
 
@@ -67,10 +70,10 @@ def trained(results: Results, condition: Condition) -> dict[int, Curve]:
 
 
 def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple[float, float]]:
-    """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to be there).
+    """Seed -> (the reference's smoothed loss after `mark` steps, the steps that the condition needs to reach it).
 
-    A seed with which the condition diverges or fails is never there (inf); without a reference there is no level. The reference
-    itself is there after `mark` steps.
+    A seed with which the condition diverges or fails never reaches it (inf). A seed without the reference is left out.
+    The reference itself reaches it after `mark` steps.
     """
     first = results.conditions[0]
     reference, curves = trained(results, first), trained(results, condition)
@@ -87,7 +90,10 @@ def needed(results: Results, condition: Condition, mark: int) -> dict[int, tuple
 
 @quantity
 def steps_share(results: Results, condition: Condition, step: int) -> pd.Series | None:
-    """Steps needed to where the first condition is after a 20th of its training, as a share of those, by seed."""
+    """The steps needed for the loss of the first condition after a 20th of its training, by seed.
+
+    They are given as a share of the steps of the first condition.
+    """
     marks = levels(results.conditions[0].schedule.steps)
     if len(marks) < 2:
         return None

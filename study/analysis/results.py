@@ -1,4 +1,4 @@
-"""Tables, study and manifest as answers: which values over seeds does a condition have? What sections and claims ask."""
+"""Turn tables, study and manifest into the values over seeds of a condition, for sections and claims."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.tables import Tables
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a finished study knows."""
+    """The results of a finished study: its specification, its tables and its manifest."""
 
     spec: Spec
     tables: Tables
@@ -28,7 +28,7 @@ class Results:
 
     @property
     def vocabulary(self) -> int:
-        """V, the characters that the models know."""
+        """V, the number of characters that the models know."""
         return len(self.facts["data"]["vocabulary"])
 
     @property
@@ -38,9 +38,9 @@ class Results:
 
     @cached_property
     def conditions(self) -> tuple[Condition, ...]:
-        """The conditions, in the order of the study file; those that a sweep yields have a section of their own.
+        """The conditions, in the order of the study file, without those that a sweep makes.
 
-        A condition of which every training failed is not among them: there is nothing to say of it but that.
+        A condition is left out if all its trainings failed, since it has no values.
         """
         t = own_trainings(self.tables["cells"])
         known = set(t.loc[t["status"] != "failed", "condition"])
@@ -48,23 +48,26 @@ class Results:
 
     @property
     def titles(self) -> dict[str, str]:
-        """Name -> title."""
+        """The name of a condition -> its title."""
         return {c.name: c.title for c in self.conditions}
 
     @property
     def main(self) -> list[Condition]:
-        """The first group: the conditions that the long trainings are about."""
+        """The conditions of the first group, which are those of the long trainings."""
         first = self.conditions[0].group
         return [c for c in self.conditions if c.group == first]
 
     @property
     def with_batchnorm(self) -> list[Condition]:
-        """Conditions with BatchNorm."""
+        """The conditions with BatchNorm."""
         return [c for c in self.conditions if c.network.batchnorm_layers]
 
     @property
     def common(self) -> int | None:
-        """The step at which all conditions can be compared: the end of the shortest training, if all are measured there."""
+        """The step at which all conditions can be compared: the end of the shortest training.
+
+        None: not all conditions are measured there.
+        """
         step = min(c.schedule.steps for c in self.conditions)
         return step if all(step in c.schedule.measured(self.spec.measure) for c in self.conditions) else None
 
@@ -74,16 +77,16 @@ class Results:
         return self.spec.path
 
     def step(self, condition: Condition, at: str | int) -> int | None:
-        """The step that `init`, `common`, `end` or a number means for a condition; None where nothing was measured."""
+        """The step that `init`, `common`, `end` or a number means for a condition. None: nothing was measured there."""
         if at == "common":
             return self.common
         step = {"init": 0, "end": condition.schedule.steps}.get(str(at), at)
         return int(step) if step in condition.schedule.measured(self.spec.measure) else None
 
     def best(self, sweep: Sweep, condition: Condition) -> tuple[float, Condition] | None:
-        """The rate of a sweep that is best for a condition, by mean final train loss, and the condition trained at it.
+        """The best rate of a sweep for a condition, by mean final train loss, and the condition trained with it.
 
-        None where no rate lets every seed converge. Chosen on train, so that dev may judge it.
+        None: no rate lets all seeds converge. The rate is chosen by the train loss, so that the dev loss may judge it.
         """
         found = {}
         for rate in sweep.rates:
@@ -97,11 +100,11 @@ class Results:
         return rate, self.spec.condition(sweep.yielded[condition.name, rate])
 
     def reading(self, condition: Condition, step: int) -> Reading:
-        """Statistics under which a condition is read at a step: before the first there are no running ones yet."""
+        """The statistics with which a condition is read at a step. Before the first step there are no running ones."""
         return reading_at(condition.statistics, step)
 
     def loss(self, condition: Condition, split: str, step: int, statistics: Reading | None = None) -> pd.Series:
-        """Loss on the full split by seed, nats; NaN for a seed that has diverged."""
+        """The loss of the full split in nats, by seed. It is NaN for a seed that has diverged."""
         return self._values.loss(condition.name, split, step, statistics or self.reading(condition, step))
 
     def metric(
@@ -113,7 +116,7 @@ class Results:
         parameter: str | None = None,
         statistics: Reading | None = None,
     ) -> pd.Series:
-        """A measurement by seed; NaN where it does not exist. Activations are read as the condition is."""
+        """A metric by seed, NaN where it does not exist. Activations are read with the statistics of the condition."""
         kind = statistics or activations_read_at(condition.statistics, step)
         return self._values.metric(condition.name, name, step, layer, parameter, kind)
 
@@ -122,11 +125,11 @@ class Results:
         return self._values.with_failed(condition.name, found)
 
     def diverged(self, condition: Condition) -> dict[int, float]:
-        """Seed -> first step with a loss that is not finite, for the seeds that have diverged."""
+        """Seed -> the first step with a loss that is not finite, for the seeds that have diverged."""
         return self._values.diverged(condition.name)
 
     def failed(self, condition: Condition) -> list[int]:
-        """Seeds whose training ended with an error; wherever others are measured they count as lost."""
+        """The seeds whose training ended with an error. They count as lost wherever other seeds are measured."""
         return self._values.failed(condition.name)
 
     @cached_property
@@ -134,7 +137,7 @@ class Results:
         return Values(self.tables)
 
     def measured(self, condition: Condition, measure: str, at: str | int, layer: int = 1) -> pd.Series | None:
-        """What a claim's `measure` is for a condition, by seed; None where it was not measured."""
+        """The values of a claim's `measure` for a condition, by seed. None: it was not measured."""
         if at == "best":
             sweep = next((s for s in self.spec.sweeps if condition.name in s.conditions), None)
             best = None if sweep is None else self.best(sweep, condition)
@@ -145,7 +148,7 @@ class Results:
         name, rest = check_measure(measure)
         if name == "loss":
             found = self.loss(condition, rest, step)
-        elif rest:  # of several parameters: the norm over all of them
+        elif rest:  # for several parameters, the norm over all of them
             parts = [self.metric(condition, name, step, parameter=parameter) for parameter in rest.split("+")]
             if not all(len(part) for part in parts):
                 return None
@@ -160,5 +163,5 @@ class Results:
         return found if len(found) else None
 
     def estimate(self, values: pd.Series | None) -> Estimate | None:
-        """The estimate over seeds, or None where there is no value."""
+        """The estimate over seeds. None: there is no value."""
         return None if values is None or not len(values) else over_seeds(values.to_numpy(float))

@@ -1,10 +1,11 @@
-"""A network before its first step as numbers: spread of the signal, saturation, initial loss, predicted without a draw.
+"""Predict a network before its first step without a draw: the spread of the signal, saturation and the initial loss.
 
-The reasoning, all of it in expectation over seeds. Given its input, a pre-activation is Gaussian with variance
-q = |input|² · σ_w² + σ_b², because the weights are. |embedding|² differs from context to context, so level one is a
-mixture of Gaussians (exact). Behind it widths are taken as large, |h|² = fan_in · E[φ(√q z)²], node by node of that
-mixture (Poole et al. 2016; Schoenholz et al. 2017). BatchNorm sets q to 1 and ends the mixture.
-Squares are averaged, so a predicted std is the root mean square over seeds, slightly above the mean of measured stds.
+All predictions are expectations over seeds. Given its input, a pre-activation is Gaussian with variance
+q = |input|² · σ_w² + σ_b², because the weights are Gaussian. |embedding|² differs from context to context, so that the
+pre-activations of the first layer are a mixture of Gaussians (exactly). For the layers after it, widths are assumed to
+be large: |h|² = fan_in · E[φ(√q z)²] for each node of that mixture (Poole et al. 2016; Schoenholz et al. 2017).
+BatchNorm sets q to 1 and ends the mixture. Squares are averaged, so that a predicted std is the root mean square over
+seeds, which is slightly above the mean of measured stds.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ Floats = NDArray[np.float64]
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
 Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
 
-SMALL = 0.3  # logit std up to which the initial loss is a closed form: the next term is below 1e-4 nats for V >= 27
+SMALL = 0.3  # the logit std up to which the closed form is used: the next term is below 1e-4 nats for V >= 27
 THRESHOLDS = {"saturation_97": 0.97, "saturation_99": 0.99}
-NODES = 96  # per χ² of the mixture; the error column compares with two thirds of them
+NODES = 96  # the nodes per χ² of the mixture; the error is found by a comparison with two thirds of them
 
 
 def repeats(contexts: NDArray[np.integer]) -> dict[tuple[int, ...], float]:
-    """Share of contexts (N, T) by pattern of repeats: `...` is (3,), `..e` and `emm` are (2, 1), `emi` is (1, 1, 1)."""
+    """The share of contexts (N, T) by pattern of repeats: `...` is (3,), `..e` and `emm` (2, 1), `emi` (1, 1, 1)."""
     unique, counts = np.unique(contexts, axis=0, return_counts=True)
     shares: Counter[tuple[int, ...]] = Counter()
     for row, count in zip(unique.tolist(), counts.tolist(), strict=True):
@@ -44,11 +45,12 @@ def repeats(contexts: NDArray[np.integer]) -> dict[tuple[int, ...], float]:
 
 
 def embedding_norm(size: int, patterns: Repeats, nodes: int = NODES) -> tuple[Floats, Floats]:
-    """Nodes and weights of the distribution of |embedding|² / s_C² over contexts and draws of C; their mean is T · E.
+    """The nodes and weights of the distribution of |embedding|² / s_C² over contexts and draws of C. Its mean is T · E.
 
-    A character that occurs m times adds m · χ²_E, so distinct characters give χ²_{T·E} and repeated ones a wider law
-    of equal mean. Trapezoid rule in t, χ² = degrees · exp(t - exp(-t)), where the density of any χ² vanishes doubly
-    exponentially at both ends (Takahasi & Mori 1974): geometric convergence.
+    A character that occurs m times adds m · χ²_E. So distinct characters give χ²_{T·E}, and repeated ones give a wider
+    distribution with the same mean. The integral is a trapezoid rule in t, where χ² = degrees · exp(t - exp(-t)). In t
+    the density of any χ² vanishes doubly exponentially at both ends, so that the rule converges geometrically
+    (Takahasi & Mori 1974).
     """
     values, weights = [], []
     for pattern, share in patterns.items():
@@ -62,15 +64,15 @@ def embedding_norm(size: int, patterns: Repeats, nodes: int = NODES) -> tuple[Fl
             density = chi2.pdf(square, degrees) * square * (1 + np.exp(-t))
             total = np.add.outer(total, times * square).ravel()
             weight = np.outer(weight, density / density.sum()).ravel()
-            total, weight = _thin(total, weight, 8 * nodes)  # or four kinds of repeats would make 10⁸ nodes
+            total, weight = _thin(total, weight, 8 * nodes)  # without this, four kinds of repeats would make 10⁸ nodes
         values.append(total)
         weights.append(weight)
     return _thin(np.concatenate(values), np.concatenate(weights), 8 * nodes)
 
 
 def _thin(values: Floats, weights: Floats, bins: int) -> tuple[Floats, Floats]:
-    """At most `bins` nodes with the same total weight and mean: those near each other in log value are merged."""
-    log = np.log(np.maximum(values, 1e-7 * values.max()))  # below, only their total matters
+    """Merge nodes whose log values are near each other into at most `bins` nodes. Total weight and mean stay."""
+    log = np.log(np.maximum(values, 1e-7 * values.max()))  # smaller values matter only by their total
     place = np.floor((log - log.min()) / (np.ptp(log) or 1.0) * (bins - 1)).astype(int)
     mass = np.bincount(place, weights)
     mean = np.bincount(place, weights * values) / np.where(mass > 0, mass, 1.0)
@@ -80,8 +82,8 @@ def _thin(values: Floats, weights: Floats, bins: int) -> tuple[Floats, Floats]:
 def _tanh_moments(q: Floats) -> tuple[Floats, Floats]:
     """E[tanh²(√q z)] and E[1 - tanh²(√q z)] for standard normal z, to rounding, at any q.
 
-    Trapezoid rule on 0 ≤ z ≤ min(9, 20/√q): beyond it the Gaussian or 1 - tanh² is below 1e-16, and the step is far
-    below the distance π / (2√q) to the nearest pole of tanh.
+    The integral is a trapezoid rule on 0 ≤ z ≤ min(9, 20/√q). Beyond it the Gaussian or 1 - tanh² is below 1e-16, and
+    the step is far below the distance π / (2√q) to the nearest pole of tanh.
     """
     root = np.sqrt(q)[:, None]
     end = 20 / np.maximum(root, 20 / 9)
@@ -93,12 +95,15 @@ def _tanh_moments(q: Floats) -> tuple[Floats, Floats]:
 
 
 def moments(q: Floats, activation: Activation) -> tuple[Floats, Floats, Floats]:
-    """E[h], E[h²], E[φ'] of h = φ(√q z), z standard normal: closed forms for relu (He et al. 2015) and linear."""
+    """E[h], E[h²] and E[φ'] of h = φ(√q z) for standard normal z.
+
+    They are closed forms for relu (He et al. 2015) and linear.
+    """
     match activation:
         case "tanh":
             squared, passed = _tanh_moments(q)
             return np.zeros_like(q), squared, passed
-        case "relu":  # at q = 0 every unit is at the kink, where the derivative in use is 0
+        case "relu":  # at q = 0 every unit is at the kink, where the derivative is taken as 0
             return np.sqrt(q / (2 * math.pi)), q / 2, np.where(q > 0, 0.5, 0.0)
         case "linear":
             return np.zeros_like(q), q, np.ones_like(q)
@@ -107,19 +112,20 @@ def moments(q: Floats, activation: Activation) -> tuple[Floats, Floats, Floats]:
 
 
 def saturation(q: Floats, threshold: float) -> Floats:
-    """Share of |tanh(√q z)| > threshold: P(|z| > artanh(threshold) / √q)."""
+    """The share of units with |tanh(√q z)| > threshold: P(|z| > artanh(threshold) / √q)."""
     with np.errstate(divide="ignore"):
         return np.asarray(erfc(math.atanh(threshold) / np.sqrt(2 * q)))
 
 
 def log_sum_exp(std: float, classes: int) -> float:
-    """E log Σ exp(z) in nats over `classes` independent z ~ N(0, std²).
+    """The expectation E log Σ exp(z) in nats over `classes` independent z ~ N(0, std²).
 
-    log Σ exp(z) + γ is the mean of max(z + g) over standard Gumbel g (Gumbel 1954), so with F the distribution of z + g
-    it is ∫ Φ(u / scale) - F(u)^classes du - γ, whatever the scale. F and the integral are trapezoid sums of functions
-    that are analytic around the real line and vanish at both ends: exact to about 1e-12 of the result.
+    log Σ exp(z) + γ is the mean of max(z + g) over standard Gumbel g (Gumbel 1954). With F the distribution of z + g,
+    the expectation is therefore ∫ Φ(u / scale) - F(u)^classes du - γ, for any scale. F and the integral are trapezoid
+    sums of functions that are analytic around the real line and vanish at both ends, so that they are exact to about
+    1e-12 of the result.
     """
-    # F is a Gaussian smeared by a Gumbel or the reverse: the wider of the two is the one evaluated in closed form
+    # F is the convolution of a Gaussian and a Gumbel. The wider of the two is evaluated in closed form.
     if std >= 1:
         shift = np.arange(-4.0, 40.0, 0.1)
         weight = np.exp(-shift - np.exp(-shift))
@@ -134,9 +140,9 @@ def log_sum_exp(std: float, classes: int) -> float:
 
 
 def initial_loss(variance: Floats, weights: Floats, classes: int, nodes: int = NODES) -> tuple[float, float, str]:
-    """Expected loss in nats, its error and its method, for logits N(0, variance) in a share `weights` of the examples.
+    """The expected loss in nats, its error and its method, for logits N(0, variance) in a share `weights` of examples.
 
-    The label's own logit has mean 0 over seeds, whatever the label, so the loss is E log Σ exp(z). For small s it is
+    For every label the label's own logit has mean 0 over seeds, so that the loss is E log Σ exp(z). For small s it is
     ln V + s²/2 · (1 - 1/V), and the next term, -s⁴/4 · (1 - 1/V) / V, is the error.
     """
     if not np.isfinite(variance).all():
@@ -148,16 +154,16 @@ def initial_loss(variance: Floats, weights: Floats, classes: int, nodes: int = N
     std = np.sqrt(variance)
     if np.ptp(std) == 0:
         return log_sum_exp(float(std[0]), classes), 0.0, "quadrature of E log Σ exp"
-    # between a few nodes the loss is a smooth function of asinh s: s² below 1, linear in s above
+    # Between the nodes the loss is a smooth function of asinh s: it grows as s² below 1, and is linear in s above.
     place = np.linspace(np.arcsinh(std.min()), np.arcsinh(std.max()), nodes // 3)
     curve = CubicSpline(place, [log_sum_exp(float(s), classes) for s in np.sinh(place)])
     return float(weights @ curve(np.arcsinh(std))), 0.0, "quadrature of E log Σ exp"
 
 
 def growth(init: Init, fan_in: int, activation: Activation = "linear") -> float:
-    """Standard deviation of x @ w, or of its activation, for standard normal x.
+    """The standard deviation of x @ w, or of its activation, for standard normal x.
 
-    √fan_in · scale before the activation (Glorot & Bengio 2010). Given x the product is Gaussian with variance
+    It is √fan_in · scale before the activation (Glorot & Bengio 2010). Given x, the product is Gaussian with variance
     |x|² · scale², and |x|² is χ² with fan_in degrees of freedom.
     """
     square, weights = embedding_norm(fan_in, {(1,): 1.0})
@@ -168,15 +174,18 @@ def growth(init: Init, fan_in: int, activation: Activation = "linear") -> float:
 def predict(
     network: Network, vocabulary: int, patterns: Repeats | None = None, examples: float = math.inf
 ) -> pd.DataFrame:
-    """One row per level and metric at initialisation: layer (1 is that of W1), metric, predicted, error, method.
+    """The predictions at initialisation, a row per layer and metric: layer, metric, predicted, error, method.
 
-    Shares and stds are over examples and units, the loss is in nats. preact_std is before BatchNorm, normed_std after
-    it; logits are the output level before any activation. `patterns` are the `repeats` of the contexts (default: no
-    character occurs twice); over so many `examples` BatchNorm divides by the unbiased std, which leaves a variance of
-    1 - 1 / examples. `error` is numerical and leaves out what `method` assumes: level one is exact given the
-    patterns; "mean field" neglects that |h|² fluctuates by 1/√width; "unit Gaussian" that finitely many embeddings
-    make the values of one unit only roughly Gaussian: with the few characters of an alphabet its tails are heavier, and
-    from level two on thinner by a term of order 1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
+    Layers are counted from 1, as in W1. Shares and stds are over examples and units, and the loss is in nats.
+    preact_std is before BatchNorm, and normed_std is after it. Logits are those of the output layer before any
+    activation. `patterns` are the `repeats` of the contexts (by default no character occurs twice). BatchNorm divides
+    by the unbiased std over `examples` examples, which leaves a variance of 1 - 1 / examples.
+
+    `error` is the numerical error. It does not include the error of the assumptions that `method` names. The first
+    layer is exact, given the patterns. "mean field" neglects that |h|² fluctuates by 1/√width. "unit Gaussian" neglects
+    that the values of a unit are only roughly Gaussian, since there are finitely many embeddings: with the few
+    characters of an alphabet their tails are heavier, and from the second layer on thinner by a term of order
+    1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
     """
     patterns = patterns or {(1,) * network.context: 1.0}
     assert all(sum(pattern) == network.context for pattern in patterns), f"{network.context} characters, got {patterns}"
@@ -191,17 +200,17 @@ def predict(
 
 
 def _propagate(network: Network, vocabulary: int, patterns: Repeats, examples: float, nodes: int) -> list[Predicted]:
-    """Every prediction with `nodes` per χ², and of its error the part known in closed form."""
+    """All predictions with `nodes` nodes per χ², with the part of the error that is known in closed form."""
     rows: list[Predicted] = []
     norm, weights = embedding_norm(network.embedding_size, patterns, nodes)
     size = network.context * network.embedding_size
     scale = network.embedding.scale(vocabulary)
-    square = norm / size * scale**2  # mean square of the level's input, per node of the mixture
+    square = norm / size * scale**2  # the mean square of the layer's input, per node of the mixture
     basis = "χ² mixture over embeddings"
     layers = zip(network.layers, network.shapes(vocabulary), strict=True)
     for number, (layer, (fan_in, _)) in enumerate(layers, start=1):
         output = number == len(network.layers)
-        scale *= layer.weight.scale(fan_in)  # 0 once a level is the same for every example
+        scale *= layer.weight.scale(fan_in)  # 0 from the layer on whose values are the same for every example
         q = fan_in * square * layer.weight.scale(fan_in) ** 2
         q = q + (layer.bias.scale(fan_in) ** 2 if layer.bias else 0.0)
         if not output:

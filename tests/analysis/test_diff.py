@@ -155,7 +155,7 @@ def test_the_difference_is_b_minus_a(a: Path, tmp_path: Path) -> None:
 def test_shares_are_percentages(a: Path, tmp_path: Path) -> None:
     b = report(tmp_path / "b", change("metrics", "value", 0.75, condition="fixed", step=10, metric="saturation_97"))
     one = only(compare(a, b).measured)
-    assert (one.what, one.at) == ("tanh outputs with |h| > 0.97 (%), level 1", "step 10")
+    assert (one.what, one.at) == ("tanh outputs with |h| > 0.97 (%), layer 1", "step 10")
     assert (one.a, one.b) == pytest.approx((51.5, 75))
 
 

@@ -1,1 +1,1 @@
-"""Figures as themed SVG."""
+"""The figures of the report, drawn as themed SVG."""

@@ -1,4 +1,4 @@
-"""Lines: every seed thin under its condition's mean and band, on plain or log axes, beside what theory says."""
+"""Draw lines: thin ones for seeds, with the mean and the band of each condition, and with theoretical curves."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def draw_lines(
     logy: bool = False,
     marks: int = 6,
 ) -> None:
-    """Every seed a thin line (`frame`: condition, seed, x, y) under its condition's mean and band.
+    """Draw every seed as a thin line (`frame`: condition, seed, x, y), below the mean and the band of its condition.
 
     `band` has the columns condition, x, mean, low, high.
 
-    Lines are thinned to 150 points, 90 at phone width, evenly in x or in log x; the mean carries `marks` markers.
+    Lines are thinned to 150 points (90 at phone width), evenly in x or in log x. The mean has `marks` markers.
     """
     points = 90 if narrow(ax) else FONT_POINTS
     ax.set_xscale("log" if logx else "linear")
@@ -83,14 +83,14 @@ def draw_lines(
 def thin(
     frame: pd.DataFrame, keys: Sequence[str], x: str, points: int = FONT_POINTS, log: bool = False
 ) -> pd.DataFrame:
-    """At most `points` rows per group of `keys`, the first and last among them, evenly spaced in x (or in log x)."""
+    """At most `points` rows per group of `keys`, evenly spaced in x (or in log x), with the first and the last row."""
     kept = []
     for _, group in frame.groupby(list(keys), sort=False, observed=True):
         group = group.sort_values(x)
         if len(group) > points:
             values = group[x].to_numpy(float)
             scale = np.log(np.maximum(values, values[values > 0].min())) if log else values
-            # a point of the grid that meets a row is moved off it, or the last bit of log would pick the row or the next
+            # Points of the grid are moved a little, so that none is equal to a row: the last bit of log would decide.
             near = np.searchsorted(scale, np.linspace(scale[0], scale[-1], points) - 1e-9 * np.ptp(scale))
             group = group.iloc[np.unique(np.clip([0, *near[1:-1], len(group) - 1], 0, len(group) - 1))]
         kept.append(group)
@@ -109,7 +109,10 @@ def loglog(
     expected: str | None = None,
     guide: tuple[Sequence[float], Sequence[float], str] | None = None,
 ) -> None:
-    """Seeds as dots, their mean as a line, on log axes; the expectation (a column, or xs, ys, label) dashed."""
+    """Draw seeds as dots and their mean as a line, on log axes.
+
+    The expectation is dashed: it is a column (`expected`), or a curve (`guide`: xs, ys, label).
+    """
     ax.set_xscale("log")
     ax.set_yscale("log")
     names = [name for name in looks if name in set(frame[by])]
@@ -150,7 +153,10 @@ def loglog(
 def draw_curve(
     ax: Axes, xs: Sequence[float], ys: Sequence[float], label: str = "", at: int = -1, above: bool = False
 ) -> None:
-    """A theoretical curve, dashed, with its label beside point `at`; `above` the data where it would hide under them."""
+    """Draw a theoretical curve as a dashed line, with its label beside point `at`.
+
+    It is drawn `above` the data where they would hide it.
+    """
     color, width, order = (INK, 1.8, 2.5) if above else (REFERENCE, 1.2, 1)
     ax.plot(xs, ys, color=color, linewidth=width, linestyle=(0, (4, 3)), zorder=order)
     if label:

@@ -1,4 +1,4 @@
-"""Colours as roles, and one look per condition. No matplotlib."""
+"""The colours of figures as roles, and the look of each condition. This module loads no matplotlib."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDE, NARROW = 680, 350  # logical pixels: a column of text, and a phone
-FONT_POINTS = 150  # a line on the page has no more
-SLOTS = 8  # hues before marker and dash alone tell conditions apart
+FONT_POINTS = 150  # the largest number of points of a line on the page
+SLOTS = 8  # the number of hues; more conditions differ in marker and dash alone
 
-# A colour in matplotlib is only a name for a role: style.css says what it looks like, in light and in dark.
+# A colour in matplotlib only names a role. style.css sets the colour of each role, in light and in dark mode.
 ROLES = ("ink", "muted", "grid", "paper", "reference", *(f"c{i}" for i in range(SLOTS)))
 SENTINELS = {role: f"#5a17{i:02x}" for i, role in enumerate(ROLES)}
 ROLE_OF = {color: role for role, color in SENTINELS.items()}
 INK, MUTED, GRID, PAPER, REFERENCE = (SENTINELS[role] for role in ROLES[:5])
 
-# matplotlib's marker, and the same shape around the origin for swatches in tables
+# matplotlib's marker, and the same shape around the origin, for the swatches in tables
 MARKERS = (
     ("o", "M-4 0A4 4 0 1 1 4 0A4 4 0 1 1-4 0Z"),
     ("s", "M-3.5-3.5H3.5V3.5H-3.5Z"),
@@ -31,7 +31,7 @@ DASHES = ("", "6 2.5", "2 2", "7 2 2 2")
 
 @dataclass(frozen=True)
 class Look:
-    """How a condition looks everywhere: colour slot, marker (with its SVG shape) and dash pattern ("" is solid)."""
+    """The look of a condition: its colour slot, its marker (with an SVG shape) and its dash pattern ("" is solid)."""
 
     slot: int
     marker: str
@@ -40,19 +40,19 @@ class Look:
 
     @property
     def color(self) -> str:
-        """The slot's colour, for any matplotlib or seaborn call."""
+        """The colour of the slot, for a call of matplotlib or seaborn."""
         return SENTINELS[f"c{self.slot}"]
 
     @property
     def linestyle(self) -> Any:
-        """The dash as matplotlib wants it, in line widths of 1.6."""
+        """The dash pattern in matplotlib's form, in units of the line width 1.6."""
         return (0, tuple(float(part) / 1.6 for part in self.dash.split())) if self.dash else "-"
 
 
 def palette(names: Iterable[str]) -> dict[str, Look]:
-    """One look per name, by position: the first eight differ in hue, 56 in (hue, marker), 224 in (hue, marker, dash).
+    """A look per name, by its position: the first 8 differ in hue, 56 in hue or marker, 224 in hue, marker or dash.
 
-    Appending a name changes no other look, so the order of the study file fixes the colours.
+    A new name at the end changes no other look, so that the order of the study file determines the colours.
     """
     looks = {}
     for i, name in enumerate(dict.fromkeys(names)):

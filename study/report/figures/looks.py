@@ -1,4 +1,4 @@
-"""How the conditions of a study look in every figure and table."""
+"""The looks of a study's conditions in all figures and tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.report.figures.look import Look, palette
 
 
 def looks_of(results: Results) -> dict[str, Look]:
-    """Name -> look, in the order of the study file."""
+    """The name of a condition -> its look, in the order of the study file."""
     return dict(_palette(tuple(c.name for c in results.conditions)))
 
 

@@ -1,4 +1,4 @@
-"""Numbers as drawings: figures and what may stand in them, from one place. No meaning."""
+"""Turn numbers into drawings: one place for figures and for all that they can contain, whatever the numbers mean."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def new(
     sharex: bool = False,
     sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `panels` axes, `height` pixels each, in `columns` columns; half as many at phone width."""
+    """A figure with `panels` axes of `height` pixels each, in `columns` columns (half as many at phone width)."""
     columns = min(panels, columns if width > NARROW else (columns + 1) // 2)
     rows = math.ceil(panels / columns)
     with styled():
@@ -76,7 +76,7 @@ def new(
 
 @styled()
 def histogram(ax: Axes, frame: pd.DataFrame, look: Look, *, fill: float = 0.3) -> None:
-    """A step histogram from rows (left, right, density) of adjoining bins."""
+    """Draw a step histogram from rows (left, right, density) of adjoining bins."""
     rows = frame.sort_values("left")
     edges = np.append(rows["left"].to_numpy(float), float(rows["right"].iloc[-1]))
     assert np.allclose(edges[1:], rows["right"].to_numpy(float)), f"bins do not adjoin: {edges}"
@@ -87,7 +87,7 @@ def histogram(ax: Axes, frame: pd.DataFrame, look: Look, *, fill: float = 0.3) -
 
 @styled()
 def note_below(ax: Axes, *texts: str) -> None:
-    """Short lines below the name of the x axis: what there is to know of this panel alone."""
+    """Write short lines below the name of the x axis, with facts about this panel alone."""
     for i, text in enumerate(texts):
         line = ax.annotate(text, (0.5, 0), (0, -37 - 14 * i), "axes fraction", "offset points", ha="center", va="top")
         line.set(color=MUTED, fontsize=11)
@@ -95,7 +95,7 @@ def note_below(ax: Axes, *texts: str) -> None:
 
 @styled()
 def reference(ax: Axes, value: float, label: str = "", axis: str = "y", end: str = "right") -> None:
-    """A dashed line where theory gives a value, along x (axis "y") or upright (axis "x"), with a short label."""
+    """Draw a dashed line at a theoretical value, horizontal (axis "y") or vertical (axis "x"), with a short label."""
     line: dict[str, Any] = {"color": REFERENCE, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1}
     (ax.axhline if axis == "y" else ax.axvline)(value, **line)
     if not label:
@@ -113,7 +113,7 @@ def reference(ax: Axes, value: float, label: str = "", axis: str = "y", end: str
 
 @styled()
 def mask(ax: Axes, matrix: np.ndarray, color: str = INK, xlabel: str = "unit", ylabel: str = "example") -> None:
-    """A boolean matrix as the lecture draws it: a mark where it is true, row 0 on top."""
+    """Draw a boolean matrix as the lecture does: with a mark where it is true, and row 0 on top."""
     rows, columns = matrix.shape
     ends: list[tuple[float, float]] = []
     for i, row in enumerate(np.asarray(matrix, dtype=bool)):
@@ -131,7 +131,7 @@ def mask(ax: Axes, matrix: np.ndarray, color: str = INK, xlabel: str = "unit", y
 
 @styled()
 def key(fig: Figure, looks: Mapping[str, Look], titles: Mapping[str, str], names: Sequence[str] | None = None) -> None:
-    """A legend of lines and markers above the panels, in as many columns as fit; the figure grows by its height."""
+    """Add a legend of lines and markers above the panels, in as many columns as fit. The figure grows by its height."""
     shown = list(looks) if names is None else [name for name in looks if name in set(names)]
     width = fig.get_figwidth() * 72
     labels = [shorten(titles.get(name, name), 40 if width <= NARROW else 36) for name in shown]

@@ -1,4 +1,4 @@
-"""Strips: every seed of every condition as a dot in its row, with mean and interval above."""
+"""Draw strips: a row per condition, with a dot per seed, and with the mean and its interval above the dots."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def draw_strip(
     named: bool = True,
     names: Sequence[str] | None = None,
 ) -> None:
-    """One row per condition: every seed a dot, and (`intervals`: condition, mean, low, high) its mean and interval.
+    """Draw a row per condition, with a dot per seed and the mean with its interval.
 
-    A seed keeps its height within the row in every condition. The order of rows is that of `looks`; `names` fixes them,
-    so that panels side by side share rows. Values that are not finite are left out. At phone width a title stands
-    above its row, elsewhere left of it. Heights: `strip_height`.
+    `intervals` has the columns condition, mean, low, high. A seed has the same height within the row of every
+    condition. The rows are in the order of `looks`. `names` fixes the rows, so that panels side by side have the same
+    ones. Values that are not finite are left out. A title is above its row at phone width, otherwise to the left of
+    it. The height of the figure is `strip_height`.
     """
     present = set(frame[by]) | (set() if intervals is None else set(intervals[by]))
     names = [name for name in looks if name in (present if names is None else names)]
@@ -101,12 +102,12 @@ def draw_strip(
             text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # no reference line through it
             continue
         parts = wrap(titles.get(name, name), 28)
-        # one text per line: the reader's font is narrower than ours, and the ends must align
+        # Every line is a text of its own: the reader's font is narrower than ours, and the ends must align.
         at: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
         for k, part in enumerate(parts):
             ax.annotate(part, (0, i), (-8, -14 * (k - (len(parts) - 1) / 2)), ha="right", va="center", **at)
 
 
 def strip_height(conditions: int, width: int = WIDE) -> float:
-    """Height for new() that gives each row of strip() its room."""
+    """The height for new() in pixels with which every row of draw_strip() has enough room."""
     return 62 + (38 if width > NARROW else 52) * conditions

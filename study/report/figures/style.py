@@ -1,4 +1,4 @@
-"""One style for all figures."""
+"""The style of all figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from study.report.figures.look import GRID, INK, MUTED, PAPER
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Seaborn's "ticks" theme: one pixel per point, role colours, text as text, no mathtext in anybody's title."""
+    """Draw with seaborn's "ticks" theme: one pixel per point, colours as roles, text as text, no mathtext in titles."""
     rc: dict[Any, Any] = {
         "figure.dpi": 72, "savefig.dpi": 72, "svg.fonttype": "none", "text.parse_math": False, "font.size": 12,
         "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "axes.labelsize": 12, "axes.titlesize": 12,
@@ -30,5 +30,5 @@ def styled() -> Iterator[None]:
         "grid.linewidth": 0.8, "patch.edgecolor": PAPER,
     }  # fmt: skip
     with sns.axes_style("ticks"), mpl.rc_context(rc), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")  # the reader's fonts draw it, not ours
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")  # the reader's fonts draw the glyph
         yield

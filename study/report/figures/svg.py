@@ -1,4 +1,4 @@
-"""Matplotlib's SVG as themed SVG: colours become classes, styles attributes, ids stable; the same bytes every time."""
+"""Turn matplotlib's SVG into themed SVG: colours become classes, styles become attributes, and the bytes are stable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from study.report.figures.text import clean_text
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as themed SVG text for a column of text and for a phone, and what it shows in words."""
+    """A figure as themed SVG text, for a column of text and for a phone, with a text alternative."""
 
     name: str
     alt: str
@@ -28,7 +28,7 @@ class Drawing:
 
 
 def draw(name: str, alt: str, drawing: Callable[[int], Figure]) -> Drawing:
-    """The drawing made at both widths: `drawing(width)` returns a figure from `new(..., width=width)`."""
+    """Make a drawing at both widths: `drawing(width)` returns a figure from `new(..., width=width)`."""
     with styled():
         wide, narrow = (
             svg_text(drawing(width), f"{name}-{suffix}", alt) for width, suffix in ((WIDE, "w"), (NARROW, "n"))
@@ -37,14 +37,17 @@ def draw(name: str, alt: str, drawing: Callable[[int], Figure]) -> Drawing:
 
 
 def svg_text(fig: Figure, ident: str, alt: str) -> str:
-    """Themed SVG text of a figure; `ident` prefixes its ids. ValueError: no alt text, or a colour outside the roles."""
+    """The themed SVG text of a figure. `ident` is the prefix of its ids.
+
+    ValueError: there is no alt text, or a colour is not a role.
+    """
     if not alt.strip():
         raise ValueError(f"figure {ident}: alt text is empty")
     if not re.fullmatch(r"[a-z][a-z0-9-]*", ident):
         raise ValueError(f"figure name {ident!r}: lower-case words joined by '-' would do")
     buffer = io.StringIO()
     with styled(), mpl.rc_context({"svg.hashsalt": ident}):
-        # without savefig, which draws everything once more to settle the layout: drawing settles it as well
+        # savefig would draw everything a second time to settle the layout, but the first drawing settles it as well.
         FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None, "Creator": None})
     root = ET.fromstring(clean_text(buffer.getvalue()))
     for parent in root.iter():
@@ -72,7 +75,7 @@ def _tag(element: ET.Element) -> str:
 
 
 def _restyle(element: ET.Element, ident: str) -> None:
-    """Turn style="…" into classes f-<role>, s-<role> and presentation attributes; drop namespaces; round numbers."""
+    """Turn style="…" into classes f-<role>, s-<role> and attributes, remove namespaces, and round numbers."""
     element.tag = _tag(element)
     for key in [k for k in element.attrib if k.startswith("{")]:
         element.attrib[key.rpartition("}")[2]] = element.attrib.pop(key)
@@ -124,7 +127,7 @@ def _short(value: str | float, digits: int = 2) -> str:
 
 
 def _path(d: str) -> str:
-    """The same path in relative steps of 0.1 (short ones 0.01) between rounded points, so that no error adds up."""
+    """The path in relative steps of 0.1 (0.01 for short paths) between rounded points, so that errors do not add up."""
     tokens = re.findall(r"[MLCQZz]|-?[\d.]+(?:e-?\d+)?", d)
     unit, digits = (10, 1) if len(tokens) > 60 else (100, 2)
     out, here, i = [], (0, 0), 0
@@ -159,7 +162,7 @@ def _join(values: Sequence[int], unit: int, digits: int) -> str:
 
 
 def _shorten_ids(root: ET.Element, ident: str) -> None:
-    """Ids nothing refers to go; the rest become <ident>-0, -1, … in document order."""
+    """Remove ids to which nothing refers, and rename the others to <ident>-0, <ident>-1, … in document order."""
     used = set()
     for element in root.iter():
         for key, value in element.attrib.items():
@@ -191,7 +194,7 @@ _INHERITED = (
 
 
 def _hoist(element: ET.Element) -> None:
-    """What all children of a group share (inherited properties) moves to the group; groups that say nothing go."""
+    """Move inherited properties that all children of a group share to the group. Remove groups without attributes."""
     for child in element:
         _hoist(child)
     children = [c for c in element if c.tag != "defs"]

@@ -1,4 +1,4 @@
-"""Words in figures: cut, wrapped and cleaned by the width that a reader sees."""
+"""Clean, cut and wrap the texts of figures, by their visible width."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff
 
 
 def clean_text(text: str) -> str:
-    """Text an SVG can hold: no control characters but tab and line break, no lone surrogates."""
+    """The text without the characters that an SVG cannot hold: surrogates, and control characters but tab and newline."""
     return _UNPRINTABLE.sub("", str(text))
 
 
 def character_cells(text: str) -> int:
-    """Width of a text in character cells: wide characters and emoji count two, combining marks none."""
+    """The width of a text in character cells. Wide characters and emoji count as two, combining marks as none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def shorten(text: str, width: int) -> str:
-    """One line of at most `width` cells, cut with an ellipsis."""
+    """Cut a text to one line of at most `width` cells, with an ellipsis."""
     text = " ".join(clean_text(text).split())
     if character_cells(text) <= width:
         return text
@@ -30,7 +30,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def wrap(text: str, width: int, most: int = 2) -> list[str]:
-    """At most `most` lines of at most `width` cells."""
+    """Wrap a text into at most `most` lines of at most `width` cells."""
     text = shorten(text, width * 4)
     found = [shorten(line, width) for line in textwrap.wrap(text, width)] or [""]
     return found if len(found) <= most else [*found[: most - 1], shorten(" ".join(found[most - 1 :]) + " …", width)]

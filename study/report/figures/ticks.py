@@ -1,4 +1,4 @@
-"""Ticks: where they stand on an axis, and how they are typeset."""
+"""The ticks of an axis: their places and their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from study.report.figures.look import NARROW
 
 
 def tick(value: float, _position: float | None = None) -> str:
-    """A tick label: true minus, commas between thousands, powers of ten as 10⁻⁴ beyond 0.001 and 100 000."""
+    """A tick label with a true minus, commas between thousands, and powers of ten, 10⁻⁴, below 0.001 and from 10⁶."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else ""
     if 1e-3 <= abs(value) < 1e6:
@@ -24,7 +24,7 @@ def tick(value: float, _position: float | None = None) -> str:
 
 
 def size(ax: Axes) -> tuple[float, float]:
-    """Width and height of the figure of an axes, in pixels."""
+    """The width and the height in pixels of the figure to which the axes belong."""
     fig = ax.get_figure(root=True)
     assert fig is not None
     return 72 * fig.get_figwidth(), 72 * fig.get_figheight()
@@ -35,7 +35,7 @@ def narrow(ax: Axes) -> bool:
 
 
 class Decades(Locator):
-    """Powers of ten on a log axis; 1, 2, 5 or even plain steps between them where the axis spans too few."""
+    """Ticks at powers of ten on a log axis. Where these are too few, there are ticks at 1, 2, 5, or at plain steps."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -46,7 +46,7 @@ class Decades(Locator):
         return self.tick_values(low, high)
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
-        """Ticks within the limits, about `most` of them."""
+        """About `most` ticks within the limits."""
         decades = math.log10(vmax / vmin) if vmin > 0 else math.inf
         if decades < 0.7:
             return MaxNLocator(self.most, steps=[1, 2, 2.5, 5, 10]).tick_values(vmin, vmax)
@@ -55,7 +55,7 @@ class Decades(Locator):
 
 
 def locate(ax: Axes) -> None:
-    """Few, plain ticks: a phone's panel has room for four."""
+    """Set few, plain ticks: a panel on a phone has room for four."""
     grid = ax.get_gridspec()
     rows, columns = (grid.nrows, grid.ncols) if grid is not None else (1, 1)
     width, height = size(ax)[0] / columns, size(ax)[1] / rows

@@ -1,1 +1,1 @@
-"""Parts of a page and their HTML."""
+"""The parts of a page, and their HTML."""

@@ -1,4 +1,4 @@
-"""A notebook's HTML reduced to listed tags and attributes: nothing in it can run, load or restyle the page."""
+"""Reduce a notebook's HTML to listed tags and attributes, so that nothing in it can run, load or restyle the page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Cleaner(HTMLParser):
         self.out: list[str] = []
         self.dropped: list[str] = []
         self.open: list[str] = []
-        self.boxed: list[bool] = []  # per open table: whether it got a box here
+        self.boxed: list[bool] = []  # for every open table: whether a box was added here
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self.dropped or tag in _DROPPED:
@@ -68,7 +68,7 @@ class _Cleaner(HTMLParser):
                 break
 
     def finish(self) -> str:
-        """What was kept, with everything closed."""
+        """The HTML that was kept, with all tags closed."""
         self.close()
         self.dropped.clear()
         while self.open:
@@ -81,7 +81,7 @@ class _Cleaner(HTMLParser):
 
 
 def clean_html(body: str) -> Markup:
-    """HTML reduced to listed tags and attributes: text, images as data, figures, tables in a scrolling box."""
+    """Reduce HTML to listed tags and attributes: text, images as data, figures, tables in a scrolling box."""
     cleaner = _Cleaner()
     cleaner.feed(body)
     return Markup(cleaner.finish())

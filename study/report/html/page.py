@@ -1,4 +1,4 @@
-"""Sections, figures and tables as one self-contained HTML page: no network, strict policy, the same bytes twice."""
+"""Turn sections into one self-contained HTML page, which needs no network. The same sections give the same bytes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,11 @@ def render_page(
     footer: str = "",
     facts: Sequence[tuple[str, str]] | Mapping[str, str] = (),
 ) -> str:
-    """The report. `stamp` names the profile, `left_out` (anchor -> words) what had no data, `facts` is the provenance in the footer."""
+    """The HTML of the report.
+
+    `stamp` names the profile. `left_out` (anchor -> words) are the sections without data. `facts` is the provenance in
+    the footer. ValueError: two sections have one anchor, or two figures have one name.
+    """
     _distinct("section anchor", ["left-out", "top", *(s.anchor for s in sections), *(left_out or {})])
     _distinct("figure name", [f.drawing.name for s in sections for f in s.figures])
     return _page(
@@ -85,7 +89,7 @@ def render_page(
 
 
 def render_notebook(*, title: str, stamp: str, body_html: str, back: str = "../index.html", footer: str = "") -> str:
-    """An executed notebook's HTML body in the page's style; scripts, inline styles and unknown markup are dropped."""
+    """The HTML page of an executed notebook. Scripts, inline styles and unknown markup of its body are removed."""
     return _page(
         "notebook.html.j2",
         title=title,
@@ -100,7 +104,7 @@ def render_notebook(*, title: str, stamp: str, body_html: str, back: str = "../i
 
 @cache
 def figure_style() -> str:
-    """The rules of style.css that colour a figure, for a notebook that is opened by itself."""
+    """The rules of style.css for the colours of figures, for a notebook that is opened by itself."""
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     roles = [line for line in style.splitlines() if line.startswith((".f-", ".s-"))]
     return "\n".join([style[style.index(":root {") : style.index("}\n") + 1], *roles])
@@ -115,14 +119,14 @@ def _distinct(what: str, names: Iterable[str]) -> None:
 
 
 def css_string(text: str) -> str:
-    """A CSS string of any text; nothing in it can end the string, the rule or the <style> element."""
+    """Any text as a CSS string. Nothing in it can end the string, the rule or the <style> element."""
     return (
         '"' + "".join(c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):x} " for c in plain(text)) + '"'
     )
 
 
 def policy_hash(text: str) -> str:
-    """Hash of an inlined block, as a Content-Security-Policy source."""
+    """The hash of an inlined block, as a source of a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

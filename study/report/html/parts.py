@@ -1,4 +1,4 @@
-"""The records that a page is made of: cells, tables, figures, sections. What they refuse is refused before anything is written."""
+"""The records of a page: cells, tables, figures, sections. They check themselves before anything is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from study.report.figures.look import Look
 
-if TYPE_CHECKING:  # matplotlib stays out of whoever only writes a page
+if TYPE_CHECKING:  # so that a module that only writes a page does not load matplotlib
     from study.report.figures.svg import Drawing
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -17,7 +17,7 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class TableCell:
-    """Text, what sorting and CSV use instead (`sort`), a link, a condition's look as a swatch, a verdict's tone."""
+    """A text, with a value for sorting and CSV (`sort`), a link, the look of a condition, or the tone of a verdict."""
 
     text: str
     sort: float | str | None = None
@@ -28,7 +28,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval and number of seeds; CSV gets four columns (name, name_low, name_high, name_n)."""
+    """A mean with its interval and its number of seeds. In CSV it has four columns: name, name_low, …_high, …_n."""
 
     mean: float
     low: float | None
@@ -41,9 +41,9 @@ Value = str | float | int | bool | None | TableCell | Interval
 
 @dataclass(frozen=True)
 class TableColumn:
-    """How a column is shown: `name` for CSV, `label` and `unit` for readers, `format` as for format().
+    """The presentation of a column: `name` for CSV, `label` and `unit` for readers, `format` as for format().
 
-    `numeric` sets it flush right; None: if all its values are numbers.
+    `numeric` aligns it to the right. None: it is aligned to the right if all its values are numbers.
     """
 
     name: str
@@ -55,12 +55,12 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Table:
-    """Raw values by row: sequences in column order, or mappings by column name (what is absent is shown as a dash)."""
+    """A table of raw values. Rows are sequences in column order, or mappings by column name, where a gap is a dash."""
 
     caption: str
     columns: Sequence[TableColumn]
     rows: Sequence[Sequence[Value] | Mapping[str, Value]]
-    folded: bool = False  # in a section: shown when asked for
+    folded: bool = False  # whether it is hidden in a section until a reader opens it
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -74,17 +74,17 @@ class Table:
 
     @property
     def cells(self) -> list[list[Value]]:
-        """Values in column order, row by row."""
+        """The values in column order, row by row."""
         return [[row.get(c.name) for c in self.columns] if isinstance(row, Mapping) else list(row) for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing (plots.draw), what to see in it, its table. ValueError: no alt text or no data."""
+    """A drawing (see plots.draw) with a caption and its table. ValueError: it has no alt text or no data."""
 
     drawing: Drawing
     caption: str
-    table: Table  # one of the section's own tables is linked, any other is folded in behind the figure
+    table: Table  # a table of the section is linked, another one is folded behind the figure
 
     def __post_init__(self) -> None:
         if not self.drawing.alt.strip():
@@ -95,9 +95,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Made:
-    """How a section was made: a sentence, and facts (cells, config, code, command) as label and verbatim text.
+    """The origin of a section: a sentence, and facts (cells, config, code, command) as label and verbatim text.
 
-    A section names its tables and the keys of the study file besides theirs; the facts follow from them.
+    A section names its tables, and the keys of the study file besides theirs. The facts follow from them.
     """
 
     text: str = ""
@@ -108,7 +108,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Term:
-    """A word of the glossary, its formula (plain Unicode) and what it means."""
+    """A word of the glossary, with its meaning and its formula in plain Unicode."""
 
     name: str
     text: str
@@ -117,7 +117,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Listing:
-    """A long verbatim text, folded: the study file, versions, hashes."""
+    """A long verbatim text that is folded, such as the study file, versions or hashes."""
 
     title: str
     text: str
@@ -125,7 +125,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Highlight:
-    """A number a reader remembers, above everything else: "27.0 → 3.30", what it is."""
+    """A number to remember, such as "27.0 → 3.30", with its label. It is at the top of the page."""
 
     value: str
     label: str
@@ -133,7 +133,7 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Section:
-    """One question, its answer and what that rests on; `short` is for the navigation."""
+    """A question, its answer and the evidence for it. `short` is its name in the navigation."""
 
     anchor: str
     question: str

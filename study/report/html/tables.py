@@ -1,4 +1,4 @@
-"""Tables as HTML: what a reader sees, and what sorting and CSV use."""
+"""Turn tables into HTML: the text that a reader sees, and the values for sorting and CSV."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from study.report.figures.look import Look
 from study.report.html.parts import Interval, Table, TableCell, TableColumn, Value
 from study.report.html.words import DASH, inline, isolate, link, number, plain
 
-TEXT = 100  # characters of a table's row that fit into a column of text
-STACKED = 0.55  # of a mean and its interval, which stand above each other
+TEXT = 100  # the characters of a row that fit into a column of text
+STACKED = 0.55  # the share of the width of a mean and its interval that counts, since one is above the other
 TONE_SIGNS = {"": "", "good": "✓", "bad": "✗", "unsure": "?"}  # a verdict is a sign and a word, never a colour alone
 
 
@@ -34,7 +34,10 @@ def missing(value: object) -> bool:
 
 
 def value_html(value: Value, column: TableColumn, n: int | None = None) -> tuple[Markup, dict[str, str]]:
-    """Markup of one value and its data attributes (v, l, h, n), for sorting and CSV; `n` seeds are said elsewhere."""
+    """The markup of a value, and its data attributes (v, l, h, n) for sorting and CSV.
+
+    `n` is a number of seeds that is shown elsewhere, so that it is not repeated here.
+    """
     if missing(value):
         return Markup(DASH), {"v": ""}
     if isinstance(value, TableCell):
@@ -82,7 +85,7 @@ def _words(value: str | TableCell) -> str:
 
 
 def _numeric(column: TableColumn, values: Sequence[Value]) -> bool:
-    """Whether a column is set flush right: all its values are numbers, intervals or cells that sort by a number."""
+    """Whether a column is aligned to the right: its values are all numbers, intervals or cells that sort by one."""
     if column.numeric is not None:
         return column.numeric
     numbers = [
@@ -95,7 +98,7 @@ def _numeric(column: TableColumn, values: Sequence[Value]) -> bool:
 
 
 def table_html(table: Table, ident: str, folded: bool = False) -> Markup:
-    """One table in its own scrolling, focusable box."""
+    """The HTML of a table, in a scrolling box of its own that can have the focus."""
     rows = table.cells
     columns = [[row[i] for row in rows] for i in range(len(table.columns))]
     numeric = [_numeric(c, values) for c, values in zip(table.columns, columns, strict=True)]

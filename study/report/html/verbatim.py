@@ -1,4 +1,4 @@
-"""The study's own words (titles, claims, sources) as text, whatever markup they may hold."""
+"""Show the words of a study (titles, claims, sources) as plain text, whatever markup they contain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKUP = re.compile(r"[*`\[\]]")
 
 
 def words(spec: Spec) -> set[str]:
-    """Everything that a study file says in words of its own."""
+    """All texts in a study file that its author wrote for readers."""
     runs = spec.published.runs if spec.published else ()
     named = [*spec.conditions, *(run.condition for run in runs)]
     found = {
@@ -31,24 +31,24 @@ def words(spec: Spec) -> set[str]:
 
 @dataclass(frozen=True)
 class Shield:
-    """Turns every such word into literal() where inline markup is read; cells and figures take words as they are."""
+    """Protects the words of a study with literal() where inline markup is read. Cells and figures read no markup."""
 
     words: frozenset[str]
 
     @classmethod
     def of(cls, spec: Spec) -> Shield:
-        """The words of a study that could be taken for markup, or that turn the direction of their neighbours."""
+        """The shield of a study: its words that could be read as markup, or change the direction of the text around."""
         return cls(frozenset(w for w in words(spec) if MARKUP.search(w) or isolate(w).startswith("<bdi>")))
 
     def text(self, inline: str) -> str:
-        """Inline markup with the study's words as they are; the longest of two that begin alike."""
+        """Protect the study's words in inline markup. Of two words that begin alike, the longer one is protected."""
         if not self.words:
             return inline
         longest = sorted(self.words, key=lambda word: (-len(word), word))
         return re.sub("|".join(map(re.escape, longest)), lambda found: literal(found[0]), inline)
 
     def section(self, section: Section) -> Section:
-        """The section with every text of it so."""
+        """The section with the study's words protected in all its texts."""
         tables: dict[int, Table] = {}  # by identity: the page asks whether a figure's table is one of the section's own
 
         def table(old: Table) -> Table:

@@ -1,4 +1,4 @@
-"""Words and numbers as HTML: escaped, isolated, typeset; a little inline markup and nothing else."""
+"""Turn words and numbers into HTML: they are escaped, isolated and typeset, with a little inline markup."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from numbers import Integral
 
 from markupsafe import Markup
 
-DASH = "–"  # what a missing value looks like
+DASH = "–"  # the text of a missing value
 
 
 def plain(text: str) -> str:
-    """Text without control characters and lone surrogates: what an attribute, a title, an SVG or a CSV can hold."""
+    """The text without control characters and lone surrogates, for an attribute, a title, an SVG or a CSV."""
     text = str(text).replace("\n", " ").replace("\t", " ")
     return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs") and ord(c) & 0xFFFE != 0xFFFE)
 
 
 def verbatim(text: str) -> str:
-    """A block of text with its line breaks and tabs, without other control characters."""
+    """A block of text with its line breaks and tabs, but without other control characters."""
     return "".join(c for c in text if c in "\n\t" or c == plain(c))
 
 
 def isolate(text: str) -> Markup:
-    """Escaped text, in <bdi> when it holds a character that could turn the direction of its neighbours."""
+    """Escape a text, and put it in <bdi> where a character could change the direction of the text around it."""
     text = plain(text)
     turns = any(unicodedata.bidirectional(c) not in _CALM for c in text)
     return Markup("<bdi>{}</bdi>").format(text) if turns else Markup("{}").format(text)
 
 
 def literal(text: str) -> str:
-    """Somebody's words (a title, a name, a word of the data) inside inline markup: shown as they are, never parsed."""
+    """Mark words of a user (a title, a name, a word of the data) in inline markup, so that they are never parsed."""
     return f"\x02{plain(text)}\x03"
 
 
@@ -45,7 +45,7 @@ _INLINE = re.compile(
 
 
 def inline(text: str) -> Markup:
-    """Text with `code`, **bold**, [a link](#anchor) and literal() words; everything else is escaped."""
+    """The HTML of a text with `code`, **bold**, [a link](#anchor) and literal() words. All else is escaped."""
     parts, end = [], 0
     for match in _INLINE.finditer(text):
         parts.append(Markup("{}").format(plain(text[end : match.start()])))
@@ -62,7 +62,7 @@ def inline(text: str) -> Markup:
 
 
 def link(text: Markup, href: str) -> Markup:
-    """A link within the page, to a neighbouring file or to the web; ValueError for any other scheme."""
+    """A link within the page, to a file beside it or to the web. ValueError: it has another scheme."""
     if not safe(href):
         raise ValueError(f"link to {href!r}: #anchor, a relative path or https:// would do")
     return Markup('<a href="{}">{}</a>').format(href, text)
@@ -73,7 +73,10 @@ def safe(href: str) -> bool:
 
 
 def number(value: float, spec: str = "") -> str:
-    """A number as typeset: true minus, commas between thousands, 10⁻⁵ for e-05; four significant digits unless `spec` differs."""
+    """A number with a true minus, commas between thousands, and 10⁻⁵ for e-05.
+
+    It has four significant digits, unless `spec` says otherwise.
+    """
     if isinstance(value, Integral) and not spec:
         return f"{int(value):,}".replace("-", "−")
     if not math.isfinite(value):
@@ -85,7 +88,7 @@ def number(value: float, spec: str = "") -> str:
 
 
 def power(text: str) -> str:
-    """A number as Python prints it, with a power of ten for its exponent."""
+    """Replace the exponent of a number that Python printed by a power of ten."""
     text = text.replace("e+00", "").replace("e-00", "")
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     return re.sub(r"e([+-]?)0*(\d+)", lambda m: "×10" + (m[1].strip("+") + m[2]).translate(raised), text)
