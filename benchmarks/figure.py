@@ -25,10 +25,17 @@ PALETTE = sns.color_palette("colorblind")
 OURS = {"autograd": ("s", PALETTE[0]), "fused": ("o", PALETTE[1])}
 LOOKS = {"none": ("o", PALETTE[2], -0.14), "batch": ("s", PALETTE[4], 0.14)}  # marker, colour, shift from the line
 STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "benchmarks", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 10,
-    "axes.titleweight": "bold", "legend.frameon": False,
-}  # fmt: skip
+    "svg.hashsalt": "benchmarks",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+}
 
 
 def draw(results: dict[str, Any]) -> str:

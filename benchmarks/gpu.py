@@ -107,6 +107,11 @@ def row(norm: str, models: int | None, rates: list[float], note: str) -> dict[st
     figures = [statistics.median(rates), min(rates), max(rates)] if rates else [None] * 3
     median, low, high = (None if f is None else float(f"{f:.4g}") for f in figures)
     return {
-        "engine": "autograd, CUDA graph", "norm": norm, "models": models, "model_steps_per_second": median,
-        "low": low, "high": high, "note": note,
-    }  # fmt: skip
+        "engine": "autograd, CUDA graph",
+        "norm": norm,
+        "models": models,
+        "model_steps_per_second": median,
+        "low": low,
+        "high": high,
+        "note": note,
+    }

@@ -24,9 +24,9 @@ def heading(results: dict[str, Any]) -> str:
     machine, work = results["machine"], results["work"]
     versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items() if v != "not installed")
     return (
-        f"µs per model-step per core (one SGD step of one model: {work['setup']}, batch {work['batch_size']}): "
-        f"median of {work['rounds']} interleaved rounds, lowest–highest in brackets. {machine['cpu']}, {machine['cores']} "
-        f"core{'s' * (machine['cores'] > 1)}, {machine['vectors']}; {versions}."
+        f"µs per model-step per core (one SGD step of one model: {work['setup']}, batch {work['batch_size']}): median"
+        f" of {work['rounds']} interleaved rounds, lowest–highest in brackets. {machine['cpu']}, {machine['cores']}"
+        f" core{'s' * (machine['cores'] > 1)}, {machine['vectors']}; {versions}."
     )
 
 

@@ -17,9 +17,21 @@ from study.spec.records import Spec
 MANIFEST_FORMAT = 2
 NEEDED = {"profile", "chosen", "seeds", "data", "tables", "spec_sha256", "document_sha256", "source_sha256"}
 NAMED_PACKAGES = (
-    "torch", "numpy", "numba", "llvmlite", "safetensors", "pandas", "pyarrow", "scipy", "matplotlib", "seaborn", "jinja2", "papermill", "nbconvert",
+    "torch",
+    "numpy",
+    "numba",
+    "llvmlite",
+    "safetensors",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "matplotlib",
+    "seaborn",
+    "jinja2",
+    "papermill",
+    "nbconvert",
     "pydantic",
-)  # fmt: skip
+)
 
 
 def versions() -> dict[str, str]:

@@ -44,9 +44,18 @@ def names(words: Words) -> Dataset:
 
 
 SLOW = (
-    "test_study.py", "test_browser.py", "test_real.py", "test_hostile.py", "test_block.py", "test_pool.py",
-    "test_executors.py", "test_ledger_trained.py", "test_scalar.py", "test_status.py", "test_user_studies.py",
-)  # fmt: skip  # files of half a minute and more, started first
+    "test_study.py",
+    "test_browser.py",
+    "test_real.py",
+    "test_hostile.py",
+    "test_block.py",
+    "test_pool.py",
+    "test_executors.py",
+    "test_ledger_trained.py",
+    "test_scalar.py",
+    "test_status.py",
+    "test_user_studies.py",
+)  # files of half a minute and more, started first
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

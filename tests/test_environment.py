@@ -110,12 +110,17 @@ SMALL = {
     "errors": "def sentence(x):\n    return f'no {x}'",
     "loop": "import numpy as np\nfrom pack.deep.kernel import run, B\n\ndef go(x):\n    return run(np.abs(x)) + B",
     "deep/__init__": '"""Kernels."""',
-    "deep/kernel": "from pack import sizes\nfrom pack.errors import sentence\n\nA, B = range(2)\n\n"
-    "def run(x):\n    from pack.late import twice\n    if x is None:\n        raise ValueError(sentence(x))\n    return twice(x) * sizes.W - A",
+    "deep/kernel": (
+        "from pack import sizes\nfrom pack.errors import sentence\n\nA, B = range(2)\n\ndef run(x):\n    from pack.late"
+        " import twice\n    if x is None:\n        raise ValueError(sentence(x))\n    return twice(x) * sizes.W - A"
+    ),
     "sizes": "W, H = range(2, 4)\nfrom pack.other import twice",
     "late": "def twice(x):\n    return helper(x)\n\ndef helper(x):\n    return x + x",
     "other": "def twice(x):\n    return x * 3",
-    "apart": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pack.unseen import Thing\n\ndef f(x: Thing) -> int:\n    return 1",
+    "apart": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pack.unseen import Thing\n\ndef f(x: Thing) ->"
+        " int:\n    return 1"
+    ),
     "unseen": "class Thing:\n    pass",
 }
 
@@ -252,8 +257,13 @@ def sentences(node: ast.AST) -> Iterator[str]:
 
 
 NAMES = {  # in tables, streams and registries: words, but no message
-    "evaluation order", "h unbounded", "std 1", "1 / √fan_in", "tanh after 1 / √fan_in", "tanh after (5/3) / √fan_in",
-}  # fmt: skip
+    "evaluation order",
+    "h unbounded",
+    "std 1",
+    "1 / √fan_in",
+    "tanh after 1 / √fan_in",
+    "tanh after (5/3) / √fan_in",
+}
 
 
 def test_no_module_that_makes_numbers_holds_a_message() -> None:

@@ -55,16 +55,22 @@ class Judgement(_Record):
     verdict: Literal["holds", "fails", "cannot be told"]
     gate: bool = Field(description="whether `study check` exits with 1 unless this holds")
     subjects: list[str] = Field(
-        description="the condition (or probe) that the line is about, then the one that it is compared with, if any; titles"
+        description=(
+            "the condition (or probe) that the line is about, then the one that it is compared with, if any; titles"
+        )
     )
     measure: str = Field(description="what is measured, as the study file names it")
     at: str = Field(description="init, common, end, best, or a step")
     effect: Number = Field(
-        description="mean over seeds of the measure, or of its difference from that of the second subject, paired by seed; "
-        "shares from 0 to 1; null when a seed has diverged or nothing was measured"
+        description=(
+            "mean over seeds of the measure, or of its difference from that of the second subject, paired by seed; "
+            "shares from 0 to 1; null when a seed has diverged or nothing was measured"
+        )
     )
     interval: tuple[Number, Number] = Field(
-        description="95 % interval of the effect, of an equivalence the 90 % one, seeds as the unit; null where there is none"
+        description=(
+            "95 % interval of the effect, of an equivalence the 90 % one, seeds as the unit; null where there is none"
+        )
     )
     n: int = Field(ge=0, description="seeds, or pairs of seeds, that it rests on")
     p: Number = Field(
@@ -91,7 +97,10 @@ class Summary(_Record):
     steps: int = Field(ge=1, description="SGD steps of its training")
     initial_loss: SeedsRecord | None = Field(description="loss of the full training split before the first step, nats")
     saturation: SeedsRecord | None = Field(
-        description="share of the first layer's tanh outputs with |h| > 0.99 before the first step, from 0 to 1; null without tanh"
+        description=(
+            "share of the first layer's tanh outputs with |h| > 0.99 before the first step, from 0 to 1; null without"
+            " tanh"
+        )
     )
     losses: dict[Literal["train", "dev", "test"], SeedsRecord] = Field(
         description="loss of the full split after the last step, nats"

@@ -165,8 +165,8 @@ def make_vocabulary(lines: Sequence[str], data: WordList) -> Vocabulary:
         place, word = _first(lines, outside, data)
         character = next(c for c in word if c in outside)
         raise SpecError(
-            f"{place}: {word!r:.80} has {character!r}, which data.vocabulary does not; add it, or leave data.vocabulary "
-            "out"
+            f"{place}: {word!r:.80} has {character!r}, which data.vocabulary does not; add it, or leave"
+            " data.vocabulary out"
         )
     return Vocabulary((data.boundary, *given))
 

@@ -27,8 +27,10 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
-        f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)} characters, "
-        f"{found.examples('train'):,} training examples",
+        (
+            f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)}"
+            f" characters, {found.examples('train'):,} training examples"
+        ),
         "",
         f"{len(work.uses)} cells ({_counts(states.values())}):",
     ]

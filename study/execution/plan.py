@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 SHARD: dict[Engine, int] = {"autograd": 8, "fused": 2}
 # per model-step of the lecture's network, for the expected duration
 MICROSECONDS: dict[tuple[Engine, Norm], float] = {
-    ("autograd", "none"): 130.0, ("autograd", "batch"): 280.0, ("fused", "none"): 38.0, ("fused", "batch"): 42.0,
-}  # fmt: skip
+    ("autograd", "none"): 130.0,
+    ("autograd", "batch"): 280.0,
+    ("fused", "none"): 38.0,
+    ("fused", "batch"): 42.0,
+}
 LECTURE = 27  # characters that it knows; another vocabulary changes durations, hardly their order
 REFERENCE = 30 * 200 + 200 * LECTURE  # weights of that network
 
@@ -53,9 +56,10 @@ class Plan:
         for stack in self.stacks:
             pairs = {cell.original for cell in stack.cells if cell.twin}
             kept = {
-                cell for cell in stack.cells
+                cell
+                for cell in stack.cells
                 if cell not in done or (cell.original in pairs and not (cell.original in done and twin(cell) in done))
-            }  # fmt: skip
+            }
             if kept:
                 part = replace(stack, cells=tuple(cell for cell in stack.cells if cell in kept))
                 left += split(part, SHARD[stack.engine])

@@ -95,8 +95,8 @@ def _lead(results: Results) -> list[str]:
     cells = results.tables["cells"].drop_duplicates("cell")
     failed = int((cells["status"] == "failed").sum())
     lost = (
-        f"**{failed} of {len(cells)} trainings failed** with an error: they have no measurements, and count as diverged "
-        "wherever the others are shown. `run.json` has the tracebacks; the same command tries them again."
+        f"**{failed} of {len(cells)} trainings failed** with an error: they have no measurements, and count as diverged"
+        " wherever the others are shown. `run.json` has the tracebacks; the same command tries them again."
     )
     warning = [lost] if failed else []
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
@@ -104,8 +104,10 @@ def _lead(results: Results) -> list[str]:
         return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
     same = " on the same minibatches" if len({c.schedule.batch_size for c in results.conditions}) == 1 else ""
     return [
-        f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
-        "what a start costs, and what a repair is worth.",
+        (
+            f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
+            "what a start costs, and what a repair is worth."
+        ),
         _network(results),
         *warning,
     ]
@@ -121,8 +123,10 @@ def _network(results: Results) -> str:
         for width, layer, name in zip(network.widths, network.hidden, names, strict=False)
     ]
     return (
-        f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the embedding C), and these through "
-        f"{', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its training: {schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs pre-activations."
+        f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the"
+        f" embedding C), and these through {', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its"
+        f" training: {schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs"
+        " pre-activations."
     )
 
 
@@ -139,7 +143,8 @@ def _highlights(results: Results, ledger: Ledger) -> list[Highlight]:
         found.append(
             Highlight(
                 f"{start[first.name]:.2f} → {start[best]:.2f}",
-                f"initial loss, {first.title} to {results.titles[best]}; ln {results.vocabulary} = {results.uniform:.3f}",
+                f"initial loss, {first.title} to {results.titles[best]}; ln {results.vocabulary} ="
+                f" {results.uniform:.3f}",
             )
         )
     final = {c.name: results.loss(c, "dev", c.schedule.steps) for c in main}

@@ -20,8 +20,9 @@ KINDS: dict[ChangeKind, tuple[str, str]] = {
     "other": ("other", "What differs in probe, twins and published runs?"),
 }
 CHANGE_ORDER = (
-    "Differences are B − A: the mean over the seeds that both have, with its 95 % t interval. The largest come first, each "
-    "as a share of the mean size that its measurement has over all conditions of both reports; diverged seeds come before all."
+    "Differences are B − A: the mean over the seeds that both have, with its 95 % t interval. The largest come first,"
+    " each as a share of the mean size that its measurement has over all conditions of both reports; diverged seeds"
+    " come before all."
 )
 
 

@@ -52,8 +52,11 @@ def take_screenshot(page: Path, file: Path) -> Path:
         with sync_playwright() as playwright:
             launched = playwright.chromium.launch(executable_path=path, args=[*BROWSER_ARGUMENTS])
             context = launched.new_context(
-                viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light", reduced_motion="reduce", offline=True
-            )  # fmt: skip
+                viewport={"width": SIZE[0], "height": SIZE[1]},
+                color_scheme="light",
+                reduced_motion="reduce",
+                offline=True,
+            )
             shown = context.new_page()
             shown.goto(page.resolve().as_uri())
             raw = shown.screenshot(animations="disabled")

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 # the sections of the report
 SECTION_ORDER = (
-    "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste", "final-losses", "variants",
-    "learning-rate", "twins", "published", "threats", "method", "provenance",
-)  # fmt: skip
+    "verdict",
+    "ladder",
+    "initial-loss",
+    "saturation",
+    "distributions",
+    "gradients",
+    "growth",
+    "theory",
+    "calibration",
+    "curves",
+    "waste",
+    "final-losses",
+    "variants",
+    "learning-rate",
+    "twins",
+    "published",
+    "threats",
+    "method",
+    "provenance",
+)

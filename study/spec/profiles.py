@@ -12,9 +12,18 @@ from study.spec.schema import check_study, shown_value
 from study.spec.study_file import StudyFile
 
 OVERLAY = (
-    "seeds", "measure", "model", "training", "evaluation", "probe", "groups", "conditions", "published", "sweeps",
+    "seeds",
+    "measure",
+    "model",
+    "training",
+    "evaluation",
+    "probe",
+    "groups",
+    "conditions",
+    "published",
+    "sweeps",
     "twins",
-)  # fmt: skip
+)
 
 
 def under_profile(written: StudyFile, profile: str) -> StudyFile:

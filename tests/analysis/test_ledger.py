@@ -246,9 +246,18 @@ def claim(**keys: Any) -> ClaimEntry:
 def with_losses(results: Results, values: dict[str, list[float]], seeds: int) -> dict[str, pd.DataFrame]:
     """Final dev losses by condition and seed, and no others; with the cells of those that diverged."""
     rows = [
-        {"condition": name, "seed": s, "step": 200_000, "split": "dev", "statistics": "none", "batch_size": math.nan, "loss": v}
-        for name, found in values.items() for s, v in zip(range(seeds), found, strict=True)
-    ]  # fmt: skip
+        {
+            "condition": name,
+            "seed": s,
+            "step": 200_000,
+            "split": "dev",
+            "statistics": "none",
+            "batch_size": math.nan,
+            "loss": v,
+        }
+        for name, found in values.items()
+        for s, v in zip(range(seeds), found, strict=True)
+    ]
     return {"losses": pd.DataFrame(rows)}
 
 
@@ -267,8 +276,11 @@ def test_a_diverged_seed_refutes_a_claim_about_every_seed(results: Results, keys
 
 @pytest.mark.parametrize(
     ("keys", "reason"),
-    [({"less_than": "baseline"}, "diverged pairs"), ({"equivalent_to": "baseline", "margin": 1.0}, "none: diverged seeds")],
-)  # fmt: skip
+    [
+        ({"less_than": "baseline"}, "diverged pairs"),
+        ({"equivalent_to": "baseline", "margin": 1.0}, "none: diverged seeds"),
+    ],
+)
 def test_a_diverged_pair_leaves_a_comparison_untold(results: Results, keys: Any, reason: str) -> None:
     tables = with_losses(results, {"kaiming": [2.0] * 9 + [math.nan], "baseline": [3.0] * 10}, 10)
     (entry,) = judged(results, claim(**keys), **tables)
@@ -358,7 +370,9 @@ def test_names_that_are_checked_before_pandas_is_there_are_those_registered() ->
 
 
 def test_a_section_or_a_step_that_does_not_fit_is_one_line_with_its_place(tmp_path: Path) -> None:
-    assert "claims.0.section: no section 'initial-los'; did you mean" in refusal(tmp_path, {"claims.0.section": "initial-los"})  # fmt: skip
+    assert "claims.0.section: no section 'initial-los'; did you mean" in refusal(
+        tmp_path, {"claims.0.section": "initial-los"}
+    )
     problem = refusal(tmp_path, {"claims.0.measure": "twin_gap"})
     assert "claims.0.at: measurement 'twin_gap' is of a whole training" in problem
 

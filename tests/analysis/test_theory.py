@@ -421,7 +421,10 @@ def test_a_difference_is_in_standard_errors_over_seeds_and_of_squares_where_theo
     assert squares.errors == pytest.approx(ttest_1samp(x**2, 4.0).statistic)
 
 
-@pytest.mark.parametrize(("value", "predicted", "equal"), [(3.0, 3.0, True), (3.0 + 2e-7, 3.0, True), (3.0 + 1e-5, 3.0, False), (0.0, 0.0, True), (1e-30, 0.0, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "predicted", "equal"),
+    [(3.0, 3.0, True), (3.0 + 2e-7, 3.0, True), (3.0 + 1e-5, 3.0, False), (0.0, 0.0, True), (1e-30, 0.0, False)],
+)
 def test_what_no_seed_changes_is_compared_to_the_rounding_of_float32(
     value: float, predicted: float, equal: bool
 ) -> None:
@@ -496,7 +499,9 @@ def test_one_seed_is_shown_without_a_judgement(results: Results) -> None:
     tables = {name: results.tables[name][results.tables[name]["seed"] == 0] for name in ("losses", "metrics")}
     section = theory_section.make(replace(results, tables={**results.tables, **tables}), UNJUDGED)
     assert section is not None
-    assert section.answer == ["With one seed a measurement has no standard error, so the table shows both figures without a judgement."]  # fmt: skip
+    assert section.answer == [
+        "With one seed a measurement has no standard error, so the table shows both figures without a judgement."
+    ]
 
 
 # --- limits and known numbers ----------------------------------

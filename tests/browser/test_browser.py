@@ -30,15 +30,13 @@ def until(page, condition):
 
 def sideways(page):
     """How far the page itself scrolls sideways, and what sticks out of it without a scrolling box around."""
-    return page.evaluate(
-        """() => {
+    return page.evaluate("""() => {
           const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
           const outside = [...document.querySelectorAll("main *, header *, footer *")].filter((element) =>
             element.getBoundingClientRect().right > innerWidth + 1 && element.checkVisibility()
             && !element.closest(".scroll, svg"));
           return [wide, outside.map((element) => element.outerHTML.slice(0, 80))];
-        }"""
-    )
+        }""")
 
 
 def violations(page, axe):
@@ -146,13 +144,11 @@ def test_phone_text_in_figures_is_at_least_ten_pixels(visit):
 
 def test_figure_text_stays_inside_its_figure(visit):
     page = visit("report.html")
-    out = page.evaluate(
-        """() => [...document.querySelectorAll("svg.plot text")].filter((text) => {
+    out = page.evaluate("""() => [...document.querySelectorAll("svg.plot text")].filter((text) => {
           if (!text.checkVisibility()) return false;
           const [a, b] = [text.getBoundingClientRect(), text.closest("svg").getBoundingClientRect()];
           return a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 || a.bottom > b.bottom + 1;
-        }).map((text) => text.textContent)"""
-    )
+        }).map((text) => text.textContent)""")
     assert out == []
 
 

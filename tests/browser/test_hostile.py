@@ -43,8 +43,7 @@ def test_nothing_widens_the_page(look, hostile, width):
 
 def test_words_that_turn_stay_within_themselves(look, hostile):
     page = look(hostile)
-    turned = page.evaluate(
-        """() => {
+    turned = page.evaluate("""() => {
           const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
           const found = [];
           while (walk.nextNode()) {
@@ -52,8 +51,7 @@ def test_words_that_turn_stay_within_themselves(look, hostile):
             if (/[\\u0590-\\u05ff\\u202e]/.test(data) && !parentElement.closest("bdi, svg, pre")) found.push(data.slice(0, 60));
           }
           return found;
-        }"""
-    )
+        }""")
     assert turned == []
 
 

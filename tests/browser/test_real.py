@@ -79,8 +79,8 @@ def test_colours_change_with_the_toggle_in_page_and_figures(look, real):
 
 def test_every_table_sorts_by_every_column(look, real):
     page = look(real)
-    assert page.evaluate(
-        """() => {
+    assert (
+        page.evaluate("""() => {
           const wrong = [];
           const value = (cell) => cell.dataset.v ?? cell.textContent.trim();
           const absent = (text) => text === "" || text === "–";
@@ -100,8 +100,9 @@ def test_every_table_sorts_by_every_column(look, real):
             });
           }
           return wrong;
-        }"""
-    ) == []  # fmt: skip
+        }""")
+        == []
+    )
 
 
 def test_every_table_downloads_with_all_its_rows(look, real):
@@ -182,7 +183,10 @@ def test_the_page_is_small_and_soon_interactive(look, real):
 
 
 def test_the_screenshot_is_small_and_the_same_twice(real, tmp_path):
-    code = "import sys; from pathlib import Path as P; from study.report.screenshot import take_screenshot as s; s(*map(P, sys.argv[1:]))"
+    code = (
+        "import sys; from pathlib import Path as P; from study.report.screenshot import take_screenshot as s; s(*map(P,"
+        " sys.argv[1:]))"
+    )
     files = [tmp_path / "0.png", tmp_path / "1.png"]
     for file in files:  # by itself: here playwright runs already
         done = subprocess.run([sys.executable, "-c", code, real, file], cwd=ROOT, capture_output=True, check=False)

@@ -465,9 +465,17 @@ def test_only_files_of_the_caches_own_making_are_removed(store: Store) -> None:
     remember(store.cache, "study", {})
     own = {path for path in store.cache.folder.rglob("*") if path.is_file()}
     others = [
-        "thesis.tex", ".tmp-notes", "rows/thesis.tex", "rows/ab/notes.bin", "rows/ab/cd34.bin", "rows/ab/ab12.bin.gz",
-        "rows/zz/zz12.bin", "other/ab/ab12.bin", "last/notes.json", "deep/rows/ab/ab12.bin",
-    ]  # fmt: skip
+        "thesis.tex",
+        ".tmp-notes",
+        "rows/thesis.tex",
+        "rows/ab/notes.bin",
+        "rows/ab/cd34.bin",
+        "rows/ab/ab12.bin.gz",
+        "rows/zz/zz12.bin",
+        "other/ab/ab12.bin",
+        "last/notes.json",
+        "deep/rows/ab/ab12.bin",
+    ]
     for name in others:
         path = store.cache.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -217,8 +217,12 @@ def test_short_twins_are_a_pair_for_each_seed_that_is_left(tmp_path: Path, spec:
     before = plan_study(load(tmp_path, {"seeds": 3})).uses
     more = [cell for cell in plan_study(twinned).uses if cell not in before]
     assert [(cell.seed, cell.twin, cell.schedule.steps) for cell in more] == [
-        (0, True, 30), (1, False, 4), (1, True, 4), (2, False, 4), (2, True, 4),
-    ]  # fmt: skip
+        (0, True, 30),
+        (1, False, 4),
+        (1, True, 4),
+        (2, False, 4),
+        (2, True, 4),
+    ]
 
 
 def test_a_sweep_trains_its_conditions_at_every_rate_with_as_many_seeds_as_it_says(tmp_path: Path, spec: Spec) -> None:

@@ -208,8 +208,9 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
 def test_two_studies_at_once_share_a_cache(tmp_path: Path) -> None:
     write(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from study.spec.read import read_study as read; from study.execution.run import RunOptions as How, run_study as run\n"
-        "if __name__ == '__main__': run(read(Path('tiny.yaml')), Path(sys.argv[1]), How(1, cache=Path('cache')))"
+        "import sys; from pathlib import Path; from study.spec.read import read_study as read; from study.execution.run"
+        " import RunOptions as How, run_study as run\nif __name__ == '__main__': run(read(Path('tiny.yaml')),"
+        " Path(sys.argv[1]), How(1, cache=Path('cache')))"
     )
     (tmp_path / "both.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}

@@ -194,11 +194,26 @@ def test_a_value_that_may_not_stand_there_is_refused_at_its_place(tmp_path: Path
 @pytest.mark.parametrize(
     "place",
     [
-        "", "data", "data.splits", "model", "training", "evaluation", "probe", "groups.side", "groups.side.training",
-        "profiles.quick", "conditions.fixed", "conditions.fixed.output", "conditions.fixed.output.weight",
-        "conditions.fixed.model", "conditions.fixed.training", "published", "published.runs.fixed", "claims.0",
+        "",
+        "data",
+        "data.splits",
+        "model",
+        "training",
+        "evaluation",
+        "probe",
+        "groups.side",
+        "groups.side.training",
+        "profiles.quick",
+        "conditions.fixed",
+        "conditions.fixed.output",
+        "conditions.fixed.output.weight",
+        "conditions.fixed.model",
+        "conditions.fixed.training",
+        "published",
+        "published.runs.fixed",
+        "claims.0",
     ],
-)  # fmt: skip
+)
 def test_an_unknown_key_is_refused_at_its_place(tmp_path: Path, place: str) -> None:
     where = f"{place}.unheard_of".removeprefix(".")
     message = refusal(tmp_path, {where: 1})

@@ -45,7 +45,7 @@ __all__ = [
     "strip_height",
     "svg_text",
     "thin",
-]  # fmt: skip
+]
 
 
 def new(

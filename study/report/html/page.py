@@ -52,7 +52,7 @@ __all__ = [
     "render_notebook",
     "render_page",
     "table_html",
-]  # fmt: skip
+]
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 

@@ -89,8 +89,13 @@ class View:
         t = own_trainings(self.results.tables["cells"])
         cells = t[t["condition"] == self.condition.name].set_index("seed")
         first, last = (self.results.loss(self.condition, "dev", step) for step in (0, self.condition.schedule.steps))
-        columns = [TableColumn("seed", "seed", "", ".0f"), TableColumn("first", "dev loss at the start", "nats", ".4f"), TableColumn("last", "dev loss at the end", "nats", ".4f"),
-                   TableColumn("status", "status"), TableColumn("sha", "sha256 of the final parameters")]  # fmt: skip
+        columns = [
+            TableColumn("seed", "seed", "", ".0f"),
+            TableColumn("first", "dev loss at the start", "nats", ".4f"),
+            TableColumn("last", "dev loss at the end", "nats", ".4f"),
+            TableColumn("status", "status"),
+            TableColumn("sha", "sha256 of the final parameters"),
+        ]
         rows: list[dict[str, object]] = [
             {
                 "seed": seed,

@@ -34,8 +34,13 @@ def calibration_section(results: Results) -> Content | None:
     chosen = distinct_trainings(results.with_batchnorm)
     if not chosen:
         return None
-    columns = [TableColumn("condition", "condition"), TableColumn("split", "split"), TableColumn("statistics", "statistics"), TableColumn("loss", "final loss", "nats", ".6f"),
-               TableColumn("gap", "minus calibrated", "nats", "+.2e")]  # fmt: skip
+    columns = [
+        TableColumn("condition", "condition"),
+        TableColumn("split", "split"),
+        TableColumn("statistics", "statistics"),
+        TableColumn("loss", "final loss", "nats", ".6f"),
+        TableColumn("gap", "minus calibrated", "nats", "+.2e"),
+    ]
     rows: list[dict[str, Value]] = []
     gaps = {}
     for c in chosen:
@@ -45,8 +50,15 @@ def calibration_section(results: Results) -> Content | None:
             for kind in ("calibrated", "running", "batch"):
                 values = results.loss(c, split, end, kind)
                 gap = values - base  # of a diverged seed NaN, and counted as such
-                rows.append({"condition": name_cell(results, c), "split": split, "statistics": kind, "loss": interval(results.estimate(values)),
-                             "gap": interval(results.estimate(gap)) if kind != "calibrated" and len(gap) else None})  # fmt: skip
+                rows.append(
+                    {
+                        "condition": name_cell(results, c),
+                        "split": split,
+                        "statistics": kind,
+                        "loss": interval(results.estimate(values)),
+                        "gap": interval(results.estimate(gap)) if kind != "calibrated" and len(gap) else None,
+                    }
+                )
                 if (split, kind) == ("dev", "running"):
                     gaps[c.name] = gap.abs()
     table = Table(
@@ -64,23 +76,36 @@ def calibration_section(results: Results) -> Content | None:
         first = chosen[0].name
         here = by_size[by_size["condition"] == first].groupby("batch_size")["loss"].mean()
         if len(here) > 1:
-            answer.append(f"Read with the statistics of its own batch, the same examples cost {here.iloc[0]:.3f} nats in batches of {here.index[0]:,} and "
-                          f"{here.iloc[-1]:.3f} as one batch of {here.index[-1]:,}: a prediction then depends on its neighbours, and a batch of one has none.")  # fmt: skip
+            answer.append(
+                f"Read with the statistics of its own batch, the same examples cost {here.iloc[0]:.3f} nats in batches"
+                f" of {here.index[0]:,} and {here.iloc[-1]:.3f} as one batch of {here.index[-1]:,}: a prediction then"
+                " depends on its neighbours, and a batch of one has none."
+            )
     return Content(
         answer=answer or ["All seeds diverged, so there is nothing to compare."],
         figures=figures,
         tables=(table,),
-        made=made("Calibrated: mean and unbiased std of every unit over the whole training split, measured once after training, no eps. Running: the lecture's "
-                  "average of batch means and stds with momentum 0.001. Batches of a few examples divide by √(variance + 1e-5).",
-                  "losses, metrics"),
-    )  # fmt: skip
+        made=made(
+            "Calibrated: mean and unbiased std of every unit over the whole training split, measured once after"
+            " training, no eps. Running: the lecture's average of batch means and stds with momentum 0.001. Batches of"
+            " a few examples divide by √(variance + 1e-5).",
+            "losses, metrics",
+        ),
+    )
 
 
 def _by_size(results: Results, chosen: list[Condition]) -> pd.DataFrame:
     t = results.tables["losses"]
     rows = t[t["batch_size"].notna() & t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
-    return pd.DataFrame({"condition": rows["condition"].astype(str), "seed": rows["seed"].astype(int), "batch_size": rows["batch_size"].astype(int),
-                         "examples": rows["examples"].astype(int), "loss": rows["loss"].astype(float)})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "condition": rows["condition"].astype(str),
+            "seed": rows["seed"].astype(int),
+            "batch_size": rows["batch_size"].astype(int),
+            "examples": rows["examples"].astype(int),
+            "loss": rows["loss"].astype(float),
+        }
+    )
 
 
 def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
@@ -111,8 +136,14 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
     ]
     rows: list[dict[str, Value]] = []
     for (name, size), here in frame.groupby(["condition", "batch_size"], sort=False):
-        rows.append({"condition": name_cell(results, results.spec.condition(name)), "size": int(size), "examples": int(here["examples"].iloc[0]),
-                     "loss": interval(results.estimate(here["loss"]))})  # fmt: skip
+        rows.append(
+            {
+                "condition": name_cell(results, results.spec.condition(name)),
+                "size": int(size),
+                "examples": int(here["examples"].iloc[0]),
+                "loss": interval(results.estimate(here["loss"])),
+            }
+        )
     return Figure(
         plots.draw(
             "batch-size",

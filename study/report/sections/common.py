@@ -75,9 +75,16 @@ def strips(
         for i, (ax, panel) in enumerate(zip(axes, panels, strict=True)):
             frame, intervals = tidy(results, panel.values)
             plots.draw_strip(
-                ax, frame, looks_of(results), titles, intervals=intervals, label=panel.label, log=panel.log,
-                named=i == 0 or not beside, names=names,
-            )  # fmt: skip
+                ax,
+                frame,
+                looks_of(results),
+                titles,
+                intervals=intervals,
+                label=panel.label,
+                log=panel.log,
+                named=i == 0 or not beside,
+                names=names,
+            )
             if panel.reference:
                 plots.reference(ax, *panel.reference, axis="x")
         return fig

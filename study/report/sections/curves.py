@@ -38,8 +38,15 @@ def curves_section(results: Results) -> Content | None:
     frame = t[t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
     if not len(frame):
         return None
-    frame = pd.DataFrame({"condition": frame["condition"].astype(str), "seed": frame["seed"].astype(int), "first": frame["first"].astype(int),
-                          "step": frame["step"].astype(float), "loss": frame["loss"].astype(float)})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "condition": frame["condition"].astype(str),
+            "seed": frame["seed"].astype(int),
+            "first": frame["first"].astype(int),
+            "step": frame["step"].astype(float),
+            "loss": frame["loss"].astype(float),
+        }
+    )
     seen = {c.name for c in chosen if (frame["condition"] == c.name).any()}
     chosen = [c for c in chosen if c.name in seen]
     early, longest = frame[frame["first"] < EARLY], max(c.schedule.steps for c in chosen)
@@ -63,24 +70,56 @@ def curves_section(results: Results) -> Content | None:
         plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
-    columns = [TableColumn("condition", "condition"), TableColumn("step", "middle of the bin", "steps", ",.0f"), TableColumn("mean", "mean loss", "nats", ".4f"),
-               TableColumn("low", "smallest seed", "nats", ".4f"), TableColumn("high", "largest seed", "nats", ".4f")]  # fmt: skip
+    columns = [
+        TableColumn("condition", "condition"),
+        TableColumn("step", "middle of the bin", "steps", ",.0f"),
+        TableColumn("mean", "mean loss", "nats", ".4f"),
+        TableColumn("low", "smallest seed", "nats", ".4f"),
+        TableColumn("high", "largest seed", "nats", ".4f"),
+    ]
 
     def behind(caption: str, rows: pd.DataFrame) -> Table:
         thinned = plots.thin(rows, ["condition"], "step", COARSE)
-        return Table(caption, columns, [
-            {"condition": name_cell(results, results.spec.condition(r.condition)), "step": r.step, "mean": r.mean, "low": r.low, "high": r.high}
-            for r in thinned.itertuples()
-        ])  # fmt: skip
+        return Table(
+            caption,
+            columns,
+            [
+                {
+                    "condition": name_cell(results, results.spec.condition(r.condition)),
+                    "step": r.step,
+                    "mean": r.mean,
+                    "low": r.low,
+                    "high": r.high,
+                }
+                for r in thinned.itertuples()
+            ],
+        )
 
-    figures = [Figure(plots.draw("hockey-stick", f"Minibatch loss over the first {EARLY:,} steps on a log axis, every seed thin, the mean thick.", hockey),
-                      f"The loss of the minibatches over the first {min(EARLY, longest):,} steps: every seed, and their mean.",
-                      behind("The first steps, mean over seeds in bins", _band(early)))]  # fmt: skip
+    figures = [
+        Figure(
+            plots.draw(
+                "hockey-stick",
+                f"Minibatch loss over the first {EARLY:,} steps on a log axis, every seed thin, the mean thick.",
+                hockey,
+            ),
+            f"The loss of the minibatches over the first {min(EARLY, longest):,} steps: every seed, and their mean.",
+            behind("The first steps, mean over seeds in bins", _band(early)),
+        )
+    ]
     if longest > EARLY:
-        figures.append(Figure(plots.draw("curves-whole", "Smoothed minibatch loss over the whole training: every seed thin, the mean of each condition thick.", whole),
-                              "The whole training, smoothed over 2 % of its steps: every seed, their mean, and the band from the smallest to the largest."
-                              + told_cuts(chosen) + _told_normed(chosen),
-                              behind("The whole training, smoothed, mean over seeds", band)))  # fmt: skip
+        figures.append(
+            Figure(
+                plots.draw(
+                    "curves-whole",
+                    "Smoothed minibatch loss over the whole training: every seed thin, the mean of each condition"
+                    " thick.",
+                    whole,
+                ),
+                "The whole training, smoothed over 2 % of its steps: every seed, their mean, and the band from the"
+                " smallest to the largest." + told_cuts(chosen) + _told_normed(chosen),
+                behind("The whole training, smoothed, mean over seeds", band),
+            )
+        )
     start = {c.name: early[(early["condition"] == c.name) & (early["first"] == 0)]["loss"].mean() for c in chosen}
     worst = max(start, key=lambda name: start[name])
     fall = early[early["condition"] == worst].sort_values("first").groupby("seed")
@@ -89,15 +128,24 @@ def curves_section(results: Results) -> Content | None:
     above = start[worst] > results.uniform + 0.05 and ended["loss"].mean() < start[worst]
     return Content(
         answer=[
-            f"**{results.titles[worst]}** {falls}{': the blade of the hockey stick, since it begins above ln V' if above else ''}. {'The others begin' if len(start) > 2 else 'The other begins'} at {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). "
-            "These are losses of minibatches, averaged over seeds."
-            if len(start) > 1 else f"The loss {falls}.",
+            (
+                f"**{results.titles[worst]}**"
+                f" {falls}{': the blade of the hockey stick, since it begins above ln V' if above else ''}."
+                f" {'The others begin' if len(start) > 2 else 'The other begins'} at"
+                f" {span([v for n, v in start.items() if n != worst], '.2f')} ({_steps(began)}). These are losses of"
+                " minibatches, averaged over seeds."
+                if len(start) > 1
+                else f"The loss {falls}."
+            ),
             *_ends(results, band, worst),
         ],
         figures=figures,
-        made=made("Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that share a training share a curve.",
-                  "curves"),
-    )  # fmt: skip
+        made=made(
+            "Means of the minibatch losses in bins: fine over the first thousand steps, coarser after. Conditions that"
+            " share a training share a curve.",
+            "curves",
+        ),
+    )
 
 
 def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
@@ -107,7 +155,8 @@ def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
     if not others:
         return []
     return [
-        f"At the end it stands at {last[worst]:.3f}, the other{'s' if len(others) > 1 else ''} at {span(others)} (mean of the last fiftieth of the steps)."
+        f"At the end it stands at {last[worst]:.3f}, the other{'s' if len(others) > 1 else ''} at {span(others)} (mean"
+        " of the last fiftieth of the steps)."
     ]
 
 
@@ -123,9 +172,10 @@ def _told_normed(chosen: list[Condition]) -> str:
     normed = [c for c in chosen if c.network.batchnorm_layers]
     sizes = ", ".join(dict.fromkeys(f"{c.schedule.batch_size:,}" for c in normed))
     return (
-        f" With BatchNorm a loss of training is under the statistics of its own minibatch of {sizes} examples, noisier than those "
-        "that the final losses are read with: its curve lies higher than they lead to expect."
-    ) * bool(normed)
+        f" With BatchNorm a loss of training is under the statistics of its own minibatch of {sizes} examples, noisier"
+        " than those that the final losses are read with: its curve lies higher than they lead to expect."
+        * bool(normed)
+    )
 
 
 def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +188,13 @@ def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
         width = max(1, end // 50)
         block = (rows["first"] // width).clip(upper=end // width - 1)
         sums = rows.assign(step=rows["step"] * steps, loss=rows["loss"] * steps, steps=steps).groupby(block, sort=True)
-        merged = sums.agg(condition=("condition", "first"), seed=("seed", "first"), step=("step", "sum"), loss=("loss", "sum"), steps=("steps", "sum"))  # fmt: skip
+        merged = sums.agg(
+            condition=("condition", "first"),
+            seed=("seed", "first"),
+            step=("step", "sum"),
+            loss=("loss", "sum"),
+            steps=("steps", "sum"),
+        )
         groups.append(merged.assign(step=merged["step"] / merged["steps"], loss=merged["loss"] / merged["steps"]))
     return pd.concat(groups).reset_index(drop=True)
 

@@ -35,17 +35,29 @@ def distributions_section(results: Results) -> Content | None:
     tails = {c.name: _outer(t, c, 0) for c in chosen if c.network.hidden[0].activation == "tanh"}
     worst = max(tails, key=lambda name: tails[name], default="")
     return Content(
-        answer=[
-            f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of **{results.titles[worst]}** lie in the outermost twentieth of "
-            "the range on either side"
-            + (f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is {100 * min(tails.values()):.0f}\u00a0%" if len(set(tails.values())) > 1 else "")
-            + ". The histograms pool all seeds."
-        ] if tails else ["The histograms pool all seeds over the full training split."],
+        answer=(
+            [
+                f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of"
+                f" **{results.titles[worst]}** lie in the outermost twentieth of the range on either side"
+                + (
+                    f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is"
+                    f" {100 * min(tails.values()):.0f}\u00a0%"
+                    if len(set(tails.values())) > 1
+                    else ""
+                )
+                + ". The histograms pool all seeds."
+            ]
+            if tails
+            else ["The histograms pool all seeds over the full training split."]
+        ),
         figures=figures,
-        made=made("Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in the table. "
-                  "With BatchNorm the pre-activation is shown as the activation sees it, under calibrated statistics.",
-                  "histograms"),
-    )  # fmt: skip
+        made=made(
+            "Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in"
+            " the table. With BatchNorm the pre-activation is shown as the activation sees it, under calibrated"
+            " statistics.",
+            "histograms",
+        ),
+    )
 
 
 def _outer(t: pd.DataFrame, condition: Condition, step: int) -> float:
@@ -66,7 +78,10 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
     }
     moments = {name: {when: rows for when, rows in found.items() if _drawable(rows)} for name, found in moments.items()}
     reach = {name: max(central(rows) for rows in found.values()) for name, found in moments.items()}
-    off = {name: [f"{when}: {share} beyond" for when, rows in found.items() if (share := beyond(rows, reach[name]))] for name, found in moments.items()}  # fmt: skip
+    off = {
+        name: [f"{when}: {share} beyond" for when, rows in found.items() if (share := beyond(rows, reach[name]))]
+        for name, found in moments.items()
+    }
 
     def drawing(width: int) -> Drawn:
         fig, axes = plots.new(len(chosen), 3, 150 + 14 * max(map(len, off.values())), width)
@@ -87,9 +102,12 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
         return fig
 
     columns = [
-        TableColumn("condition", "condition"), TableColumn("when", "when"), TableColumn("left", "from", "", ".4g"), TableColumn("right", "to", "", ".4g"),
+        TableColumn("condition", "condition"),
+        TableColumn("when", "when"),
+        TableColumn("left", "from", "", ".4g"),
+        TableColumn("right", "to", "", ".4g"),
         TableColumn("share", "share", "%", ".3f"),
-    ]  # fmt: skip
+    ]
     rows: list[dict[str, Value]] = [
         {"condition": name_cell(results, c), "when": when, "left": r.left, "right": r.right, "share": 100 * r.share}
         for c in chosen
@@ -99,16 +117,21 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
     return Figure(
         plots.draw(
             f"distribution-{quantity}",
-            f"Histograms of {label} for each condition, filled at the start, outlined at the end.{first_of(chosen, able)}",
+            f"Histograms of {label} for each condition, filled at the start, outlined at the"
+            f" end.{first_of(chosen, able)}",
             drawing,
         ),
         f"Distribution of {label}"
         + ("" if quantity == "logits" else ", first level")
-        + ": filled at the start, outlined at the end of training, each scaled to its own peak, so shapes compare and heights do not. "
+        + ": filled at the start, outlined at the end of training, each scaled to its own peak, so shapes compare and"
+        " heights do not. "
         + (
             "Every axis holds at least 99 % of both"
             if not any(off.values())
-            else "An axis holds 99 % of both where the bins reach that far; below each panel, what lies beyond it where that is more than 1 %"
+            else (
+                "An axis holds 99 % of both where the bins reach that far; below each panel, what lies beyond it where"
+                " that is more than 1 %"
+            )
         )
         + ("." if len(set(reach.values())) == 1 else "; they differ in their ranges.")
         + first_of(chosen, able),

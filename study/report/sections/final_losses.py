@@ -52,12 +52,13 @@ def final_losses_section(results: Results) -> Content | None:
         strips(
             results,
             "paired-differences",
-            "Difference of the final loss of each condition from that of its parent, one dot per seed, with mean and 95 % interval; a line marks 0.",
+            "Difference of the final loss of each condition from that of its parent, one dot per seed, with mean and 95"
+            " % interval; a line marks 0.",
             panels,
             {c.name: f"{c.title} − {p.title}" for c, p in pairs},
         ),
-        "Each repair against the condition that it repairs: a dot is one seed, trained both ways from the same draws on the same minibatches. "
-        "Left of the dashed line the repair is better.",
+        "Each repair against the condition that it repairs: a dot is one seed, trained both ways from the same draws on"
+        " the same minibatches. Left of the dashed line the repair is better.",
         table,
     )
     return Content(
@@ -65,7 +66,8 @@ def final_losses_section(results: Results) -> Content | None:
         figures=(figure,),
         tables=(table,),
         made=made(
-            "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over seeds.",
+            "A difference is taken within a seed, so that what a seed's draws are worth drops out; the interval is over"
+            " seeds.",
             "losses",
         ),
     )
@@ -86,8 +88,8 @@ def _answer(
     between = "" if math.isnan(d.low) else f" [{number(d.low, '+.4f')}, {number(d.high, '+.4f')}]"
     word = "gains most" if d.mean < 0 else "loses least"
     text = [
-        f"**{best.title}** {word} against the condition that it repairs: {number(d.mean, '+.4f')} nats of dev loss{between} against {parent.title}, "
-        f"lower with {lower} of {d.n} seed{'s' if d.n > 1 else ''}."
+        f"**{best.title}** {word} against the condition that it repairs: {number(d.mean, '+.4f')} nats of dev"
+        f" loss{between} against {parent.title}, lower with {lower} of {d.n} seed{'s' if d.n > 1 else ''}."
     ]
     rest = [(c, differences[c.name]) for c, _ in sound if c is not best]
     if rest:

@@ -62,19 +62,29 @@ def gradients_section(results: Results) -> Content | None:
         plots.key(fig, looks_of(results), results.titles, [c.name for c in chosen])
         return fig
 
-    columns = [TableColumn("condition", "condition"), TableColumn("parameter", "parameter"), TableColumn("norm", "gradient norm at the start", "", ".4g"),
-               TableColumn("end", "gradient norm at the end", "", ".4g"), TableColumn("ratio", "log₁₀ update : data at the start", "", ".2f")]  # fmt: skip
+    columns = [
+        TableColumn("condition", "condition"),
+        TableColumn("parameter", "parameter"),
+        TableColumn("norm", "gradient norm at the start", "", ".4g"),
+        TableColumn("end", "gradient norm at the end", "", ".4g"),
+        TableColumn("ratio", "log₁₀ update : data at the start", "", ".2f"),
+    ]
     rows: list[dict[str, Value]] = []
     for c in chosen:
         here = t[(t["condition"] == c.name) & (t["step"] == 0) & (t["metric"] == "grad_norm")]
         for parameter in dict.fromkeys(here["parameter"]):
             ratio = results.metric(c, "update_ratio", 0, parameter=parameter)
-            rows.append({
-                "condition": name_cell(results, c), "parameter": parameter,
-                "norm": interval(results.estimate(results.metric(c, "grad_norm", 0, parameter=parameter))),
-                "end": interval(results.estimate(results.metric(c, "grad_norm", c.schedule.steps, parameter=parameter))),
-                "ratio": interval(results.estimate(ratio)) if ratio.notna().all() else None,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "condition": name_cell(results, c),
+                    "parameter": parameter,
+                    "norm": interval(results.estimate(results.metric(c, "grad_norm", 0, parameter=parameter))),
+                    "end": interval(
+                        results.estimate(results.metric(c, "grad_norm", c.schedule.steps, parameter=parameter))
+                    ),
+                    "ratio": interval(results.estimate(ratio)) if ratio.notna().all() else None,
+                }
+            )
     table = Table(
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
@@ -84,22 +94,34 @@ def gradients_section(results: Results) -> Content | None:
     if known:
         low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
         answer = [
-            f"At the start {_passing(chosen)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in **{results.titles[low]}**"
+            f"At the start {_passing(chosen)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in"
+            f" **{results.titles[low]}**"
             + (f" and {100 * known[high]:.0f}\u00a0% in **{results.titles[high]}**" if high != low else "")
-            + f": the mean over the first level's outputs of the local gradient{', 1 − h²' if _only_tanh(chosen) else ''}."
+            + ": the mean over the first level's outputs of the local"
+            f" gradient{', 1 − h²' if _only_tanh(chosen) else ''}."
         ]
     return Content(
         answer=answer,
         figures=[
             *([local] if (local := _local_gradient(results, chosen)) else []),
             Figure(
-                plots.draw("update-ratio", "log10 of the ratio of update to data of W1 over the steps: every seed thin, the mean of each condition thick.", drawing),
-                "How large an update of W1 is beside W1: every seed, their mean, and the band from smallest to largest; lines join the steps that were measured. Dashed: 10⁻³, the lecture's rule of thumb." + told_cuts(chosen),
+                plots.draw(
+                    "update-ratio",
+                    "log10 of the ratio of update to data of W1 over the steps: every seed thin, the mean of each"
+                    " condition thick.",
+                    drawing,
+                ),
+                "How large an update of W1 is beside W1: every seed, their mean, and the band from smallest to largest;"
+                " lines join the steps that were measured. Dashed: 10⁻³, the lecture's rule of thumb."
+                + told_cuts(chosen),
                 table,
             ),
         ],
-        made=made("Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.", "metrics, histograms"),
-    )  # fmt: skip
+        made=made(
+            "Gradients are those of the next minibatch of the cell's own stream, recomputed at the step.",
+            "metrics, histograms",
+        ),
+    )
 
 
 def _only_tanh(chosen: Sequence[Condition]) -> bool:
@@ -156,13 +178,15 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
     return Figure(
         plots.draw(
             "local-gradient",
-            "For each condition the curve of tanh, its local gradient 1 − h², and a histogram of the pre-activations at the start: "
+            "For each condition the curve of tanh, its local gradient 1 − h², and a histogram of the pre-activations at"
+            " the start: "
             + "; ".join(f"{c.title}: {lost[c.name]} with |h| above 0.99, where less than 0.02 passes" for c in shown)
             + f".{first_of(shown, able)}",
             drawing,
         ),
-        "Solid: 1 − h², what tanh lets through; dashed: tanh itself; filled: where the pre-activations lie at the start, scaled to their peak. "
-        "What lies beside the hill of 1 − h² learns next to nothing; below each panel, the share of outputs with |h| > 0.99, where 1 − h² is below 0.02"
+        "Solid: 1 − h², what tanh lets through; dashed: tanh itself; filled: where the pre-activations lie at the"
+        " start, scaled to their peak. What lies beside the hill of 1 − h² learns next to nothing; below each panel,"
+        " the share of outputs with |h| > 0.99, where 1 − h² is below 0.02"
         + (
             ", and what lies beyond the axis where that is more than 1 %."
             if any(beyond(rows[c.name], reach) for c in shown)
@@ -170,7 +194,8 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
         )
         + first_of(shown, able),
         Table(
-            "Share of the first level's outputs by what tanh lets through at the start; above 0.5: from the bins of the histogram, within a bin by its width",
+            "Share of the first level's outputs by what tanh lets through at the start; above 0.5: from the bins of the"
+            " histogram, within a bin by its width",
             columns,
             behind,
         ),

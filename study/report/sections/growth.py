@@ -68,12 +68,23 @@ def growth_section(results: Results) -> Content | None:
     raw, divided, *kept = inits
     return Content(
         answer=[
-            f"A plain draw multiplies the std by √fan_in: {means[raw][0]:.2f} at fan_in {fan_ins[0]:g} (√{fan_ins[0]:g} = {math.sqrt(fan_ins[0]):.2f}). "
-            f"Divided by √fan_in it stays at {span(means[divided], '.3f')}. "
+            f"A plain draw multiplies the std by √fan_in: {means[raw][0]:.2f} at fan_in {fan_ins[0]:g} (√{fan_ins[0]:g}"
+            f" = {math.sqrt(fan_ins[0]):.2f}). Divided by √fan_in it stays at {span(means[divided], '.3f')}. "
             + "".join(f"{init}: {span(means[init], '.3f')}. " for init in kept)
-            + f"Every number is a mean over seeds at one fan_in; the ranges run over fan_in from {fan_ins[0]:,g} to {fan_ins[-1]:,g}."
+            + f"Every number is a mean over seeds at one fan_in; the ranges run over fan_in from {fan_ins[0]:,g} to"
+            f" {fan_ins[-1]:,g}."
         ],
-        figures=(Figure(plots.draw("growth-loglog", "Standard deviation of x @ w against fan_in on log axes, with the square root as reference.", drawing),
-                        "Standard deviation against fan_in on log axes: every seed, and the mean over seeds as a line. Dashed, along the plain draw and beyond its ends: √fan_in.", table),),
+        figures=(
+            Figure(
+                plots.draw(
+                    "growth-loglog",
+                    "Standard deviation of x @ w against fan_in on log axes, with the square root as reference.",
+                    drawing,
+                ),
+                "Standard deviation against fan_in on log axes: every seed, and the mean over seeds as a line. Dashed,"
+                " along the plain draw and beyond its ends: √fan_in.",
+                table,
+            ),
+        ),
         made=made("Standard normal x and w pass through the same Init.apply as the models' weights.", "probe"),
-    )  # fmt: skip
+    )

@@ -50,23 +50,42 @@ def initial_loss_section(results: Results) -> Content | None:
     log = max(float(v.max()) for v in values.values()) > 3 * uniform
     reference = (uniform, f"ln {results.vocabulary} = {uniform:.4f}")
     figure = Figure(
-        strips(results, "initial-loss-strip", f"Initial loss of every condition and seed against ln V = {uniform:.3f}.",
-               [Panel("initial loss, nats" + (" (log axis)" if log else ""), values, reference, log)]),
+        strips(
+            results,
+            "initial-loss-strip",
+            f"Initial loss of every condition and seed against ln V = {uniform:.3f}.",
+            [Panel("initial loss, nats" + (" (log axis)" if log else ""), values, reference, log)],
+        ),
         f"Loss before the first step. Dashed: ln {results.vocabulary}, what a uniform guess costs.",
         seed_table(results, "Initial loss of every seed", values, TableColumn("loss", "initial loss", "nats", ".6f")),
-    )  # fmt: skip
+    )
     return Content(
         answer=[
-            f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln {results.vocabulary} = "
+            f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln"
+            f" {results.vocabulary} = "
             f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text('.2f')}"  # type: ignore[union-attr]
-            + (": its logits are large, so it is confident, and wrong." if worst in known and worst not in near else "."),
-            *([f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with every seed{_first(results, near)}."] if len(values) > 1 else []),
+            + (
+                ": its logits are large, so it is confident, and wrong."
+                if worst in known and worst not in near
+                else "."
+            ),
+            *(
+                [
+                    f"{len(near)} of {len(values)} conditions start within 0.05 nats of ln {results.vocabulary} with"
+                    f" every seed{_first(results, near)}."
+                ]
+                if len(values) > 1
+                else []
+            ),
         ],
         figures=(figure,),
         tables=(table,),
-        made=made("The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
-                  "since running ones are not estimated before the first step.", "losses, metrics"),
-    )  # fmt: skip
+        made=made(
+            "The untrained models, read on the full training split; with BatchNorm under calibrated statistics, "
+            "since running ones are not estimated before the first step.",
+            "losses, metrics",
+        ),
+    )
 
 
 def _first(results: Results, near: list[str]) -> str:

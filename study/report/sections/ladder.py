@@ -46,9 +46,9 @@ def ladder_section(results: Results) -> Content | None:
                 "condition": notebook_cell(results, c),
                 "change": change_words(results, c),
                 "initial": interval(results.estimate(results.loss(c, "train", 0))),
-                "saturation": interval(results.estimate(scaled(results.metric(c, "saturation_99", 0, 1))))
-                if tanh
-                else None,
+                "saturation": (
+                    interval(results.estimate(scaled(results.metric(c, "saturation_99", 0, 1)))) if tanh else None
+                ),
                 "logits": _range(results, c),
                 **{split: interval(results.estimate(_final(results, c, split))) for split in ("train", "dev", "test")},
             }
@@ -56,18 +56,22 @@ def ladder_section(results: Results) -> Content | None:
     table = Table("Every condition of the ladder: mean over seeds with its 95 % interval, and n", columns, rows)
     values = by_condition(results, conditions, lambda c: _final(results, c, "dev"))
     figure = Figure(
-        strips(results, "ladder-dev", "Final dev loss of every condition, one dot per seed, with mean and 95 % interval.",
-               [Panel("final dev loss, nats", values)]),
+        strips(
+            results,
+            "ladder-dev",
+            "Final dev loss of every condition, one dot per seed, with mean and 95 % interval.",
+            [Panel("final dev loss, nats", values)],
+        ),
         "Final dev loss: a dot per seed, mean and 95 % interval above.",
         table,
-    )  # fmt: skip
+    )
     return Content(
         answer=_ladder_answer(results, conditions),
         figures=(figure,),
         tables=(table,),
         made=made(
-            "Losses are those of the full splits after the last step, read with the statistics that the condition names. "
-            "The intervals are over seeds.",
+            "Losses are those of the full splits after the last step, read with the statistics that the condition"
+            " names. The intervals are over seeds.",
             "losses, metrics, conditions",
         ),
     )

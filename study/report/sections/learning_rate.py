@@ -30,16 +30,24 @@ def learning_rate_section(results: Results) -> Content | None:
         return None
     tables = [_rate_table(results, sweep) for sweep in sweeps]
     figures = [
-        Figure(_rates(results, sweep, number_), f"{table.caption}: dev loss against the rate, every seed, and the mean of those that converge.", table)
+        Figure(
+            _rates(results, sweep, number_),
+            f"{table.caption}: dev loss against the rate, every seed, and the mean of those that converge.",
+            table,
+        )
         for number_, (sweep, table) in enumerate(zip(sweeps, tables, strict=True), start=1)
-    ]  # fmt: skip
+    ]
     return Content(
         answer=[line for sweep in sweeps for line in _rate_answer(results, sweep)],
         figures=tuple(figures),
         tables=tuple(tables),
-        made=made("The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at which a seed diverges is not a candidate.",
-                  "losses, cells", keys="sweeps"),
-    )  # fmt: skip
+        made=made(
+            "The best rate of a condition is the one with the lowest mean train loss; it is judged on dev. A rate at"
+            " which a seed diverges is not a candidate.",
+            "losses, cells",
+            keys="sweeps",
+        ),
+    )
 
 
 def _swept(results: Results, sweep: Sweep) -> list[Condition]:
@@ -63,8 +71,13 @@ def _rate_table(results: Results, sweep: Sweep) -> Table:
                     "best": "best" if own is not None and own[0] == rate else "",
                 }
             )
-    columns = [TableColumn("condition", "condition"), TableColumn("rate", "learning rate", "", "g"), TableColumn("train", "final train loss", "nats", ".4f"),
-               TableColumn("dev", "final dev loss", "nats", ".4f"), TableColumn("best", "lowest mean train loss")]  # fmt: skip
+    columns = [
+        TableColumn("condition", "condition"),
+        TableColumn("rate", "learning rate", "", "g"),
+        TableColumn("train", "final train loss", "nats", ".4f"),
+        TableColumn("dev", "final dev loss", "nats", ".4f"),
+        TableColumn("best", "lowest mean train loss"),
+    ]
     steps = results.spec.condition(next(iter(sweep.yielded.values()))).schedule.steps
     return Table(f"{sweep.title}, {steps:,} steps", columns, rows)
 
@@ -92,7 +105,8 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
         worse = "still behind" if d.mean > 0 else "no longer behind"
         between = "" if math.isnan(d.low) else f" [{d.low:+.4f}, {d.high:+.4f}]"
         text.append(
-            f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]}{between}, {pair_count(d.n)} of seeds."
+            f"At its own best rate **{titles[first]}** is {worse}: {d.mean:+.4f} nats against {titles[top]}{between},"
+            f" {pair_count(d.n)} of seeds."
         )
     order = _order(results, sweep, {name: values.mean() for name, (_, values) in told.items()})
     return [*text, order] if order else text
@@ -112,7 +126,10 @@ def _order(results: Results, sweep: Sweep, own: dict[str, float]) -> str:
     if ranks[0] == ranks[1]:
         return f"The order by dev loss is the same as with the rate of {common:g} for all."
     listed = [", ".join(results.titles[name] for name in names) for names in ranks]
-    return f"The order by dev loss depends on the rate: with {common:g} for all it is {listed[0]}; each at its own, {listed[1]}."
+    return (
+        f"The order by dev loss depends on the rate: with {common:g} for all it is {listed[0]}; each at its own,"
+        f" {listed[1]}."
+    )
 
 
 def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:

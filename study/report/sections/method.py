@@ -54,18 +54,21 @@ def method_section(results: Results) -> Content | None:
         Term("batch statistics", "Mean and std of the examples that are read together."),
         Term(
             "paired by seed",
-            "Seed s gives every condition the same unscaled draws and the same minibatches, so differences are taken within a seed.",
+            "Seed s gives every condition the same unscaled draws and the same minibatches, so differences are taken"
+            " within a seed.",
         ),
         Term("cell", "One training: a network, a seed, a schedule; a model-step is one SGD step of one of them."),
         Term("level", "A layer with weights; level 1 is the first hidden one, the last is the output."),
         Term("common step", "The last step of the shortest training: there all conditions can be compared."),
         Term(
             "sign-flip test",
-            "How often differences of random sign have a mean as large as the measured one; with n seeds p is at least 2 / 2ⁿ.",
+            "How often differences of random sign have a mean as large as the measured one; with n seeds p is at least"
+            " 2 / 2ⁿ.",
         ),
         Term(
             "Holm",
-            "Of m tests the smallest p is multiplied by m, the next by m − 1, …: the chance of any false finding stays below 5 %.",
+            "Of m tests the smallest p is multiplied by m, the next by m − 1, …: the chance of any false finding stays"
+            " below 5 %.",
         ),
         Term(
             "TOST",
@@ -81,11 +84,17 @@ def method_section(results: Results) -> Content | None:
     )
     return Content(
         answer=[
-            f"The data are {sum(data['words'].values()):,} words over {V} characters{about}, shuffled and cut into {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} "
-            "examples. Every loss and activation figure is that of a full split, in nats.",
-            f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared} are in train, too."
-            if data["words_twice"]
-            else "No word occurs twice, so the splits share none.",
+            (
+                f"The data are {sum(data['words'].values()):,} words over {V} characters{about}, shuffled and cut into"
+                f" {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} examples. Every loss and activation"
+                " figure is that of a full split, in nats."
+            ),
+            (
+                f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared}"
+                " are in train, too."
+                if data["words_twice"]
+                else "No word occurs twice, so the splits share none."
+            ),
             "The unit of replication is the seed: an interval says what another seed would do, not another example.",
         ],
         terms=terms,

@@ -11,8 +11,8 @@ from study.report.sections.registry import Content, section
 from study.spec.describe import schedule_words
 
 FILES = (
-    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the provenance; "
-    "[`manifest.json`](manifest.json) is what the tables in `data/` came from."
+    "The same for programs: [`report.json`](report.json) holds the ledger, a summary of every condition and the"
+    " provenance; [`manifest.json`](manifest.json) is what the tables in `data/` came from."
 )
 
 
@@ -25,13 +25,32 @@ def provenance_section(results: Results) -> Content | None:
     """What made these numbers, and how to make them again."""
     facts = results.facts
     rows: list[tuple[str, Value]] = [
-        ("profile", facts["profile"]), ("seeds", ", ".join(map(str, facts["seeds"]))), ("cells", f"{facts['cells']:,}"),
-        ("model-steps", f"{facts['model_steps']:,}"), *((f"engine {name}", f"{e['cells']:,} cell{'s' if e['cells'] > 1 else ''}" + (f" ({'; '.join(e['reasons'])})" if e["reasons"] else "")) for name, e in facts["engines"].items()), ("device", facts["device"]),
-        ("CPU", f"{facts['cpu']['model']}, {facts['cpu']['architecture']}, {facts['cpu']['capability']}, BLAS {facts['cpu']['blas']}"),
-        ("data sha256", facts["data"]["sha256"]), ("study sha256", facts["spec_sha256"]), ("source sha256", facts["source_sha256"]),
+        ("profile", facts["profile"]),
+        ("seeds", ", ".join(map(str, facts["seeds"]))),
+        ("cells", f"{facts['cells']:,}"),
+        ("model-steps", f"{facts['model_steps']:,}"),
+        *(
+            (
+                f"engine {name}",
+                f"{e['cells']:,} cell{'s' if e['cells'] > 1 else ''}"
+                + (f" ({'; '.join(e['reasons'])})" if e["reasons"] else ""),
+            )
+            for name, e in facts["engines"].items()
+        ),
+        ("device", facts["device"]),
+        (
+            "CPU",
+            (
+                f"{facts['cpu']['model']}, {facts['cpu']['architecture']}, {facts['cpu']['capability']}, BLAS"
+                f" {facts['cpu']['blas']}"
+            ),
+        ),
+        ("data sha256", facts["data"]["sha256"]),
+        ("study sha256", facts["spec_sha256"]),
+        ("source sha256", facts["source_sha256"]),
         *((f"version of {name}", version) for name, version in facts["versions"].items()),
         *((f"table {name} sha256", digest) for name, digest in facts["tables"].items()),
-    ]  # fmt: skip
+    ]
     conditions = "\n".join(
         f"{c.name} ({c.title}): {schedule_words(c.schedule)}; read with {c.statistics} statistics\n    "
         + "\n    ".join(c.changes)
@@ -43,9 +62,11 @@ def provenance_section(results: Results) -> Content | None:
     words = (
         f"{lost} of {len(trained)} trainings of the table `cells` diverged."
         if lost
-        else f"None of {len(trained)} trainings of the table `cells` diverged."
-        if len(trained) > 1
-        else "The one training did not diverge."
+        else (
+            f"None of {len(trained)} trainings of the table `cells` diverged."
+            if len(trained) > 1
+            else "The one training did not diverge."
+        )
     )
     if facts["cells"] > len(trained):
         words += (
@@ -53,7 +74,10 @@ def provenance_section(results: Results) -> Content | None:
         )
     return Content(
         answer=[
-            f"`{origin.command(results)}` makes every number and this page again, out of the study file and its data; on the same kind of CPU they come out with the same bytes.",
+            (
+                f"`{origin.command(results)}` makes every number and this page again, out of the study file and its"
+                " data; on the same kind of CPU they come out with the same bytes."
+            ),
             words,
             FILES,
         ],

@@ -24,10 +24,16 @@ def published_section(results: Results, ledger: Ledger) -> Content | None:
     if not len(t):
         return None
     columns = [
-        TableColumn("run", "run"), TableColumn("split", "split"), TableColumn("statistics", "statistics"), TableColumn("origin", "printed in"),
-        TableColumn("published", "published", "nats", ".8g"), TableColumn("reproduced", "reproduced", "nats", ".7f"),
-        TableColumn("difference", "difference", "nats", "+.1e"), TableColumn("tolerance", "tolerance", "nats", ".0e"), TableColumn("verdict", "verdict"),
-    ]  # fmt: skip
+        TableColumn("run", "run"),
+        TableColumn("split", "split"),
+        TableColumn("statistics", "statistics"),
+        TableColumn("origin", "printed in"),
+        TableColumn("published", "published", "nats", ".8g"),
+        TableColumn("reproduced", "reproduced", "nats", ".7f"),
+        TableColumn("difference", "difference", "nats", "+.1e"),
+        TableColumn("tolerance", "tolerance", "nats", ".0e"),
+        TableColumn("verdict", "verdict"),
+    ]
     rows: list[dict[str, Value]] = []
     for r in t.itertuples():
         gap = float(r.reproduced - r.published)
@@ -39,15 +45,30 @@ def published_section(results: Results, ledger: Ledger) -> Content | None:
             words, tone = "shown, not judged", ""
         else:
             words, tone = ("reproduced", "good") if abs(gap) <= r.tolerance else ("not reproduced", "bad")
-        rows.append({
-            "run": r.title, "split": r.split, "statistics": r.statistics, "origin": r.origin, "published": r.published,
-            "reproduced": None if math.isnan(gap) else r.reproduced, "difference": gap if r.comparable and not math.isnan(gap) else None,
-            "tolerance": None if pd.isna(r.tolerance) else r.tolerance, "verdict": TableCell(words, tone=tone),  # type: ignore[arg-type]
-        })  # fmt: skip
+        rows.append(
+            {
+                "run": r.title,
+                "split": r.split,
+                "statistics": r.statistics,
+                "origin": r.origin,
+                "published": r.published,
+                "reproduced": None if math.isnan(gap) else r.reproduced,
+                "difference": gap if r.comparable and not math.isnan(gap) else None,
+                "tolerance": None if pd.isna(r.tolerance) else r.tolerance,
+                "verdict": TableCell(words, tone=tone),  # type: ignore[arg-type]
+            }
+        )
     judged = ledger.reproductions
     if t["comparable"].astype(bool).any():
-        answer = [] if not judged else [f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their tolerance, run by the published protocol: "
-                  "one generator of the given seed feeds parameters and minibatches. The tolerances are those of the study file."]  # fmt: skip
+        answer = (
+            []
+            if not judged
+            else [
+                f"{sum(good for _, good, _ in judged)} of {len(judged)} published losses come out within their"
+                " tolerance, run by the published protocol: one generator of the given seed feeds parameters and"
+                " minibatches. The tolerances are those of the study file."
+            ]
+        )
         loose = t[t["comparable"].astype(bool) & t["tolerance"].isna() & t["reproduced"].notna()]
         if len(loose):
             names = ", ".join(dict.fromkeys(loose["title"]))
@@ -57,11 +78,19 @@ def published_section(results: Results, ledger: Ledger) -> Content | None:
             )
     else:
         answer = [
-            "This profile does not train the published runs to their last step, so nothing is compared; the full profile does."
+            "This profile does not train the published runs to their last step, so nothing is compared; the full"
+            " profile does."
         ]
     return Content(
         answer=answer,
         tables=(Table(f"Published and reproduced losses. Source: {t['source'].iloc[0]}", columns, rows),),
-        made=made(f"Seed {results.spec.published.seed}, protocol {results.spec.published.protocol}." if results.spec.published else "",
-                  "published, cells", keys="published"),
-    )  # fmt: skip
+        made=made(
+            (
+                f"Seed {results.spec.published.seed}, protocol {results.spec.published.protocol}."
+                if results.spec.published
+                else ""
+            ),
+            "published, cells",
+            keys="published",
+        ),
+    )

@@ -77,13 +77,19 @@ def saturation_section(results: Results) -> Content | None:
                 return interval(results.estimate(scaled(results.metric(c, name, step, level), factor)))
 
             row: dict[str, Value] = {
-                "condition": name_cell(results, c), "s97": est("saturation_97", 0, 100), "s99": est("saturation_99", 0, 100),
-                "e99": est("saturation_99", end, 100), "dead": est("dead", 0, 100), "pass": est("gradient_pass", 0),
-                "passend": est("gradient_pass", end), "std": est("preact_std", 0),
-            }  # fmt: skip
+                "condition": name_cell(results, c),
+                "s97": est("saturation_97", 0, 100),
+                "s99": est("saturation_99", 0, 100),
+                "e99": est("saturation_99", end, 100),
+                "dead": est("dead", 0, 100),
+                "pass": est("gradient_pass", 0),
+                "passend": est("gradient_pass", end),
+                "std": est("preact_std", 0),
+            }
             rows.append({**row, **({"layer": level} if deepest > 1 else {})})
     table = Table(
-        "Saturation over the full training split: shares of outputs (a unit on an example); a unit is dead when |h| > 0.99 on every example",
+        "Saturation over the full training split: shares of outputs (a unit on an example); a unit is dead when |h| >"
+        " 0.99 on every example",
         columns,
         rows,
     )
@@ -96,11 +102,11 @@ def saturation_section(results: Results) -> Content | None:
     if known:
         worst, best = max(known, key=lambda n: known[n].mean), min(known, key=lambda n: known[n].mean)
         answer = [
-            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have |h| > 0.99, where the local "
-            "gradient 1 − h² is below 0.02"
-            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "") + ". The threshold matters: "
-            "the table has the shares at 0.97, too."
-        ]  # fmt: skip
+            f"Before the first step {known[worst].mean:.1f}\u00a0% of the outputs of **{results.titles[worst]}** have"
+            " |h| > 0.99, where the local gradient 1 − h² is below 0.02"
+            + (f"; of **{results.titles[best]}** it is {known[best].mean:.1f}\u00a0%" if best != worst else "")
+            + ". The threshold matters: the table has the shares at 0.97, too."
+        ]
     figures = [
         Figure(
             strips(
@@ -120,8 +126,10 @@ def saturation_section(results: Results) -> Content | None:
         answer=answer,
         figures=figures,
         tables=(table,),
-        made=made("The output of every unit on every example of the full training split, streamed.", "metrics, pictures"),
-    )  # fmt: skip
+        made=made(
+            "The output of every unit on every example of the full training split, streamed.", "metrics, pictures"
+        ),
+    )
 
 
 def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | None:
@@ -165,7 +173,8 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
             f"{examples} examples by the units of the first tanh level, a mark where the output is beyond 0.99.{more}",
             drawing,
         ),
-        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh level (columns), a mark where |h| > 0.99.{more} "
-        "A column marked from top to bottom is a unit that learns next to nothing from this minibatch.",
+        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh level"
+        f" (columns), a mark where |h| > 0.99.{more} A column marked from top to bottom is a unit that learns next to"
+        " nothing from this minibatch.",
         Table("Marks in the pictures", columns, rows_),
     )

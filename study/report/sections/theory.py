@@ -110,31 +110,52 @@ def theory_section(results: Results) -> Content | None:
                     "predicted": percent * r.predicted,
                     "error": percent * r.error,
                     "measured": interval(results.estimate(values * percent)),
-                    "gap": TableCell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
-                    if gap.exact
-                    else gap.errors,
+                    "gap": (
+                        TableCell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
+                        if gap.exact
+                        else gap.errors
+                    ),
                     "method": r.method,
                 }
             )
     if not rows:
         return None
     columns = [
-        TableColumn("condition", "condition"), TableColumn("what", "quantity"), TableColumn("layer", "level"), TableColumn("predicted", "predicted", "", ".4f"),
-        TableColumn("error", "error of the prediction", "", ".0e"), TableColumn("measured", "measured", "", ".4f"),
-        TableColumn("gap", "difference", "standard errors", "+.1f"), TableColumn("method", "method"),
-    ]  # fmt: skip
+        TableColumn("condition", "condition"),
+        TableColumn("what", "quantity"),
+        TableColumn("layer", "level"),
+        TableColumn("predicted", "predicted", "", ".4f"),
+        TableColumn("error", "error of the prediction", "", ".0e"),
+        TableColumn("measured", "measured", "", ".4f"),
+        TableColumn("gap", "difference", "standard errors", "+.1f"),
+        TableColumn("method", "method"),
+    ]
     table_ = Table("Prediction and measurement before the first step; shares in %", columns, rows)
     drawn = any(predicted.values())
     return Content(
         answer=_answer(results, gaps),
-        figures=(Figure(_drawing(results, predicted), "Measured seeds, mean and interval; the upright bars are the predictions.", table_),) if drawn else (),
+        figures=(
+            (
+                Figure(
+                    _drawing(results, predicted),
+                    "Measured seeds, mean and interval; the upright bars are the predictions.",
+                    table_,
+                ),
+            )
+            if drawn
+            else ()
+        ),
         tables=() if drawn else (table_,),
-        made=made("The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b², and |embedding|² varies "
-                  "from context to context (χ², heavier where a character repeats). Behind the first level: mean field. The error of a prediction is that of its "
-                  "integral, or the next term of its series. A difference is in standard errors of the mean over seeds, of squares where a std is predicted, and "
-                  "judged by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to the rounding of float32.",
-                  "metrics, losses"),
-    )  # fmt: skip
+        made=made(
+            "The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b²,"
+            " and |embedding|² varies from context to context (χ², heavier where a character repeats). Behind the first"
+            " level: mean field. The error of a prediction is that of its integral, or the next term of its series. A"
+            " difference is in standard errors of the mean over seeds, of squares where a std is predicted, and judged"
+            " by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to"
+            " the rounding of float32.",
+            "metrics, losses",
+        ),
+    )
 
 
 def equal(gap: Compared) -> bool:
@@ -158,12 +179,14 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
     text = [
         f"{inside} of {m} different predictions lie in the 95 % interval of the measured mean over {n} seeds, and "
         + (f"{len(far)} differ from it" if far else "none differs from it")
-        + f" after Holm over {m}. What several conditions have in common counts once, and still these are not {m} independent tests: all conditions share their seeds' draws."
+        + f" after Holm over {m}. What several conditions have in common counts once, and still these are not {m}"
+        " independent tests: all conditions share their seeds' draws."
     ]
     exact = [g for g in gaps if g.exact]
     if exact:
         text.append(
-            f"{sum(map(equal, exact))} of {len(exact)} that do not depend on the seed come out to the rounding of float32."
+            f"{sum(map(equal, exact))} of {len(exact)} that do not depend on the seed come out to the rounding of"
+            " float32."
         )
     largest = max(varying, key=lambda g: abs(g.errors))
     shown = sorted(far, key=lambda g: g.p)[:4] or [largest]
@@ -182,13 +205,16 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
     if tails:
         g = tails[0]
         text.append(
-            f"One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples, but a unit sees only {results.vocabulary} characters in "
-            f"{g.condition.network.context} places: standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond 0.99, "
-            f"{100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example, which `tests/analysis/test_theory.py` draws, have the predicted share to within the error of the draw."
+            "One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples,"
+            f" but a unit sees only {results.vocabulary} characters in {g.condition.network.context} places:"
+            f" standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond"
+            f" 0.99, {100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example,"
+            " which `tests/analysis/test_theory.py` draws, have the predicted share to within the error of the draw."
         )
     text.append(
-        "The spread over seeds is not predicted: it depends on which examples share characters and next characters, since all are read by the same weights. "
-        f"It is measured; from {n} seeds a spread is known to about ± {100 / math.sqrt(2 * (n - 1)):.0f} %, and the t tests allow for that."
+        "The spread over seeds is not predicted: it depends on which examples share characters and next characters,"
+        f" since all are read by the same weights. It is measured; from {n} seeds a spread is known to about ±"
+        f" {100 / math.sqrt(2 * (n - 1)):.0f} %, and the t tests allow for that."
     )
     return text
 
@@ -211,8 +237,17 @@ def _drawing(results: Results, predicted: dict[str, dict[str, float]]) -> plots.
                 if metric == "saturation_99"
                 else "initial loss, nats" + (" (log axis)" if log else "")
             )
-            plots.draw_strip(ax, frame, looks_of(results), results.titles, intervals=intervals, label=label, log=log,
-                        named=i == 0 or width <= plots.NARROW, names=names)  # fmt: skip
+            plots.draw_strip(
+                ax,
+                frame,
+                looks_of(results),
+                results.titles,
+                intervals=intervals,
+                label=label,
+                log=log,
+                named=i == 0 or width <= plots.NARROW,
+                names=names,
+            )
             for name, value in values.items():
                 ax.plot([value], [names.index(name)], "|", color=plots.INK, markersize=17, markeredgewidth=1.4)
         return fig

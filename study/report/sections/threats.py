@@ -25,21 +25,29 @@ def threats_section(results: Results) -> Content | None:
         ("One learning rate may suit one condition and not another", swept),
         (
             "A difference may be luck of the draw",
-            f"{len(spec.seeds)} seeds; every seed is shown; differences are paired by seed, since all conditions share draws and minibatches"
-            if len(spec.seeds) > 1
-            else "nothing: with one seed no interval can be given",
+            (
+                f"{len(spec.seeds)} seeds; every seed is shown; differences are paired by seed, since all conditions"
+                " share draws and minibatches"
+                if len(spec.seeds) > 1
+                else "nothing: with one seed no interval can be given"
+            ),
         ),
         (
             "Many comparisons find something by chance",
-            "sign-flip tests are Holm-adjusted over all that the ledger makes, and none is made that the number of seeds could not support; "
-            "claims with a bound must hold for every seed",
+            (
+                "sign-flip tests are Holm-adjusted over all that the ledger makes, and none is made that the number of"
+                " seeds could not support; claims with a bound must hold for every seed"
+            ),
         ),
         ("One data set", f"only {data['file']} was studied; another word list is one line in the study file"),
         *(
             [
                 (
                     "Words that occur twice stand in two splits",
-                    f"the splits are cut by row: {shared} are in train, too; the comparison between conditions shares the bias",
+                    (
+                        f"the splits are cut by row: {shared} are in train, too; the comparison between conditions"
+                        " shares the bias"
+                    ),
                 )
             ]
             if data["words_twice"]
@@ -47,7 +55,10 @@ def threats_section(results: Results) -> Content | None:
         ),
         (
             "One size of network",
-            f"widths studied: {', '.join('-'.join(map(str, w)) for w in widths)}; model: in a condition takes any other",
+            (
+                f"widths studied: {', '.join('-'.join(map(str, w)) for w in widths)}; model: in a condition takes any"
+                " other"
+            ),
         ),
         (
             "Choices made on dev",
@@ -60,9 +71,10 @@ def threats_section(results: Results) -> Content | None:
     ]
     return Content(
         answer=[
-            f"{len(rows)} objections of a careful reader stand below, each with what was done about it. All of it rests on {len(spec.seeds)} "
-            f"seed{'s' if len(spec.seeds) > 1 else ''} of {len(results.conditions)} condition{'s' if len(results.conditions) > 1 else ''}, "
-            f"one data set of {sum(data['words'].values()):,} words, and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
+            f"{len(rows)} objections of a careful reader stand below, each with what was done about it. All of it rests"
+            f" on {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} of {len(results.conditions)}"
+            f" condition{'s' if len(results.conditions) > 1 else ''}, one data set of {sum(data['words'].values()):,}"
+            f" words, and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
         ],
         tables=(
             Table("Threats and answers", [TableColumn("threat", "threat"), TableColumn("done", "what was done")], rows),
@@ -86,6 +98,8 @@ def _tried(results: Results, sweep: Sweep) -> str:
     short = results.spec.condition(next(iter(sweep.yielded.values())))
     seeds = min(short.seeds or len(results.spec.seeds), len(results.spec.seeds))
     return (
-        f"{len(sweep.rates)} rate{'s' if len(sweep.rates) > 1 else ''} for {len(sweep.conditions)} of {len(results.conditions)} conditions, {short.schedule.steps:,} steps, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}, each judged at its own best; the other trainings were run at the rates that the study file gives"
+        f"{len(sweep.rates)} rate{'s' if len(sweep.rates) > 1 else ''} for {len(sweep.conditions)} of"
+        f" {len(results.conditions)} conditions, {short.schedule.steps:,} steps, {seeds}"
+        f" seed{'s' if seeds > 1 else ''}, each judged at its own best; the other trainings were run at the rates that"
+        " the study file gives"
     )

@@ -26,8 +26,16 @@ def twins_section(results: Results) -> Content | None:
     if not len(t) or results.spec.twins is None:
         return None
     names = [c.name for c in results.conditions if (t["condition"] == c.name).any()]
-    t = pd.DataFrame({"condition": t["condition"].astype(str), "seed": t["seed"].astype(int), "steps": t["steps"].astype(int), "step": t["step"].astype(int),
-                      "distance": t["distance"].astype(float), "gap": t["loss_gap"].astype(float)})  # fmt: skip
+    t = pd.DataFrame(
+        {
+            "condition": t["condition"].astype(str),
+            "seed": t["seed"].astype(int),
+            "steps": t["steps"].astype(int),
+            "step": t["step"].astype(int),
+            "distance": t["distance"].astype(float),
+            "gap": t["loss_gap"].astype(float),
+        }
+    )
     rows: list[dict[str, Value]] = []
     ends = {}
     for name in names:
@@ -47,9 +55,15 @@ def twins_section(results: Results) -> Content | None:
                 "n": len(end),
             }
         )
-    columns = [TableColumn("condition", "condition"), TableColumn("start", "distance at the start", "", ".1e"),
-               TableColumn("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"), TableColumn("nearly", "pairs"),
-               TableColumn("end", "at the end", "", ".1e"), TableColumn("gap", "largest gap in dev loss", "nats", ".1e"), TableColumn("n", "pairs to the end")]  # fmt: skip
+    columns = [
+        TableColumn("condition", "condition"),
+        TableColumn("start", "distance at the start", "", ".1e"),
+        TableColumn("early", f"after {results.spec.twins.short_steps:,} steps", "", ".1e"),
+        TableColumn("nearly", "pairs"),
+        TableColumn("end", "at the end", "", ".1e"),
+        TableColumn("gap", "largest gap in dev loss", "nats", ".1e"),
+        TableColumn("n", "pairs to the end"),
+    ]
     table = Table("Distance of twins: relative to the parameters, geometric mean over seeds", columns, rows)
     ended = {name: end for name, end in ends.items() if len(end)}
     answer = ["No pair was trained to the end; the table shows how far the short ones came."]
@@ -76,12 +90,25 @@ def twins_section(results: Results) -> Content | None:
     short = f"; lines that end after {steps:,} steps are the short pairs" if (t["steps"] == steps).any() else ""
     return Content(
         answer=answer,
-        figures=(Figure(plots.draw("twins-distance", "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.", drawing),
-                        f"Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the long ones{short}.", table),),
+        figures=(
+            Figure(
+                plots.draw(
+                    "twins-distance",
+                    "Relative distance of twins over the steps on log axes, every pair thin, the mean thick.",
+                    drawing,
+                ),
+                "Relative distance of a twin from its original on log axes: every pair, and the geometric mean of the"
+                f" long ones{short}.",
+                table,
+            ),
+        ),
         tables=(table,),
-        made=made("Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else differs than one unit in the last place of W1[0, 0].",
-                  "twins"),
-    )  # fmt: skip
+        made=made(
+            "Distance: |θ′ − θ| / |θ| over all parameters. Both of a pair see the same minibatches; nothing else"
+            " differs than one unit in the last place of W1[0, 0].",
+            "twins",
+        ),
+    )
 
 
 def _repeats(results: Results, ends: dict[str, pd.DataFrame]) -> list[str]:
@@ -91,13 +118,15 @@ def _repeats(results: Results, ends: dict[str, pd.DataFrame]) -> list[str]:
     far = max(apart, key=lambda name: apart[name])
     pairs = int((ends[far]["distance"] > 0).sum())
     text = [
-        f"One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In **{results.titles[far]}** the parameters are "
-        f"{number(apart[far], '.1e')} of their size apart at the end (geometric mean of {pair_count(pairs)}), and the dev loss moves by up to {number(moved[far], '.1e')} nats."
+        "One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In"
+        f" **{results.titles[far]}** the parameters are {number(apart[far], '.1e')} of their size apart at the end"
+        f" (geometric mean of {pair_count(pairs)}), and the dev loss moves by up to {number(moved[far], '.1e')} nats."
     ]
     near = [name for name in ends if name != far]
     if near:
         text.append(
-            f"In the others the distance stays at {signed(span([apart[n] for n in near], '.0e'))} and the loss moves by at most {number(max(moved[n] for n in near), '.1e')} nats."
+            f"In the others the distance stays at {signed(span([apart[n] for n in near], '.0e'))} and the loss moves by"
+            f" at most {number(max(moved[n] for n in near), '.1e')} nats."
         )
     return text
 

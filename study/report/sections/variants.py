@@ -58,8 +58,8 @@ def variants_section(results: Results) -> Content | None:
         low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))
         titles = results.titles
         answer = [
-            f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has the lowest dev loss beside the ladder, "
-            f"{sound[low].text()}"
+            f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has"
+            f" the lowest dev loss beside the ladder, {sound[low].text()}"
             + (f", and **{titles[high]}** the highest, {sound[high].text()}." if high != low else ".")
         ]
     if still:
@@ -73,18 +73,26 @@ def variants_section(results: Results) -> Content | None:
         answer.append(text)
     entropy = results.facts["data"]["character_entropy"]["dev"]
     figure = Figure(
-        strips(results, "variants-strip", f"Dev loss of every condition and seed after {step:,} steps.",
-               [Panel(f"dev loss after {step:,} steps, nats", values, (entropy, f"characters alone: {entropy:.3f}"))]),
-        f"Dev loss after {step:,} steps. Dashed: the entropy of the characters of dev, below which a model that ignores its input cannot come.",
+        strips(
+            results,
+            "variants-strip",
+            f"Dev loss of every condition and seed after {step:,} steps.",
+            [Panel(f"dev loss after {step:,} steps, nats", values, (entropy, f"characters alone: {entropy:.3f}"))],
+        ),
+        f"Dev loss after {step:,} steps. Dashed: the entropy of the characters of dev, below which a model that ignores"
+        " its input cannot come.",
         table,
-    )  # fmt: skip
+    )
     return Content(
         answer=answer,
         figures=(figure,),
         tables=(table,),
-        made=made(f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same minibatches.",
-                  "losses, metrics"),
-    )  # fmt: skip
+        made=made(
+            f"The ladder is read at step {step:,} of its training, the variants at theirs; same seeds, same draws, same"
+            " minibatches.",
+            "losses, metrics",
+        ),
+    )
 
 
 def _beside(results: Results, others: list[Condition], step: int) -> str:

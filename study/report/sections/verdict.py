@@ -50,31 +50,59 @@ def verdict_section(results: Results, ledger: Ledger) -> Content | None:
         }
         for name, group in by_claim.items()
     ]
-    detail_columns = [TableColumn("claim", "claim"), TableColumn("condition", "condition"), TableColumn("verdict", "verdict"), TableColumn("measured", "measured"),
-                      TableColumn("method", "interval and test"), TableColumn("middle", "interquartile mean", "", ".4g"), TableColumn("wanted", "holds if"),
-                      TableColumn("reason", "why it cannot be told")]  # fmt: skip
+    detail_columns = [
+        TableColumn("claim", "claim"),
+        TableColumn("condition", "condition"),
+        TableColumn("verdict", "verdict"),
+        TableColumn("measured", "measured"),
+        TableColumn("method", "interval and test"),
+        TableColumn("middle", "interquartile mean", "", ".4g"),
+        TableColumn("wanted", "holds if"),
+        TableColumn("reason", "why it cannot be told"),
+    ]
     details = [
-        (e.claim.id, e.condition, TableCell(e.verdict, tone=TONES[e.verdict]), signed(e.measured), e.method, e.middle if math.isfinite(e.middle) else None, wanted(e.claim, results, signed), e.reason)  # type: ignore[arg-type]
+        (
+            e.claim.id,
+            e.condition,
+            TableCell(e.verdict, tone=TONES[e.verdict]),
+            signed(e.measured),
+            e.method,
+            e.middle if math.isfinite(e.middle) else None,
+            wanted(e.claim, results, signed),
+            e.reason,
+        )  # type: ignore[arg-type]
         for e in entries
-    ]  # fmt: skip
+    ]
     counts = count_verdicts(entries)
     failing = [e for e in entries if e.verdict == "fails"]
     claims_, judged = len(by_claim), len(entries)
     plural = {"holds": "hold", "fails": "fail", "cannot be told": "cannot be told"}
-    answer = [f"{claims_} claim{'s' if claims_ > 1 else ''}, {judged} judgement{'s' if judged > 1 else ''}, one for each condition that a claim is about: "
-              + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n) + "."]  # fmt: skip
+    answer = [
+        f"{claims_} claim{'s' if claims_ > 1 else ''}, {judged} judgement{'s' if judged > 1 else ''}, one for each"
+        " condition that a claim is about: "
+        + ", ".join(f"{n} {plural[verdict_] if n > 1 else verdict_}" for verdict_, n in counts.items() if n)
+        + "."
+    ]
     if failing:
         answer += [
-            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted: {wanted(e.claim, results, signed)}."
+            f"Failing: {e.claim.sentence} **{e.condition}** has {signed(e.measured)}; wanted:"
+            f" {wanted(e.claim, results, signed)}."
             for e in failing
         ]
     return Content(
         answer=answer,
-        tables=(Table("The ledger: every claim, judged", columns, rows), Table("Every judgement, condition by condition", detail_columns, details, folded=True)),
-        made=made("A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign flips, and Holm-adjusted over all "
-                  "sign-flip tests of the ledger; equivalence is two one-sided t tests (TOST). The interquartile mean is that of the middle half of the seeds.",
-                  "losses, metrics, curves, twins, probe", keys="claims"),
-    )  # fmt: skip
+        tables=(
+            Table("The ledger: every claim, judged", columns, rows),
+            Table("Every judgement, condition by condition", detail_columns, details, folded=True),
+        ),
+        made=made(
+            "A claim near, above or below a value is about every seed. Differences are paired by seed, tested by sign"
+            " flips, and Holm-adjusted over all sign-flip tests of the ledger; equivalence is two one-sided t tests"
+            " (TOST). The interquartile mean is that of the middle half of the seeds.",
+            "losses, metrics, curves, twins, probe",
+            keys="claims",
+        ),
+    )
 
 
 def _overall(group: list[Judged]) -> TableCell:

@@ -51,26 +51,44 @@ def waste_section(results: Results) -> Content | None:
             )
             told[mark, c.name] = needs
     columns = [
-        TableColumn("level", "as good as"), TableColumn("loss", "smoothed loss", "nats", ".3f"), TableColumn("condition", "condition"),
-        TableColumn("median", "steps needed, median", "", ",.0f"), TableColumn("range", "smallest to largest seed"), TableColumn("saved", "steps saved, paired by seed"),
-    ]  # fmt: skip
+        TableColumn("level", "as good as"),
+        TableColumn("loss", "smoothed loss", "nats", ".3f"),
+        TableColumn("condition", "condition"),
+        TableColumn("median", "steps needed, median", "", ",.0f"),
+        TableColumn("range", "smallest to largest seed"),
+        TableColumn("saved", "steps saved, paired by seed"),
+    ]
     table = Table("Steps after which the smoothed loss is as low and stays so", columns, rows)
     mark = marks[1] if len(marks) > 1 else marks[0]
     # a seed that never gets there counts as infinitely late, here as in the table
     median = {c.name: float(np.median(list(told[mark, c.name].values()))) for c in others if told[mark, c.name]}
     answer = (
-        [f"The loss that **{reference.title}** has after {mark:,} steps others reach for good, median over seeds, after: "
-         + "; ".join(f"**{results.titles[n]}** {steps:,.0f}" for n, steps in median.items() if math.isfinite(steps)) + "."]
-        if any(map(math.isfinite, median.values())) else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
-    )  # fmt: skip
+        [
+            f"The loss that **{reference.title}** has after {mark:,} steps others reach for good, median over seeds,"
+            " after: "
+            + "; ".join(f"**{results.titles[n]}** {steps:,.0f}" for n, steps in median.items() if math.isfinite(steps))
+            + "."
+        ]
+        if any(map(math.isfinite, median.values()))
+        else [f"No condition reaches with most of its seeds the loss that {reference.title} has after {mark:,} steps."]
+    )
     return Content(
         answer=answer,
-        figures=(Figure(_drawing(results, [reference.name, *(c.name for c in others)], told, mark),
-                        f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,} steps, seed by seed.", table),),
+        figures=(
+            Figure(
+                _drawing(results, [reference.name, *(c.name for c in others)], told, mark),
+                f"Steps until the smoothed loss is, and stays, as low as that of {reference.title} after {mark:,}"
+                " steps, seed by seed.",
+                table,
+            ),
+        ),
         tables=(table,),
-        made=made("The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own smoothed loss, seed by seed; "
-                  "a condition reaches it at the bin of its curve from which it stays as low.", "curves"),
-    )  # fmt: skip
+        made=made(
+            "The smoothed loss is the mean over the last fifth of the steps so far. A level is the reference's own"
+            " smoothed loss, seed by seed; a condition reaches it at the bin of its curve from which it stays as low.",
+            "curves",
+        ),
+    )
 
 
 def _steps(needs: dict[int, float]) -> Value:

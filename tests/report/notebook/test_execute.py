@@ -156,8 +156,13 @@ def test_the_notebook_runs_by_hand_from_the_root_of_the_repository(tmp_path: Pat
     out = tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", "study/report/notebook/condition.ipynb", str(out), "-p", "condition"]
     done = subprocess.run(
-        [*command, "kaiming", "--no-progress-bar"], cwd=HERE.parents[1], capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+        [*command, "kaiming", "--no-progress-bar"],
+        cwd=HERE.parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unknown parameter" not in done.stderr
     text = out.read_text("utf-8")

@@ -61,9 +61,26 @@ def changed(folder: Path, changes: dict[str, Any]) -> Spec:
 
 def test_the_report_asks_its_questions_in_order():
     assert SECTION_ORDER == (
-        "verdict", "ladder", "initial-loss", "saturation", "distributions", "gradients", "growth", "theory", "calibration", "curves", "waste",
-        "final-losses", "variants", "learning-rate", "twins", "published", "threats", "method", "provenance",
-    )  # fmt: skip
+        "verdict",
+        "ladder",
+        "initial-loss",
+        "saturation",
+        "distributions",
+        "gradients",
+        "growth",
+        "theory",
+        "calibration",
+        "curves",
+        "waste",
+        "final-losses",
+        "variants",
+        "learning-rate",
+        "twins",
+        "published",
+        "threats",
+        "method",
+        "provenance",
+    )
 
 
 def test_every_file_of_a_section_is_on_the_page_and_says_its_anchor() -> None:
