@@ -118,13 +118,13 @@ def _network(results: Results) -> str:
     c = results.main[0]
     network = c.network
     names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(network.layers, start=1)]
-    levels = [
+    layers = [
         f"{width} {layer.activation} units ({name})"
         for width, layer, name in zip(network.widths, network.hidden, names, strict=False)
     ]
     return (
         f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the"
-        f" embedding C), and these through {', '.join(levels)} into {results.vocabulary} logits ({names[-1]}). Its"
+        f" embedding C), and these through {', '.join(layers)} into {results.vocabulary} logits ({names[-1]}). Its"
         f" training: {schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs"
         " pre-activations."
     )

@@ -153,7 +153,7 @@ class InitEntry(Entry):
 
 
 class LayerEntry(Entry):
-    """What a condition says of a level; what it leaves out is its parent's."""
+    """What a condition says of a layer. What it leaves out is its parent's."""
 
     weight: InitEntry | None = None
     bias: Annotated[InitEntry | None, OrNone] = None
@@ -162,8 +162,8 @@ class LayerEntry(Entry):
 
 
 Hidden = Annotated[
-    Annotated[LayerEntry, Tag("every level")] | Annotated[list[LayerEntry], Tag("one per level")],
-    Discriminator(lambda value: "one per level" if isinstance(value, list) else "every level"),
+    Annotated[LayerEntry, Tag("every layer")] | Annotated[list[LayerEntry], Tag("one per layer")],
+    Discriminator(lambda value: "one per layer" if isinstance(value, list) else "every layer"),
 ]
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # so that a module that only writes a page does not load matp
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
+Tone = Literal["", "good", "bad", "unsure"]
+
+
 @dataclass(frozen=True)
 class TableCell:
     """A text, with a value for sorting and CSV (`sort`), a link, the look of a condition, or the tone of a verdict."""
@@ -23,7 +26,7 @@ class TableCell:
     sort: float | str | None = None
     href: str | None = None
     look: Look | None = None
-    tone: Literal["", "good", "bad", "unsure"] = ""
+    tone: Tone = ""
 
 
 @dataclass(frozen=True)

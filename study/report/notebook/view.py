@@ -132,7 +132,7 @@ class View:
         columns = [
             TableColumn("what", "measurement"),
             TableColumn("unit", "unit"),
-            TableColumn("layer", "level", "", ".0f"),
+            TableColumn("layer", "layer", "", ".0f"),
             TableColumn("start", "at the start", "", ".3f"),
             TableColumn("end", "at the end", "", ".3f"),
         ]

@@ -156,8 +156,8 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
 
 
 def _running_gap(results: Results, metric: str, condition: Condition) -> pd.Series:
-    level = condition.network.batchnorm_layers[0] + 1
-    return results.metric(condition, metric, condition.schedule.steps, level, statistics="running")
+    layer = condition.network.batchnorm_layers[0] + 1
+    return results.metric(condition, metric, condition.schedule.steps, layer, statistics="running")
 
 
 def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
@@ -183,7 +183,7 @@ def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
         return None
     columns = [
         TableColumn("condition", "condition"),
-        TableColumn("layer", "level"),
+        TableColumn("layer", "layer"),
         TableColumn("of", "of"),
         TableColumn("kind", "statistics"),
         TableColumn("gap", "largest gap over units", "", ".4f"),

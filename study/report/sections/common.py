@@ -120,7 +120,7 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
 
 
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
-    """Rows of the table of histograms for h or preact of the first level, or for the logits."""
+    """Rows of the table of histograms for h or preact of the first layer, or for the logits."""
     layer = len(condition.network.layers) if quantity == "logits" else 1
     return t[
         (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)

@@ -37,7 +37,7 @@ def distributions_section(results: Results) -> Content | None:
     return Content(
         answer=(
             [
-                f"At the start {100 * tails[worst]:.0f}\u00a0% of the first level's outputs of"
+                f"At the start {100 * tails[worst]:.0f}\u00a0% of the first layer's outputs of"
                 f" **{results.titles[worst]}** lie in the outermost twentieth of the range on either side"
                 + (
                     f"; of **{results.titles[min(tails, key=lambda n: tails[n])]}** it is"
@@ -122,7 +122,7 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
             drawing,
         ),
         f"Distribution of {label}"
-        + ("" if quantity == "logits" else ", first level")
+        + ("" if quantity == "logits" else ", first layer")
         + ": filled at the start, outlined at the end of training, each scaled to its own peak, so shapes compare and"
         " heights do not. "
         + (

@@ -97,7 +97,7 @@ def gradients_section(results: Results) -> Content | None:
             f"At the start {_passing(chosen)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in"
             f" **{results.titles[low]}**"
             + (f" and {100 * known[high]:.0f}\u00a0% in **{results.titles[high]}**" if high != low else "")
-            + ": the mean over the first level's outputs of the local"
+            + ": the mean over the first layer's outputs of the local"
             f" gradient{', 1 − h²' if _only_tanh(chosen) else ''}."
         ]
     return Content(
@@ -138,7 +138,7 @@ HALF = math.atanh(math.sqrt(0.5))  # where tanh lets one half of a gradient thro
 
 
 def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
-    """tanh, its local gradient 1 - h², and where the first level's pre-activations lie at the start."""
+    """tanh, its local gradient 1 - h², and where the first layer's pre-activations lie at the start."""
     t = results.tables["histograms"]
     having = [c for c in chosen if c.network.hidden[0].activation == "tanh"]
     rows = {c.name: found.sort_values("left") for c in having if len(found := bins(t, c, 0, "preact"))}
@@ -194,7 +194,7 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
         )
         + first_of(shown, able),
         Table(
-            "Share of the first level's outputs by what tanh lets through at the start; above 0.5: from the bins of the"
+            "Share of the first layer's outputs by what tanh lets through at the start; above 0.5: from the bins of the"
             " histogram, within a bin by its width",
             columns,
             behind,
@@ -203,7 +203,7 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
 
 
 def _lost(results: Results, condition: Condition) -> Estimate | None:
-    """Share of the first level's outputs with |h| > 0.99 at the start, %."""
+    """Share of the first layer's outputs with |h| > 0.99 at the start, %."""
     return results.estimate(scaled(results.metric(condition, "saturation_99", 0, 1)))
 
 

@@ -58,7 +58,7 @@ def method_section(results: Results) -> Content | None:
             " within a seed.",
         ),
         Term("cell", "One training: a network, a seed, a schedule; a model-step is one SGD step of one of them."),
-        Term("level", "A layer with weights; level 1 is the first hidden one, the last is the output."),
+        Term("layer", "A layer with weights: layer 1 is the first hidden one, the last one is the output."),
         Term("common step", "The last step of the shortest training: there all conditions can be compared."),
         Term(
             "sign-flip test",

@@ -33,12 +33,12 @@ def _tanh(results: Results) -> list[Condition]:
     return [c for c in results.conditions if any(layer.activation == "tanh" for layer in c.network.hidden)]
 
 
-def _levels(condition: Condition, activation: str | None = None) -> list[int]:
+def _layers(condition: Condition, activation: str | None = None) -> list[int]:
     return [i for i, layer in enumerate(condition.network.hidden, start=1) if activation in (None, layer.activation)]
 
 
-def _saturated(results: Results, level: int, condition: Condition) -> pd.Series:
-    return scaled(results.metric(condition, "saturation_99", 0, level))
+def _saturated(results: Results, layer: int, condition: Condition) -> pd.Series:
+    return scaled(results.metric(condition, "saturation_99", 0, layer))
 
 
 @section(
@@ -53,13 +53,13 @@ def saturation_section(results: Results) -> Content | None:
         return None
     deepest = max(len(c.network.hidden) for c in conditions)
     panels = []
-    for level in list(range(1, deepest + 1))[:4]:
-        having = [c for c in conditions if level in _levels(c, "tanh")]
-        values = by_condition(results, having, partial(_saturated, results, level))
-        panels.append(Panel("|h| > 0.99 at the start, %" + (f", level {level}" if deepest > 1 else ""), values))
+    for layer in list(range(1, deepest + 1))[:4]:
+        having = [c for c in conditions if layer in _layers(c, "tanh")]
+        values = by_condition(results, having, partial(_saturated, results, layer))
+        panels.append(Panel("|h| > 0.99 at the start, %" + (f", layer {layer}" if deepest > 1 else ""), values))
     columns = [
         TableColumn("condition", "condition"),
-        *([TableColumn("layer", "level")] if deepest > 1 else []),
+        *([TableColumn("layer", "layer")] if deepest > 1 else []),
         TableColumn("s97", "|h| > 0.97 at the start", "%", ".1f"),
         TableColumn("s99", "|h| > 0.99 at the start", "%", ".1f"),
         TableColumn("e99", "|h| > 0.99 at the end", "%", ".1f"),
@@ -70,11 +70,11 @@ def saturation_section(results: Results) -> Content | None:
     ]
     rows: list[dict[str, Value]] = []
     for c in conditions:
-        for level in _levels(c, "tanh"):
+        for layer in _layers(c, "tanh"):
             end = c.schedule.steps
 
-            def est(name: str, step: int, factor: float = 1.0, c: Condition = c, level: int = level) -> Value:
-                return interval(results.estimate(scaled(results.metric(c, name, step, level), factor)))
+            def est(name: str, step: int, factor: float = 1.0, c: Condition = c, layer: int = layer) -> Value:
+                return interval(results.estimate(scaled(results.metric(c, name, step, layer), factor)))
 
             row: dict[str, Value] = {
                 "condition": name_cell(results, c),
@@ -86,7 +86,7 @@ def saturation_section(results: Results) -> Content | None:
                 "passend": est("gradient_pass", end),
                 "std": est("preact_std", 0),
             }
-            rows.append({**row, **({"layer": level} if deepest > 1 else {})})
+            rows.append({**row, **({"layer": layer} if deepest > 1 else {})})
     table = Table(
         "Saturation over the full training split: shares of outputs (a unit on an example); a unit is dead when |h| >"
         " 0.99 on every example",
@@ -94,7 +94,7 @@ def saturation_section(results: Results) -> Content | None:
         rows,
     )
     first = {
-        c.name: results.estimate(scaled(results.metric(c, "saturation_99", 0, _levels(c, "tanh")[0])))
+        c.name: results.estimate(scaled(results.metric(c, "saturation_99", 0, _layers(c, "tanh")[0])))
         for c in conditions
     }
     known = {name: e for name, e in first.items() if e is not None and not math.isnan(e.mean)}
@@ -170,10 +170,10 @@ def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | Non
     return Figure(
         plots.draw(
             "saturation-map",
-            f"{examples} examples by the units of the first tanh level, a mark where the output is beyond 0.99.{more}",
+            f"{examples} examples by the units of the first tanh layer, a mark where the output is beyond 0.99.{more}",
             drawing,
         ),
-        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh level"
+        f"The first minibatch of the first seed: {examples} examples (rows) × the units of the first tanh layer"
         f" (columns), a mark where |h| > 0.99.{more} A column marked from top to bottom is a unit that learns next to"
         " nothing from this minibatch.",
         Table("Marks in the pictures", columns, rows_),

@@ -123,7 +123,7 @@ def theory_section(results: Results) -> Content | None:
     columns = [
         TableColumn("condition", "condition"),
         TableColumn("what", "quantity"),
-        TableColumn("layer", "level"),
+        TableColumn("layer", "layer"),
         TableColumn("predicted", "predicted", "", ".4f"),
         TableColumn("error", "error of the prediction", "", ".0e"),
         TableColumn("measured", "measured", "", ".4f"),
@@ -149,7 +149,7 @@ def theory_section(results: Results) -> Content | None:
         made=made(
             "The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b²,"
             " and |embedding|² varies from context to context (χ², heavier where a character repeats). Behind the first"
-            " level: mean field. The error of a prediction is that of its integral, or the next term of its series. A"
+            " layer: mean field. The error of a prediction is that of its integral, or the next term of its series. A"
             " difference is in standard errors of the mean over seeds, of squares where a std is predicted, and judged"
             " by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to"
             " the rounding of float32.",
@@ -164,7 +164,7 @@ def equal(gap: Compared) -> bool:
 
 
 def _answer(results: Results, gaps: list[Compared]) -> list[str]:
-    # conditions with the same first level have the same figures there, which count once
+    # conditions with the same first layer have the same figures there, which count once
     once = {(g.metric, g.layer, f"{g.predicted:.6g}", f"{g.measured:.6g}"): g for g in reversed(gaps)}
     gaps = list(reversed(once.values()))
     varying = [g for g in gaps if not g.exact and math.isfinite(g.errors)]
@@ -190,7 +190,7 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
         )
     largest = max(varying, key=lambda g: abs(g.errors))
     shown = sorted(far, key=lambda g: g.p)[:4] or [largest]
-    listed = "; ".join(f"{g.what} of **{g.condition.title}**, level {g.layer}: {g.errors:+.1f}" for g in shown)
+    listed = "; ".join(f"{g.what} of **{g.condition.title}**, layer {g.layer}: {g.errors:+.1f}" for g in shown)
     text.append(
         f"{'The largest differences' if len(shown) > 1 else 'The largest difference'} in standard errors: {listed}."
     )

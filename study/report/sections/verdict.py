@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 
-from study.analysis.ledger import Judged, Ledger, count_verdicts, printed, wanted
+from study.analysis.ledger import Judged, Ledger, Verdict, count_verdicts, printed, wanted
 from study.analysis.results import Results
 from study.report.html.page import Table, TableCell, TableColumn, Value
+from study.report.html.parts import Tone
 from study.report.sections.common import made, signed, span
 from study.report.sections.registry import Content, judged_section
 from study.spec.claims import check_measure
 from study.spec.quantities import MEASURES
 from study.spec.schema import ClaimEntry
 
-TONES = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
+TONES: dict[Verdict, Tone] = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
 
 
 @judged_section(
@@ -70,7 +71,7 @@ def verdict_section(results: Results, ledger: Ledger) -> Content | None:
             e.middle if math.isfinite(e.middle) else None,
             wanted(e.claim, results, signed),
             e.reason,
-        )  # type: ignore[arg-type]
+        )
         for e in entries
     ]
     counts = count_verdicts(entries)
@@ -108,9 +109,10 @@ def verdict_section(results: Results, ledger: Ledger) -> Content | None:
 def _overall(group: list[Judged]) -> TableCell:
     """One verdict for a claim: it holds if it does for every condition, and fails if it does for any."""
     verdicts = [e.verdict for e in group]
-    worst = next((v for v in ("fails", "cannot be told") if v in verdicts), "holds")
-    count = f" for {verdicts.count(worst)} of {len(group)}" if len(group) > 1 and worst != "holds" else ""  # type: ignore[arg-type]
-    return TableCell(worst + count, tone=TONES[worst])  # type: ignore[arg-type]
+    order: tuple[Verdict, ...] = ("fails", "cannot be told")
+    worst: Verdict = next((v for v in order if v in verdicts), "holds")
+    count = f" for {verdicts.count(worst)} of {len(group)}" if len(group) > 1 and worst != "holds" else ""
+    return TableCell(worst + count, tone=TONES[worst])
 
 
 def _conditions(group: list[Judged]) -> str:
