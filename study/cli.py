@@ -6,13 +6,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from study import console
 from study.environment import installed
 from study.errors import SpecError
+
+if TYPE_CHECKING:
+    from study.spec.records import Spec
+    from study.spec.study_file import StudyFile
 
 app = typer.Typer(
     add_completion=False,
@@ -26,9 +30,9 @@ Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.
 SeedsOption = Annotated[
     str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")
 ]
-Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="reports, or build/<name>")]  # noqa: UP045
+Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="as the file says, or build/<name>")]  # noqa: UP045
 Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
-Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead out of the study file's folder.")]
+Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead to any file.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
 EngineOption = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
@@ -43,7 +47,6 @@ Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU."
 UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
 STUDY = Path("experiments.yaml")
 CACHE = Path("build/cache")
-HOME = Path(__file__).resolve().parent.parent  # of the project, where its own study file and reports/ are
 
 
 @app.command()
@@ -63,9 +66,12 @@ def run(
     data_anywhere: Anywhere = False,
 ) -> None:
     """Train, measure and report; what the cache holds is not done again."""
-    spec = _spec(file, profile, only, seeds, data_anywhere)
+    from study.spec.output import output_folder
+
+    written = _open(file)
+    spec = _spec(written, profile, only, seeds, data_anywhere)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
-    folder = out or _out(file, profile, bool(chosen))
+    folder = out or output_folder(written, profile, bool(chosen))
     if out is None:
         _free(folder, file)
     from study.execution.run import RunOptions, run_study
@@ -130,7 +136,7 @@ def plan(
     """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
     from study.execution.listing import plan_text
 
-    print(plan_text(_spec(file, profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
+    print(plan_text(_spec(_open(file), profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
 
 
 @app.command()
@@ -203,15 +209,17 @@ def version(
         raise typer.Exit
 
 
-def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Any, Path]:
+def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Spec, Path]:
     """The study file as it was cut down for a report, and the report's folder; a warning where its tables, or its
     `page`, are out of date."""
     from study import provenance
+    from study.spec.output import output_folder
 
-    folder = out or _out(file, profile, False)
+    written = _open(file)
+    folder = out or output_folder(written, profile)
     facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
-    spec = _spec(file, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
+    spec = _spec(written, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
     for warning in provenance.stale(facts, spec, page):
         console.warn(f"{folder} is out of date: {warning}")
     provenance.same_words(facts, spec, folder)
@@ -219,11 +227,19 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
     return spec, folder
 
 
-def _spec(file: Path, profile: str, only: str, seeds: str, anywhere: bool = False) -> Any:
-    from study.spec.read import read_study
+def _open(file: Path) -> StudyFile:
+    """The study file, opened once for its study and for the folder of its results."""
+    from study.spec.study_file import open_study
+
+    return open_study(file, str(file))
+
+
+def _spec(written: StudyFile, profile: str, only: str, seeds: str, anywhere: bool) -> Spec:
+    """The study in an opened file as the command cuts it down."""
+    from study.spec.read import resolve_study
     from study.spec.subset import only_conditions
 
-    spec = read_study(file, profile, _seeds(seeds), str(file), anywhere)
+    spec = resolve_study(written, profile, _seeds(seeds), anywhere)
     return only_conditions(spec, [name.strip() for name in only.split(",")]) if only else spec
 
 
@@ -252,14 +268,6 @@ def _workers(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 1024:
         raise SpecError(f"--workers: expected from 1 to 1,024 processes, got '{text}'")
     return int(text)
-
-
-def _out(file: Path, profile: str, partial: bool) -> Path:
-    """reports/ for the project's own full study, build/<name> for all else: a quick look overwrites no report."""
-    if file.resolve() == HOME / "experiments.yaml" and profile == "full" and not partial:
-        return file.parent / "reports"
-    name = file.stem + ("" if profile == "full" else f"-{profile}") + ("-part" if partial else "")
-    return Path("build") / name
 
 
 def _free(folder: Path, file: Path) -> None:

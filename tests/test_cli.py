@@ -340,7 +340,9 @@ def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Pat
     provenance.write_manifest({"format": provenance.MANIFEST_FORMAT, **dict.fromkeys(provenance.NEEDED), **facts}, out)
     for command in ("run", "plan", "report", "check"):
         options = [] if command == "plan" else ["--out", out]
-        assert "leads out of the study file's folder, got '../tiny.txt'" in refused(study(command, file, *options))
+        assert "leads out of the study file's folder and the working folder, got '../tiny.txt'" in refused(
+            study(command, file, *options)
+        )
         if command in ("report", "check"):
             assert "tables are of another study" in study(command, file, *options, "--data-anywhere").err
     assert study("plan", file, "--data-anywhere").status == 0
@@ -375,12 +377,31 @@ def test_a_plan_lists_the_seeds_and_conditions_that_were_asked_for(study: Study,
     assert "profile quick" in study("plan", file, "--profile", "quick").out
 
 
-def test_only_the_projects_own_full_study_goes_to_reports() -> None:
-    own = HOME / "experiments.yaml"
-    assert cli._out(own, "full", partial=False) == HOME / "reports"
-    assert cli._out(own, "quick", partial=False) == Path("build/experiments-quick")
-    assert cli._out(own, "full", partial=True) == Path("build/experiments-part")
-    assert cli._out(HERE / "tiny.yaml", "full", partial=False) == Path("build/tiny")
+def test_a_report_is_looked_for_where_its_study_file_says(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"out": "results"})
+    where = {"tiny.yaml": "results", "tiny.yaml --profile quick": "build/tiny-quick", "tiny.yaml --out x": "x"}
+    for arguments, folder in where.items():
+        assert refused(study("check", *arguments.split())).startswith(f"{folder}/manifest.json: not there")
+    write(tmp_path)
+    assert refused(study("check", "tiny.yaml")).startswith("build/tiny/manifest.json: not there")
+
+
+def test_results_go_anywhere_only_when_the_user_says_so(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    file = write(tmp_path / "own", {"out": "../results"})
+    for command in ("run", "report", "check", "verify"):
+        assert "out: leads out of the study file's folder" in refused(study(command, file))
+    for command in ("report", "check", "verify"):
+        assert "manifest.json: not there" in refused(study(command, file, "--out", "../results"))
+    assert study("plan", file).status == 0  # it writes nothing
+    assert not (tmp_path / "results").exists()
 
 
 def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

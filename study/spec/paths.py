@@ -24,9 +24,10 @@ def followed(file: StudyFile, place: Path_, given: str) -> Path:
 
 
 def confine(file: StudyFile, place: Path_, given: str, target: Path, advice: str) -> None:
-    """Raise SpecError unless `target` lies in the study file's folder; `advice` says what to do.
+    """Raise SpecError unless `target` lies in the study file's folder or in the working folder; `advice` says what to do.
 
     A study file may come from anybody, so it alone does not decide what else on this machine is read or overwritten.
     """
-    if not target.is_relative_to(file.path.parent.resolve()):
-        raise file.error(place, f"leads out of the study file's folder, got {shown_value(given)}; {advice}")
+    if not any(target.is_relative_to(folder.resolve()) for folder in (file.path.parent, Path())):
+        problem = "leads out of the study file's folder and the working folder"
+        raise file.error(place, f"{problem}, got {shown_value(given)}; {advice}")

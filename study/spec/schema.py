@@ -327,6 +327,7 @@ class StudyEntry(Entry):
     """A whole study file, one profile laid over it."""
 
     title: str = "A study of initialisation"
+    out: Annotated[Text | None, OrNone] = None
     data: DataEntry
     model: ModelEntry
     training: TrainingEntry

@@ -28,7 +28,7 @@ def _check_path(file: StudyFile, anywhere: bool) -> None:
     place, given = ("data", "path"), file.content.data.path
     target = followed(file, place, given)
     if not anywhere:
-        confine(file, place, given, target, "move the word list there, or allow this with --data-anywhere")
+        confine(file, place, given, target, "move the word list into one of them, or allow this with --data-anywhere")
     if target.exists() and not target.is_file():
         problem = f"expected a file, a word on each line, got {shown_value(given)}, which is none"
         raise file.error(place, problem)

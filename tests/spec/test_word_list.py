@@ -36,8 +36,25 @@ def test_a_word_list_outside_the_folder_is_refused(nested: Path, path: str) -> N
     line = next(i for i, text in enumerate(file.read_text().split("\n"), 1) if "path:" in text)
     with pytest.raises(SpecError) as refused:
         read_study(file, name="s.yaml")
-    problem = f"leads out of the study file's folder, got '{path}'; move the word list there, or allow this with"
-    assert one_line(str(refused.value)) == f"s.yaml:{line}: data.path: {problem} --data-anywhere"
+    problem = f"leads out of the study file's folder and the working folder, got '{path}'"
+    advice = "move the word list into one of them, or allow this with --data-anywhere"
+    assert one_line(str(refused.value)) == f"s.yaml:{line}: data.path: {problem}; {advice}"
+
+
+@pytest.mark.parametrize("path", ["../secret.txt", "lists/../../secret.txt", "out.txt", "up/secret.txt"])
+def test_a_word_list_in_the_working_folder_is_read(nested: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(nested, {"data.path": path})
+    monkeypatch.chdir(nested.parent)
+    prepare(file)
+    write(nested, {"data.path": str(nested.parent / "secret.txt")})
+    prepare(file)
+
+
+def test_a_link_leads_out_of_the_working_folder_too(nested: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (working := nested.parent / "work").mkdir()
+    (working / "link.txt").symlink_to("../secret.txt")
+    monkeypatch.chdir(working)
+    assert "leads out of" in refusal(nested, {"data.path": "../work/link.txt"})
 
 
 @pytest.mark.parametrize("path", ["../secret.txt", "out.txt", "up/secret.txt"])
@@ -48,7 +65,7 @@ def test_a_word_list_outside_the_folder_is_read_when_that_is_allowed(nested: Pat
 
 def test_an_absolute_path_is_as_good_as_where_it_leads(nested: Path) -> None:
     outside, inside = nested.parent / "secret.txt", nested / "lists" / "list.txt"
-    assert "leads out of the study file's folder" in refusal(nested, {"data.path": str(outside)})
+    assert "leads out of the study file's folder and the working folder" in refusal(nested, {"data.path": str(outside)})
     assert read_study(write(nested, {"data.path": str(outside)}), anywhere=True)
     assert load(nested, {"data.path": str(inside)})
 
