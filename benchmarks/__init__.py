@@ -1,1 +1,1 @@
-"""The speed of the study's engines beside their peers: `python -m benchmarks.speed`."""
+"""Measure the speed of the study's engines and of their peers: `python -m benchmarks.speed`."""

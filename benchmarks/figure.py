@@ -1,4 +1,4 @@
-"""Results as one SVG: every engine beside the limit, and the cost over models, width and depth."""
+"""Draw the results as one SVG: every engine beside the limit, and the cost over models, width and depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ AXES = {"models": "models in training", "width": "width of the hidden level", "d
 TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 PALETTE = sns.color_palette("colorblind")
 OURS = {"autograd": ("s", PALETTE[0]), "fused": ("o", PALETTE[1])}
-LOOKS = {"none": ("o", PALETTE[2], -0.14), "batch": ("s", PALETTE[4], 0.14)}  # marker, colour, shift from the line
+LOOKS = {
+    "none": ("o", PALETTE[2], -0.14),
+    "batch": ("s", PALETTE[4], 0.14),
+}  # the marker, the colour and the shift from the line
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "benchmarks",
     "svg.fonttype": "none",
@@ -39,7 +42,7 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(results: dict[str, Any]) -> str:
-    """The figure as SVG text with a title and a description; the same bytes for the same results."""
+    """The figure as SVG text with a title and a description. The same results give the same bytes."""
     with sns.axes_style("ticks"), mpl.rc_context(STYLE):
         fig = Figure(figsize=(9.6, 6.4), layout="constrained")
         grid = fig.add_gridspec(2, len(AXES), height_ratios=(1.2, 1))
@@ -55,7 +58,7 @@ def draw(results: dict[str, Any]) -> str:
 
 
 def engines(ax: Axes, results: dict[str, Any]) -> None:
-    """One line per engine on one core: a mark per norm at the median, a bar from low to high; the limit as a line."""
+    """Draw a row per engine on one core: a mark per norm at the median, a bar from low to high, a line at the limit."""
     rows = [r for r in results["rows"] if r["cores"] == 1 and r["us_per_model_step"] is not None]
     names = {r["engine"]: r["title"] for r in results["rows"] if r["engine"] != "limit"}
     places = {engine: i for i, engine in enumerate(names)}
@@ -80,7 +83,7 @@ def engines(ax: Axes, results: dict[str, Any]) -> None:
 
 
 def scaling(ax: Axes, results: dict[str, Any], axis: str) -> None:
-    """µs per model-step over one axis, median and range per engine; the matrix products alone as a reference."""
+    """Draw µs per model-step over one axis, with median and range per engine, beside the matrix products alone."""
     rows = sorted((r for r in results["scaling"] if r["axis"] == axis), key=lambda r: r["value"])
     for engine, (marker, color) in OURS.items():
         here = [r for r in rows if r["engine"] == engine and r["us_per_model_step"] is not None]
@@ -102,7 +105,7 @@ def scaling(ax: Axes, results: dict[str, Any], axis: str) -> None:
 
 
 def describe(results: dict[str, Any]) -> str:
-    """The figure in words: the text alternative."""
+    """The text alternative: the figure in words."""
     parts = []
     for row in results["rows"]:
         if row["cores"] == 1 and row["norm"] == "none":
@@ -119,5 +122,5 @@ def describe(results: dict[str, Any]) -> str:
 
 
 def write(results: dict[str, Any], path: Path = PATH) -> None:
-    """The figure beside the results."""
+    """Write the figure beside the results."""
     path.write_text(draw(results), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Stacked autograd on a GPU, where there is one: the step of all models as one CUDA graph, model-steps per second."""
+"""Measure stacked autograd on a GPU: model-steps per second, where the step of all models is one CUDA graph."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from study.rng import streams
 from study.training.autograd import MOMENTUM
 
 MODELS = (100, 1000, 10_000)
-STEPS = 100  # whose minibatches lie on the device; they come round again
+STEPS = 100  # the steps whose minibatches are on the device; they are repeated
 
 
 class Graph:
-    """Models in training whose step reads and writes fixed places on the device, so that it can be captured once."""
+    """Models in training whose step reads and writes fixed memory on the device, so that it can be captured once."""
 
     def __init__(self, work: Work, device: str = "cuda") -> None:
         stack, split, vocabulary = work.stack, training_split(), examples().vocabulary
@@ -32,13 +32,13 @@ class Graph:
         batch_size = work.schedule.batch_size
         rows = torch.stack([s.indices(len(split.Y), STEPS, batch_size) for s in draws], dim=1)
         self.X, self.Y, self.rows = split.X.to(device), split.Y.to(device), rows.to(device)  # rows (steps, M, batch)
-        self.number = torch.zeros(1, dtype=torch.int64, device=device)  # of the next step
+        self.number = torch.zeros(1, dtype=torch.int64, device=device)  # the number of the next step
         self.share = torch.full((work.models, batch_size), 1 / batch_size, device=device)
-        self.losses = torch.zeros(work.models, device=device)  # (M,) of the last step, in nats
+        self.losses = torch.zeros(work.models, device=device)  # (M,), the losses of the last step, in nats
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def step(self) -> None:
-        """One SGD step of every model."""
+        """Take one SGD step of every model."""
         ix = self.rows.index_select(0, self.number % STEPS)[0]  # (M, batch)
         activations = forward(self.params, self.setup, self.X[ix])
         loss = example_loss(activations.logits, self.Y[ix])  # (M, batch)
@@ -55,7 +55,7 @@ class Graph:
             self.number += 1
 
     def capture(self) -> None:
-        """Capture the step, after a few on a stream of their own: what is set up lazily must not be captured."""
+        """Capture the step, after a few steps on a stream of their own, since lazy setup must not be captured."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -67,7 +67,7 @@ class Graph:
             self.step()
 
     def seconds(self, steps: int) -> float:
-        """Duration of `steps` replays."""
+        """The duration of `steps` replays in seconds."""
         assert self.graph is not None, "capture() comes first"
         torch.cuda.synchronize()
         start = time.perf_counter()
@@ -78,7 +78,7 @@ class Graph:
 
 
 def rows(rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Rows of model-steps per second by norm and number of models; one that says so where there is no GPU."""
+    """Rows of model-steps per second by norm and number of models. Without a GPU, a single row says so."""
     if not torch.cuda.is_available():
         return [row("none", None, [], "no CUDA device")]
     device = torch.cuda.get_device_name()
@@ -86,7 +86,7 @@ def rows(rounds: int, seconds: float) -> list[dict[str, Any]]:
 
 
 def measure(work: Work, rounds: int, seconds: float, device: str) -> dict[str, Any]:
-    """The row of one number of models; a GPU whose memory does not hold them gets a row that says so."""
+    """The row of one number of models. Where the memory of the GPU is too small for them, the row says so."""
     try:
         graph = Graph(work)
         graph.step()
@@ -103,7 +103,7 @@ def measure(work: Work, rounds: int, seconds: float, device: str) -> dict[str, A
 
 
 def row(norm: str, models: int | None, rates: list[float], note: str) -> dict[str, Any]:
-    """One row of the results, with the median, low and high of the rates."""
+    """A row of the results, with the median, low and high of the rates."""
     figures = [statistics.median(rates), min(rates), max(rates)] if rates else [None] * 3
     median, low, high = (None if f is None else float(f"{f:.4g}") for f in figures)
     return {

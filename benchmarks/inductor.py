@@ -1,4 +1,4 @@
-"""torch.compile of the stacked step: forward, gradient and update of all models as one compiled graph."""
+"""The stacked step under torch.compile: forward, gradient and update of all models as one compiled graph."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ Named = dict[str, Tensor]
 
 
 def missing() -> str | None:
-    """Why torch.compile cannot work here, None if it can: its code for CPUs is C++."""
+    """The reason why torch.compile cannot work here, which needs a C++ compiler. None: it can."""
     compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++", "c++"]
     return None if any(shutil.which(c) for c in compilers) else "no C++ compiler"
 
 
 def make_step(network: Network, lr: float) -> Any:
-    """step(params, running, X (M, batch, T), Y (M, batch)) -> losses (M,); it changes params and running in place."""
+    """The function step(params, running, X (M, batch, T), Y (M, batch)) -> losses (M,).
+
+    It changes params and running in place.
+    """
 
     def total(params: Named, X: Tensor, Y: Tensor) -> tuple[Tensor, tuple[Tensor, Named]]:
         M, N, _ = X.shape
@@ -46,7 +49,7 @@ def make_step(network: Network, lr: float) -> Any:
                 unknown(layer.norm)
             x = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda t: t}[layer.activation](x)
         loss = cross_entropy(x.view(M * N, -1), Y.reshape(M * N), reduction="none").view(M, N).mean(1)  # (M,)
-        return loss.sum(), (loss, moments)  # the models share no parameter: each has its own gradient in the sum's
+        return loss.sum(), (loss, moments)  # the models share no parameter: the sum has the gradient of each
 
     def step(params: Named, running: Named, X: Tensor, Y: Tensor) -> Tensor:
         gradients, (_, (loss, moments)) = torch.func.grad_and_value(total, has_aux=True)(params, X, Y)
@@ -60,7 +63,7 @@ def make_step(network: Network, lr: float) -> Any:
 
 
 class Inductor:
-    """The stacked step under torch.compile, called once per step."""
+    """Models in training, whose stacked step under torch.compile is called once per step."""
 
     block = 50
 
@@ -76,19 +79,19 @@ class Inductor:
         self.step = make_step(stack.network, work.schedule.rate(0))
 
     def compile(self) -> None:
-        """Compile the step, by taking it once with copies."""
-        # its fastest setting here: the compiled operations are called from C++, not from generated Python
+        """Compile the step by taking it once with copies."""
+        # This setting is the fastest here: the compiled operations are called from C++, not from generated Python.
         self.step = torch.compile(self.step, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
         X, Y = (t[:1].expand(self.shape[0], self.shape[1], *t.shape[1:]).clone() for t in (self.split.X, self.split.Y))
         with torch.no_grad():
             self.step(*({name: t.clone() for name, t in named.items()} for named in (self.params, self.running)), X, Y)
 
     def draw(self, steps: int) -> None:
-        """Have the minibatches of the next steps at hand."""
+        """Draw the minibatches of the next steps."""
         self.minibatches.draw(steps)
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Losses of the next steps, in nats. (M, steps)"""
+        """Take the next steps, and return their losses in nats, (M, steps)."""
         rows = self.minibatches.take(steps)
         X, Y = self.split.X[rows], self.split.Y[rows]  # (steps, M, batch, T), (steps, M, batch)
         with torch.no_grad():

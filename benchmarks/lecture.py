@@ -1,4 +1,4 @@
-"""The lecture's loop by torch autograd: one model at a time, an operation a line."""
+"""The lecture's loop by torch's autograd: one model at a time, with one operation per line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from study.rng import streams
 
 
 class Lecture:
-    """Models with one hidden level, trained one after the other; several only to compare curves."""
+    """Models with one hidden layer, trained one after another. There are several only where curves are compared."""
 
     block = 50
 
     def __init__(self, work: Work) -> None:
         network = work.network
-        assert [layer.activation for layer in network.hidden] == ["tanh"], "the lecture's network has one tanh level"
+        assert [layer.activation for layer in network.hidden] == ["tanh"], "the lecture's network has one tanh layer"
         self.model_steps, self.lr = float(work.models), work.schedule.rate(0)
         self.minibatches, self.split = Minibatches(work), training_split()
         self.normed = bool(network.batchnorm_layers)
@@ -33,17 +33,17 @@ class Lecture:
             self.models.append((parameters, running))
 
     def draw(self, steps: int) -> None:
-        """Have the minibatches of the next steps at hand."""
+        """Draw the minibatches of the next steps."""
         self.minibatches.draw(steps)
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Losses of the next steps, in nats. (M, steps)"""
+        """Take the next steps, and return their losses in nats, (M, steps)."""
         rows = self.minibatches.take(steps)
         losses = [self._train(*model, rows[:, m]) for m, model in enumerate(self.models)]
         return np.array(losses, np.float32)
 
     def _train(self, parameters: dict[str, Tensor], running: dict[str, Tensor], rows: Tensor) -> list[float]:
-        """Losses of one model on its rows (steps, batch)."""
+        """Train one model on its rows (steps, batch), and return its losses."""
         X, Y, lr, normed = self.split.X, self.split.Y, self.lr, self.normed
         C, W1, W2, b2 = (parameters[name] for name in ("C", "W1", "W2", "b2"))
         trained, losses = list(parameters.values()), []

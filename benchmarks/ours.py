@@ -1,4 +1,4 @@
-"""The study's own engines: stacked autograd as the study runs it, and the fused engine on any number of threads."""
+"""The engines of the study: stacked autograd as the study runs it, and the fused engine on any number of threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from study.training.fused.layout import Layout
 
 
 class Autograd:
-    """Stacked autograd, in the shards that the study would make; drawing its minibatches is timed with it."""
+    """Stacked autograd, in the shards that the study would make. The time includes that for drawing minibatches."""
 
     block = 50
 
@@ -32,15 +32,15 @@ class Autograd:
         self.trainers = [Trainer(shard, training_split(), examples().vocabulary) for shard in shards]
 
     def draw(self, steps: int) -> None:
-        """The trainers draw for themselves."""
+        """Do nothing, since the trainers draw for themselves."""
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Losses of the next steps, in nats. (M, steps)"""
+        """Take the next steps, and return their losses in nats, (M, steps)."""
         return np.concatenate([t.advance(t.step + steps).numpy() for t in self.trainers])
 
 
 class Fused:
-    """The fused engine: the models taken in turn by one pinned thread per core."""
+    """The fused engine: the models are shared among threads, each pinned to a core."""
 
     block = 1000  # as the study runs it: a thousand steps between two reports
 
@@ -59,7 +59,7 @@ class Fused:
             self.pool = ThreadPoolExecutor(len(cores), initializer=lambda: pin([places.get()]))
 
     def _initial(self, work: Work) -> list[NDArray[np.float32]]:
-        """One packed buffer per model, with the parameters that every peer starts from."""
+        """Pack a buffer per model, with the parameters from which every peer starts."""
         stack = work.stack
         params = initialise(stack.setups, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         running = fresh_statistics(params, stack.network)
@@ -72,11 +72,11 @@ class Fused:
         return [self.layout.pack({name: a[m] for name, a in arrays.items()}) for m in range(work.models)]
 
     def draw(self, steps: int) -> None:
-        """Have the minibatches of the next steps at hand."""
+        """Draw the minibatches of the next steps."""
         self.minibatches.draw(steps)
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Losses of the next steps, in nats. (M, steps)"""
+        """Take the next steps, and return their losses in nats, (M, steps)."""
         rows = self.minibatches.take(steps).numpy()  # (steps, M, batch)
         rates, losses = np.full(self.block, self.lr, np.float32), np.empty((len(self.buffers), steps), np.float32)
 
@@ -94,6 +94,6 @@ class Fused:
 
 
 def pin(cores: Sequence[int]) -> None:
-    """Keep the calling thread, or a process that has started none, on these cores; Linux alone can."""
+    """Pin the calling thread, or a process that has started no thread, to these cores. Only Linux can do this."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)

@@ -1,4 +1,4 @@
-"""The registry of what is timed, in the order of the table; each entry is loaded only by the process that runs it."""
+"""The registry of peers, in the order of the table. Each one is loaded only by the process that runs it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 class Peer(Protocol):
-    """Models in training, or something as fast to be compared with them."""
+    """The interface of a peer: models in training, or other work with which they are compared."""
 
-    block: int  # steps are asked for in multiples of it
-    model_steps: float  # that one step amounts to: the number of models
+    block: int  # the steps that are requested are multiples of it
+    model_steps: float  # the number of model-steps in one step: that of the models
 
     def draw(self, steps: int) -> None:
-        """Have the minibatches of the next steps at hand; not timed."""
+        """Draw the minibatches of the next steps. This is not timed."""
 
     def run(self, steps: int) -> Any:
-        """Losses (M, steps) of the next steps, as an array; timed."""
+        """Take the next steps, and return their losses (M, steps) as an array. This is timed."""
 
 
 class AbsentError(Exception):
-    """The peer cannot run here; the message is the reason, for its row of the table."""
+    """The peer cannot run here. The message is the reason, which is shown in its row of the table."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A peer's title in the table, how it is made on some cores, and what decides how it is run."""
+    """A peer: its title in the table, the function that makes it on some cores, and how it is run."""
 
     title: str
     make: Callable[[Work, Sequence[int]], Peer]
@@ -43,7 +43,7 @@ PEERS: dict[str, Entry] = {}
 
 
 def peer(name: str, title: str, **traits: bool) -> Callable[[Callable[[Work, Sequence[int]], Peer]], Any]:
-    """Decorator that registers how a peer is made; file order is table order."""
+    """Decorate the function that makes a peer, and register it. The order in the file is that in the table."""
 
     def register(make: Callable[[Work, Sequence[int]], Peer]) -> Any:
         PEERS[name] = Entry(title, make, **traits)
@@ -54,7 +54,7 @@ def peer(name: str, title: str, **traits: bool) -> Callable[[Callable[[Work, Seq
 
 @peer("lecture", "the lecture's loop, torch eager", one_model=True)
 def lecture(work: Work, cores: Sequence[int]) -> Peer:
-    """One model, one operation a line."""
+    """Make the lecture's loop: one model, one operation per line."""
     from benchmarks.lecture import Lecture
 
     return Lecture(work)
@@ -62,7 +62,7 @@ def lecture(work: Work, cores: Sequence[int]) -> Peer:
 
 @peer("torch.compile", "torch.compile of the stacked step")
 def compiled(work: Work, cores: Sequence[int]) -> Peer:
-    """AbsentError where there is no C++ compiler, or where it cannot compile the step."""
+    """Make the step under torch.compile. AbsentError: there is no C++ compiler, or it cannot compile the step."""
     from benchmarks import inductor
 
     reason = inductor.missing()
@@ -78,7 +78,7 @@ def compiled(work: Work, cores: Sequence[int]) -> Peer:
 
 @peer("jax", "JAX, jit of scan over vmap")
 def jax(work: Work, cores: Sequence[int]) -> Peer:
-    """AbsentError where JAX is not installed."""
+    """Make the step under JAX. AbsentError: JAX is not installed."""
     from benchmarks import xla
 
     reason = xla.missing()
@@ -89,7 +89,7 @@ def jax(work: Work, cores: Sequence[int]) -> Peer:
 
 @peer("autograd", "stacked autograd (ours)")
 def autograd(work: Work, cores: Sequence[int]) -> Peer:
-    """The reference engine."""
+    """Make stacked autograd, the reference engine."""
     from benchmarks.ours import Autograd
 
     return Autograd(work)
@@ -97,7 +97,7 @@ def autograd(work: Work, cores: Sequence[int]) -> Peer:
 
 @peer("fused", "fused (ours)", threads=True)
 def fused(work: Work, cores: Sequence[int]) -> Peer:
-    """AbsentError where Numba is not installed."""
+    """Make the fused engine. AbsentError: Numba is not installed."""
     if not find_spec("numba"):
         raise AbsentError("Numba is not installed")
     from benchmarks.ours import Fused
@@ -107,7 +107,7 @@ def fused(work: Work, cores: Sequence[int]) -> Peer:
 
 @peer("limit", "the matrix products alone, at a large product's speed", trains=False)
 def limit(work: Work, cores: Sequence[int]) -> Peer:
-    """What no engine that does all these operations can beat."""
+    """Make the limit, which no engine that does all these operations can beat."""
     from benchmarks.product import Product
 
     return Product(work)

@@ -1,4 +1,4 @@
-"""A whole benchmark as one JSON value: what is in it, the check of the peers' curves, and the ratios that follow."""
+"""The results of a benchmark as one JSON value: their keys, the check of the peers' curves, and the ratios."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFERENCE = "lecture"
 
 
 def machine(cores: int) -> dict[str, Any]:
-    """The kind of machine; nothing that tells one of a kind from another."""
+    """The kind of machine. Machines of one kind have the same entries."""
     from study.provenance import cpu
 
     kind = cpu()
@@ -36,18 +36,18 @@ def machine(cores: int) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what is timed."""
+    """The versions of the packages that are timed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # its rows say so
+        except PackageNotFoundError:  # the rows of its peer say so
             found[package] = "not installed"
     return found
 
 
 def curve_row(engine: str, norm: str, answer: dict[str, Any], reference: dict[str, Any], steps: int) -> dict[str, Any]:
-    """How a peer's curve falls beside the reference's, over the models that both have; the largest gap at its end."""
+    """Compare a peer's curve with the reference's, over the models that both have: losses, and the gap at the end."""
     facts = {"engine": engine, "norm": norm, "steps": steps}
     if "absent" in answer:
         return {**facts, "models": None, "first": None, "last": None, "gap": None, "note": answer["absent"]}
@@ -59,7 +59,7 @@ def curve_row(engine: str, norm: str, answer: dict[str, Any], reference: dict[st
 
 
 def check_curves(curves: list[dict[str, Any]]) -> None:
-    """AssertionError where a loss does not fall, or not as the lecture's: that peer does other work, its time is void."""
+    """Check the curves. AssertionError: a loss does not fall as the lecture's, so that its peer's time is not valid."""
     for row in curves:
         if row["first"] is not None:
             where = f"{row['engine']}, norm {row['norm']}"
@@ -68,7 +68,7 @@ def check_curves(curves: list[dict[str, Any]]) -> None:
 
 
 def check(results: dict[str, Any]) -> None:
-    """AssertionError where a table is missing or a row has other keys than its table."""
+    """Check the tables. AssertionError: a table is missing, or a row has other keys than its table."""
     assert results.keys() == {"machine", "versions", "work", *KEYS}, sorted(results)
     for table, keys in KEYS.items():
         for row in results[table]:
@@ -76,14 +76,14 @@ def check(results: dict[str, Any]) -> None:
 
 
 def cost(results: dict[str, Any], engine: str, norm: str, cores: int = 1) -> float | None:
-    """µs per model-step per core of one row; None where there is none."""
+    """The µs per model-step per core of a row. None: there is no such row."""
     wanted = (engine, norm, cores)
     rows = [r for r in results["rows"] if (r["engine"], r["norm"], r["cores"]) == wanted]
     return rows[0]["us_per_model_step"] if rows else None
 
 
 def ratios(results: dict[str, Any], norm: str) -> dict[str, float]:
-    """What the targets are about: the fused engine beside the loop, the best of the others, the limit, more cores."""
+    """The ratios of the targets: the fused engine to the loop, to the best other peer, to the limit, to more cores."""
     fused, cores = cost(results, "fused", norm), results["machine"]["cores"]
     if fused is None:
         return {}
@@ -103,7 +103,7 @@ def ratios(results: dict[str, Any], norm: str) -> dict[str, float]:
 
 
 def write(results: dict[str, Any], path: Path = PATH) -> None:
-    """The results as JSON, a row a line."""
+    """Write the results as JSON, with a row per line."""
     check(results)
     parts = []
     for key, value in results.items():
@@ -116,7 +116,7 @@ def write(results: dict[str, Any], path: Path = PATH) -> None:
 
 
 def read(path: Path = PATH) -> dict[str, Any]:
-    """The results at `path`, checked."""
+    """Read the results at `path`, and check them."""
     results = json.loads(path.read_text("utf-8"))
     check(results)
     return results  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Peers in turns: a process per peer and core, short slices in a shuffled order, µs per model-step over the rounds."""
+"""Time peers in turns: a process per peer and core takes short slices in a shuffled order, over several rounds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Worker:
         )
 
     def send(self, **request: Any) -> None:
-        """Hand over a request; its answer waits until `receive`."""
+        """Send a request. `receive` returns its answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -42,7 +42,7 @@ class Worker:
         return json.loads(line)  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Let the process end: it does when its input does."""
+        """Close the input of the process, so that it ends."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -60,12 +60,12 @@ def ask(workers: Sequence[Worker], **request: Any) -> list[dict[str, Any]]:
 
 
 def key(work: dict[str, Any]) -> str:
-    """What a worker knows the peer of a work by."""
+    """The name by which a worker knows the peer of a work."""
     return json.dumps(work, sort_keys=True)
 
 
 def curve(workers: Sequence[Worker], work: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Mean losses at both ends of the first worker's first `steps` steps; all of them make the peer, in parallel."""
+    """The mean losses at both ends of the first worker's first `steps` steps. All workers make the peer in parallel."""
     reasons = [answer["absent"] for answer in ask(workers, do="make", key=key(work), work=work)]
     if any(reasons):
         return {"absent": next(filter(None, reasons))}
@@ -74,30 +74,30 @@ def curve(workers: Sequence[Worker], work: dict[str, Any], steps: int) -> dict[s
 
 @dataclass
 class Job:
-    """One line of the results: a peer at one work on some cores, and what was measured of it, one figure per round."""
+    """A line of the results: a peer at one work on some cores, with a measurement per round."""
 
     workers: list[Worker]
     work: dict[str, Any]
-    facts: dict[str, Any]  # of its row
-    steps: int = 1  # of a slice
-    model_steps: float = 0  # of one step of all workers
+    facts: dict[str, Any]  # the entries of its row
+    steps: int = 1  # the steps of a slice
+    model_steps: float = 0  # the model-steps in one step of all workers
     note: str = ""
     absent: bool = False
     figures: list[float] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)  # of its cores' time that the peer got; the rest went to others
+    shares: list[float] = field(default_factory=list)  # the shares of its cores' time that the peer got
 
     @property
     def key(self) -> str:
-        """What the workers know it by: jobs of the same work share a peer."""
+        """The name by which the workers know its peer. Jobs of the same work share a peer."""
         return key(self.work)
 
     @property
     def cores(self) -> int:
-        """On how many cores it runs."""
+        """The number of cores on which it runs."""
         return sum(len(worker.cores) for worker in self.workers)
 
     def prepare(self, seconds: float) -> None:
-        """Make the peer, warm it up, and choose the steps of a slice of about `seconds`."""
+        """Make the peer, warm it up, and choose the steps of a slice of about `seconds` seconds."""
         answers = ask(self.workers, do="make", key=self.key, work=self.work)
         self.note = next((a["absent"] for a in answers if a["absent"]), "")
         if self.note:
@@ -105,7 +105,7 @@ class Job:
             return
         self.note, block = answers[0]["note"], answers[0]["block"]
         self.model_steps = sum(a["model_steps"] for a in answers)
-        for self.steps in (block, block):  # the first compiles
+        for self.steps in (block, block):  # the first one compiles
             duration = max(a["seconds"] for a in self._slice())
         self.steps = max(1, round(seconds / duration)) * block
 
@@ -114,7 +114,7 @@ class Job:
         return ask(self.workers, do="run", key=self.key, steps=self.steps)
 
     def measure(self) -> None:
-        """One slice on all its cores at once: µs per model-step per core."""
+        """Run one slice on all its cores at once, and note the µs per model-step per core."""
         share = self.model_steps / len(self.workers) * self.steps
         answers = self._slice()
         rate = sum(share / answer["seconds"] for answer in answers)  # model-steps per second
@@ -122,7 +122,7 @@ class Job:
         self.figures.append(1e6 * self.cores / rate)
 
     def row(self) -> dict[str, Any]:
-        """The facts with median, low and high over the rounds; None where the peer is absent."""
+        """The row: the facts with median, low and high over the rounds, which are None where the peer is absent."""
         f = self.figures
         middle, low, high = (statistics.median(f), min(f), max(f)) if f else (None, None, None)
         measured = {"us_per_model_step": _short(middle), "low": _short(low), "high": _short(high)}
@@ -134,7 +134,7 @@ def _short(value: float | None) -> float | None:
 
 
 def take_turns(jobs: Sequence[Job], rounds: int, seed: int, progress: Callable[[str], None]) -> None:
-    """Every job that is not absent once a round, in an order shuffled anew: what disturbs one disturbs all alike."""
+    """Run every job once per round, unless it is absent, in a new order each time: disturbances hit all alike."""
     present, order = [job for job in jobs if not job.absent], random.Random(seed)
     for number in range(rounds):
         order.shuffle(present)

@@ -1,4 +1,4 @@
-"""How long one SGD step of one model takes: the study's engines, their peers and the limit of the arithmetic.
+"""Measure the time of one SGD step of one model: by the study's engines, by their peers, and by the limit.
 
     python -m benchmarks.speed [--quick] [--readme]
 
@@ -23,18 +23,18 @@ from benchmarks.peers import PEERS
 from benchmarks.rounds import ROOT, Job, Worker, curve, take_turns
 from benchmarks.work import CONDITIONS, MODELS, Work, examples, flops, summary
 
-SEED = 0  # of the order of the slices
-IDLE = 0.97  # share of a core's time that a peer gets at least when nothing else runs
+SEED = 0  # the seed of the order of the slices
+IDLE = 0.97  # the least share of a core's time that a peer gets when nothing else runs
 OURS = ("autograd", "fused")
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured."""
+    """The extent of the measurements."""
 
     rounds: int
-    seconds: float  # of a slice, at least
-    compared: int  # models whose curves are compared with the lecture's loop
+    seconds: float  # the least duration of a slice
+    compared: int  # the models whose curves are compared with the lecture's loop
     models: tuple[int, ...]
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -43,7 +43,7 @@ class Extent:
 
 FULL = Extent(9, 0.4, MODELS, (1, 2, 5, 10, 20, 50, 100), (50, 100, 200, 300, 500, 700, 1000), (1, 2, 3, 4, 5, 6), 5)
 QUICK = Extent(3, 0.05, 1, (1, 10), (50, 300), (1, 4), 2)
-CURVE = 1000  # steps of the curves that are compared
+CURVE = 1000  # the steps of the curves that are compared
 
 Workers = dict[str, dict[int, list[Worker]]]  # by peer and number of cores
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(extent: Extent) -> dict[str, Any]:
-    """Everything, in order: curves, rounds of all peers, rounds of ours over models, widths and depths, the GPU."""
+    """Measure everything in order: curves, all peers, our engines over models, widths and depths, and the GPU."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     with ExitStack() as stack:
         workers = start(cores, stack)
@@ -89,7 +89,7 @@ def measure(extent: Extent) -> dict[str, Any]:
 
 
 def start(cores: Sequence[int], stack: ExitStack) -> Workers:
-    """The processes of every peer for one core and for all; a process per core serves both."""
+    """Start the processes of every peer for one core and for all. Where there is one per core, it serves for both."""
     found: Workers = {}
     for name, entry in PEERS.items():
         single = [stack.enter_context(closing(Worker(name, cores[:1])))]
@@ -102,7 +102,7 @@ def start(cores: Sequence[int], stack: ExitStack) -> Workers:
 
 
 def compare(workers: Workers, compared: int) -> Iterator[dict[str, Any]]:
-    """Rows of how every peer's curve falls beside the lecture's."""
+    """The rows that compare the curve of every peer with that of the lecture's loop."""
     for norm in CONDITIONS:
         reference: dict[str, Any] = {}
         for name, entry in PEERS.items():
@@ -114,7 +114,7 @@ def compare(workers: Workers, compared: int) -> Iterator[dict[str, Any]]:
 
 
 def rows_jobs(workers: Workers, cores: Sequence[int]) -> Iterator[Job]:
-    """A job per engine, norm and number of cores; every core has as many models as one core alone."""
+    """A job per engine, norm and number of cores. Every core has as many models as a single core."""
     for name, entry in PEERS.items():
         for norm in CONDITIONS:
             for count, processes in workers[name].items():
@@ -125,7 +125,7 @@ def rows_jobs(workers: Workers, cores: Sequence[int]) -> Iterator[Job]:
 
 
 def scaling_jobs(workers: Workers, extent: Extent) -> Iterator[Job]:
-    """A job per engine of ours and number of models, width or depth, on one core."""
+    """A job per engine of the study and number of models, width or depth, on one core."""
     works = [("models", n, Work("none", n)) for n in extent.models]
     works += [("width", w, Work("none", widths=(w,))) for w in extent.widths]
     works += [("depth", d, Work("none", widths=(100,) * d)) for d in extent.depths]
@@ -145,7 +145,7 @@ def timed(jobs: Sequence[Job], seconds: float, rounds: int, title: str) -> None:
 
 
 def share(jobs: Sequence[Job]) -> float:
-    """Median share of its core's time that a peer on one core got: 1 on an idle machine. Says so where it is low."""
+    """The median share of its core's time that a peer on one core got: 1 on an idle machine. A low one is reported."""
     found = round(median(share for job in jobs if job.cores == 1 for share in job.shares), 3)
     if found < IDLE:
         say(f"other work had {1 - found:.0%} of the core: these times are no measurement; run again on an idle machine")
@@ -153,12 +153,12 @@ def share(jobs: Sequence[Job]) -> float:
 
 
 def as_json(work: Work) -> dict[str, Any]:
-    """The work as a request carries it."""
+    """The work as the entries of a request."""
     return {"norm": work.norm, "models": work.models, "widths": work.widths}
 
 
 def say(text: str) -> None:
-    """Progress, apart from the results."""
+    """Print progress, apart from the results."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Results as the part of README.md between its two markers: a table, what follows from it, the figure."""
+"""Write the results between the two markers of README.md: a table, the ratios in words, and the figure."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NORMS = {"none": "no norm", "batch": "BatchNorm"}
 
 
 def markdown(results: dict[str, Any], alt: str) -> str:
-    """The whole part, without the markers; `alt` is the text alternative of the figure."""
+    """The whole part, without the markers. `alt` is the text alternative of the figure."""
     parts = [heading(results), "\n".join(table(results)), *sentences(results)]
     gpu = "\n".join(gpu_table(results))
     return "\n\n".join([*parts, *([gpu] if gpu else []), f"![{alt}](benchmarks/results.svg)"])
 
 
 def heading(results: dict[str, Any]) -> str:
-    """What was measured, on what."""
+    """The measurement and its machine in words."""
     machine, work = results["machine"], results["work"]
     versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items() if v != "not installed")
     return (
@@ -31,7 +31,7 @@ def heading(results: dict[str, Any]) -> str:
 
 
 def table(results: dict[str, Any]) -> list[str]:
-    """Lines of the table: a row per engine, a column per norm and number of cores."""
+    """The lines of the table: a row per engine, a column per norm and number of cores."""
     engines = {row["engine"]: row["title"] for row in results["rows"]}
     columns = list(dict.fromkeys((row["norm"], row["cores"]) for row in results["rows"]))
     columns.sort(key=lambda c: (c[1], list(NORMS).index(c[0])))
@@ -46,7 +46,7 @@ def table(results: dict[str, Any]) -> list[str]:
 
 
 def cell(row: dict[str, Any] | None) -> str:
-    """Median (low–high); the reason where the peer is absent."""
+    """The median (low–high), or the reason why the peer is absent."""
     if row is None:
         return ""
     if row["us_per_model_step"] is None:
@@ -55,12 +55,12 @@ def cell(row: dict[str, Any] | None) -> str:
 
 
 def digits(value: float) -> str:
-    """Three digits at least."""
+    """A number with three digits at least."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def sentences(results: dict[str, Any]) -> list[str]:
-    """The ratios in words, and what the limit counts."""
+    """The ratios in words, with the operations that the limit counts."""
     found = []
     words = {
         "loop": "{:.1f} times as fast as the lecture's loop",
@@ -86,7 +86,7 @@ def sentences(results: dict[str, Any]) -> list[str]:
 
 
 def gpu_table(results: dict[str, Any]) -> list[str]:
-    """Lines of the table of model-steps per second on a GPU; none where there was no GPU."""
+    """The lines of the table of model-steps per second on a GPU. There are none where there was no GPU."""
     rows = [row for row in results["gpu"] if row["models"] is not None]
     if not rows:
         return []
@@ -99,14 +99,14 @@ def gpu_table(results: dict[str, Any]) -> list[str]:
 
 
 def insert(document: str, part: str) -> str:
-    """The document with everything between the markers replaced; unchanged where they do not stand."""
+    """The document with everything between the markers replaced. It is unchanged where it has no markers."""
     before, opened, rest = document.partition(OPEN)
     _, closed, after = rest.partition(CLOSE)
     return f"{before}{OPEN}\n{part}\n{CLOSE}{after}" if opened and closed else document
 
 
 def update(results: dict[str, Any], alt: str, path: Path = README) -> bool:
-    """Replace the part of the README; False where it has no markers."""
+    """Replace the part of the README between its markers. False: it has no markers."""
     document = path.read_text("utf-8") if path.exists() else ""
     if not (OPEN in document and CLOSE in document):
         return False

@@ -1,4 +1,4 @@
-"""What every peer does: models of one condition of experiments.yaml on its data, and the operations that this takes."""
+"""The work of every peer: models of a condition of experiments.yaml on its data, and the operations that it takes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from study.spec.records import Spec
 from study.training.cells import Cell, Schedule, Stack
 
 STUDY = Path(__file__).parents[1] / "experiments.yaml"
-CONDITIONS = {"none": "kaiming", "batch": "batchnorm"}  # the condition that stands for a norm
-MODELS = 8  # of the engines that train several at once
-STEPS = 10_000_000  # no peer gets there: a slice continues where the last one of its peer stopped
+CONDITIONS = {"none": "kaiming", "batch": "batchnorm"}  # the condition that represents a norm
+MODELS = 8  # the number of models of engines that train several at once
+STEPS = 10_000_000  # no peer reaches it: each slice continues after the last one of its peer
 
 
 @dataclass(frozen=True)
 class Work:
-    """One job of a peer: `models` models, their seeds from 0, with the hidden widths of the condition or of its own."""
+    """The work of a peer: `models` models with seeds from 0, and the hidden widths of the condition or others."""
 
     norm: str
     models: int = MODELS
@@ -34,7 +34,7 @@ class Work:
 
     @property
     def network(self) -> Network:
-        """The network of the condition; other widths repeat its first hidden level."""
+        """The network of the condition. Other widths repeat its first hidden layer."""
         network = study().condition(CONDITIONS[self.norm]).network
         if self.widths is None:
             return network
@@ -42,18 +42,18 @@ class Work:
 
     @property
     def schedule(self) -> Schedule:
-        """The first learning rate of the condition, for as long as it takes."""
+        """A schedule with the first learning rate of the condition, without an end that a peer could reach."""
         schedule = study().condition(CONDITIONS[self.norm]).schedule
         return Schedule(schedule.batch_size, STEPS, schedule.lr[:1])
 
     @property
     def stack(self) -> Stack:
-        """The models as cells of the paired protocol: the same draws and minibatches for every peer."""
+        """The models as cells of the paired protocol, so that draws and minibatches are the same for every peer."""
         return Stack(tuple(Cell(self.network, seed, "paired", self.schedule) for seed in range(self.models)))
 
 
 class Minibatches:
-    """Rows of the training split for the next steps of every model; drawn apart from training, so never timed."""
+    """The minibatches of every model as rows of the training split. They are drawn before training, and never timed."""
 
     def __init__(self, work: Work) -> None:
         self._streams = [streams(cell.seed, cell.protocol) for cell in work.stack.cells]
@@ -64,11 +64,11 @@ class Minibatches:
         return torch.stack([s.indices(self._high, steps, self._batch_size) for s in self._streams], dim=1)
 
     def draw(self, steps: int) -> None:
-        """Have the rows of the next `steps` steps at hand."""
+        """Draw the rows of the next `steps` steps."""
         self._rows = torch.cat([self._rows, self._fresh(max(0, steps - len(self._rows)))])
 
     def take(self, steps: int) -> Tensor:
-        """Rows of the next `steps` steps, which must have been drawn. (steps, M, batch) int64"""
+        """The rows of the next `steps` steps, which must have been drawn, (steps, M, batch) int64."""
         assert len(self._rows) >= steps, f"{len(self._rows)} steps drawn, {steps} wanted"
         taken, self._rows = self._rows[:steps], self._rows[steps:]
         return taken
@@ -76,7 +76,7 @@ class Minibatches:
 
 @cache
 def study() -> Spec:
-    """The project's own study at its full profile."""
+    """The study of the project in its full profile."""
     return resolve.read_study(STUDY)
 
 
@@ -87,31 +87,31 @@ def examples() -> Dataset:
 
 
 def training_split() -> Split:
-    """X (N, T), Y (N,) of the training split."""
+    """The training split, X (N, T) and Y (N,)."""
     return examples().splits["train"]
 
 
 def flops(network: Network, vocabulary: int, batch_size: int) -> int:
-    """Multiplications and additions of the matrix products of one SGD step of one model.
+    """The number of multiplications and additions in the matrix products of one SGD step of one model.
 
-    A level of fan_in → fan_out takes three products of 2 · batch · fan_in · fan_out: x @ W, the gradient of W and the
-    gradient of x. The first level needs all three as well, since its x is made of rows of C, which are trained. Biases,
+    A layer of fan_in → fan_out takes three products of 2 · batch · fan_in · fan_out: x @ W, the gradient of W and the
+    gradient of x. The first layer needs all three as well, since its x is made of rows of C, which are trained. Biases,
     activations, norms, softmax, the gather of rows and the update are not counted: linear in the activations.
     """
     return sum(3 * 2 * batch_size * fan_in * fan_out for fan_in, fan_out in network.shapes(vocabulary))
 
 
 def distinct_characters(X: Tensor, vocabulary: int, batch_size: int) -> list[float]:
-    """Expected distinct characters at each position of a minibatch of contexts X (N, T): Σ 1 − (1 − p)^batch."""
+    """The expected number of distinct characters at each position of a minibatch of X (N, T): Σ 1 − (1 − p)^batch."""
     counts = torch.stack([torch.bincount(column, minlength=vocabulary) for column in X.T])  # (T, V)
     shares = counts.double() / len(X)
     return (1 - (1 - shares) ** batch_size).sum(1).tolist()  # type: ignore[no-any-return]
 
 
 def distinct_flops(network: Network, vocabulary: int, batch_size: int, distinct: list[float]) -> float:
-    """As `flops`, with the first level's products taken once per position and distinct character.
+    """The same as `flops`, where the products of the first layer are taken once per position and distinct character.
 
-    Added are the sums that this needs: T rows of width H per example, forward, and one backward.
+    The sums that this needs are added: T rows of width H per example in the forward pass, and one in the backward pass.
     """
     (fan_in, H), E, T = network.shapes(vocabulary)[0], network.embedding_size, network.context
     first = 3 * 2 * sum(distinct) * E * H + 2 * batch_size * T * H
@@ -119,7 +119,7 @@ def distinct_flops(network: Network, vocabulary: int, batch_size: int, distinct:
 
 
 def summary() -> dict[str, Any]:
-    """What one model-step is, and how many operations its matrix products take, in MFLOP."""
+    """The meaning of one model-step, and the operations of its matrix products in MFLOP."""
     work, vocabulary = Work("none"), examples().vocabulary
     network, batch_size = work.network, work.schedule.batch_size
     distinct = distinct_characters(training_split().X, vocabulary, batch_size)

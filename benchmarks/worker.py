@@ -1,4 +1,4 @@
-"""A process that runs one peer on given cores and answers requests: a JSON object a line in, one a line out.
+"""Run peers in a process on given cores, which answers requests: a JSON object per line in, one per line out.
 
 - make {key, work} -> {"absent": reason or null, "block": steps, "model_steps": number, "note": text}
 - draw {key, steps} -> {}: the minibatches of the next steps, not timed
@@ -20,13 +20,13 @@ ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
-END = 100  # steps at either end of a curve that are averaged
+END = 100  # the steps at each end of a curve that are averaged
 
 
 def main(name: str, cores: list[int]) -> None:
     """Answer requests for the peer `name` until the input ends."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a library prints goes elsewhere
+    os.dup2(2, 1)  # the output of libraries goes to stderr
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)  # before anything starts a thread
     import torch
@@ -36,7 +36,7 @@ def main(name: str, cores: list[int]) -> None:
 
 
 def serve(name: str, cores: list[int], requests: IO[str], out: IO[str]) -> None:
-    """One answer per request, in order."""
+    """Yield an answer per request, in order."""
     from benchmarks.peers import PEERS, AbsentError, Peer
     from benchmarks.work import Work
 
@@ -70,7 +70,7 @@ def serve(name: str, cores: list[int], requests: IO[str], out: IO[str]) -> None:
 
 
 def ends(peer: Any, steps: int) -> dict[str, list[float]]:
-    """Mean losses of the first and the last hundred of the next `steps` steps, per model, in nats."""
+    """The mean losses of the first and of the last hundred of the next `steps` steps, per model, in nats."""
     peer.draw(steps)
     losses = peer.run(steps)  # (M, steps)
     return {"first": losses[:, :END].mean(1).tolist(), "last": losses[:, -END:].mean(1).tolist()}

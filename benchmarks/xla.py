@@ -1,4 +1,4 @@
-"""JAX: `jit` of `lax.scan` over `vmap` of `value_and_grad`, a block of steps of all models as one compiled call."""
+"""The step by JAX: `jit` of `lax.scan` over `vmap` of `value_and_grad`, where one call takes a block of steps."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from study.rng import streams
 
 
 def missing() -> str | None:
-    """Why there is no JAX here, None if there is."""
+    """The reason why JAX cannot be used here. None: it can."""
     return None if find_spec("jax") else "JAX is not installed"
 
 
 def make_block(network: Network, lr: float) -> Any:
-    """block((params, running), X (N, T), Y (N,), rows (steps, M, batch)) -> ((params, running), losses (steps, M))."""
+    """The function block((params, running), X (N, T), Y (N,), rows (steps, M, batch)).
+
+    It returns ((params, running), losses (steps, M)).
+    """
     import jax
     import jax.numpy as jnp
 
     activations = {"tanh": jnp.tanh, "relu": jax.nn.relu, "linear": lambda x: x}
 
     def loss(params: Any, X: Any, Y: Any) -> tuple[Any, Any]:
-        """Mean loss of one model on X (batch, T), Y (batch,), and the moments of its normed levels."""
+        """The mean loss of one model on X (batch, T), Y (batch,), and the moments of its layers with BatchNorm."""
         x = params["C"][X].reshape(len(X), -1)  # (N, T·E)
         moments: dict[str, Any] = {}
         for i, layer in enumerate(network.layers, 1):
@@ -61,7 +64,7 @@ def make_block(network: Network, lr: float) -> Any:
 
 
 class Scan:
-    """All models in one compiled scan per block."""
+    """Models in training, all of them in one compiled scan per block."""
 
     block = 250
 
@@ -81,14 +84,14 @@ class Scan:
         self.train = make_block(stack.network, work.schedule.rate(0))
 
     def draw(self, steps: int) -> None:
-        """Have the minibatches of the next steps at hand."""
+        """Draw the minibatches of the next steps."""
         self.minibatches.draw(steps)
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Losses of the next steps, in nats. (M, steps)"""
+        """Take the next steps, and return their losses in nats, (M, steps)."""
         rows = self.minibatches.take(steps).numpy().astype(np.int32)
         losses = []
         for start in range(0, steps, self.block):
             self.state, block = self.train(self.state, self.X, self.Y, rows[start : start + self.block])
-            losses.append(np.asarray(block))  # waits for the block
+            losses.append(np.asarray(block))  # this waits for the block
         return np.concatenate(losses).T

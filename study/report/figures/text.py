@@ -10,7 +10,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff
 
 
 def clean_text(text: str) -> str:
-    """The text without the characters that an SVG cannot hold: surrogates, and control characters but tab and newline."""
+    """The text without characters that an SVG cannot hold: surrogates, and controls except tab and newline."""
     return _UNPRINTABLE.sub("", str(text))
 
 
