@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,20 @@ def start(cells: list[Cell], vocabulary: int) -> Params:
 
 
 # -- initialise ---------------------------------------------------------------------------------------------------
+
+
+def test_a_twin_differs_by_one_unit_in_the_last_place_of_one_weight() -> None:
+    """Against NumPy's nextafter."""
+    setup = network((8,))
+    draws = [streams(seed, "paired") for seed in (3, 3, 4)]
+    p = initialise([setup] * 3, 9, draws, twins=[False, True, False])
+    original, twin, other = p.layers[0].W.numpy()
+    assert (original != twin).sum() == 1
+    assert twin[0, 0] == np.nextafter(original[0, 0], np.float32(np.inf))
+    assert (original != other).any()
+    for tensor in (p.C, p.layers[1].W, p.layers[0].b, p.layers[1].b):
+        assert tensor is not None
+        assert torch.equal(tensor[0], tensor[1])
 
 
 def test_w1_is_apply_of_one_unscaled_draw_in_every_condition(study: Spec) -> None:
