@@ -141,10 +141,13 @@ def plan(
 
 @app.command()
 def clean(
-    older: Annotated[str, typer.Option(help="Remove entries not used for so long: 30d, 12h; 0d for all.")] = "",
+    older: Annotated[
+        str,
+        typer.Option(help="Remove entries not used for so long (30d, 12h; 0d for all), and all of an older version."),
+    ] = "",
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Show the size of the cache; with --older, remove what was not used for so long."""
+    """Show the size of the cache; with --older, remove what was not used for so long, or is of an older version."""
     from study.execution.cache import Cache
     from study.execution.housekeeping import clean_cache
 

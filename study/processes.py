@@ -1,4 +1,8 @@
-"""Start processes on this machine. They ignore Ctrl-C, and they end when their parent ends."""
+"""Start processes on this machine. They ignore Ctrl-C, and they end when their parent ends.
+
+They look for modules where packages are installed, and not in the folder that they run in: it is the folder of the
+user's study, and it may hold a `random.py` of the user's own.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
 
 CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy the locks that other threads hold
 WATCH = 1.0  # seconds between two checks whether the parent still runs
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+SAFE_PATH = "PYTHONSAFEPATH"  # where it is set, Python leaves the working folder out of sys.path
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -36,12 +41,33 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def pool(count: int, ready: Callable[..., None] = start, *arguments: object) -> ProcessPoolExecutor:
+class Pool(ProcessPoolExecutor):
+    """Processes that start when they are first given work."""
+
+    def submit(self, fn: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
+        """A call of the function in one of the processes."""
+        with interrupts_held(), safe_path():
+            return super().submit(fn, *args, **kwargs)
+
+
+def pool(count: int, ready: Callable[..., None] = start, *arguments: object) -> Pool:
     """A pool of `count` processes, which start with their first work.
 
     Each process begins with the call ready(<the id of this process>, *arguments).
     """
-    return ProcessPoolExecutor(count, CONTEXT, initializer=ready, initargs=(os.getpid(), *arguments))
+    return Pool(count, CONTEXT, initializer=ready, initargs=(os.getpid(), *arguments))
+
+
+@contextlib.contextmanager
+def crew(count: int) -> Iterator[Pool]:
+    """A pool of `count` processes for a block. Where an error leaves the block, they end at once."""
+    executor = pool(count)
+    try:
+        yield executor
+    except BaseException:
+        kill(executor)
+        raise
+    executor.shutdown()
 
 
 def kill(executor: ProcessPoolExecutor) -> None:
@@ -59,16 +85,22 @@ def call_apart(function: Callable[Given, Result], *arguments: Given.args, **name
     function by its name. For this the function's module is imported here as well, so that libraries which only the
     process is to load must be imported inside the function.
     """
-    executor = pool(1)
+    with crew(1) as executor:
+        return executor.submit(function, *arguments, **named).result()
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Processes that start in the block, and theirs, do not look for modules in the folder that they run in."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
     try:
-        with interrupts_held():
-            future = executor.submit(function, *arguments, **named)
-        result = future.result()
-    except BaseException:
-        kill(executor)
-        raise
-    executor.shutdown()
-    return result
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 @contextlib.contextmanager

@@ -73,7 +73,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise SpecError(f"{path}: not there; make the tables with `study run`") from None
     except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{path}: not readable ({error!s:.80}); remake it with `study run`") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != MANIFEST_FORMAT or not NEEDED.issubset(manifest):
+    made = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(made) is int and made != MANIFEST_FORMAT:
+        which = "an older" if made < MANIFEST_FORMAT else "a newer"
+        problem = f"made by {which} version of study (format {made}; this one reads format {MANIFEST_FORMAT})"
+        raise SpecError(f"{path}: {problem}; make it again with `study run`, or read it with that version")
+    if made != MANIFEST_FORMAT or not NEEDED.issubset(manifest):
         raise SpecError(f"{path}: not a manifest of format {MANIFEST_FORMAT}; remake it with `study run`")
     return manifest
 

@@ -25,6 +25,21 @@ def test_an_error_there_is_an_error_here() -> None:
         call_apart(os.listdir, "/nowhere")
 
 
+def test_a_process_runs_no_module_of_the_folder_that_it_starts_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of Python that is given its code by `-c` looks there first, for the standard library, too."""
+    for name in ("random", "signal", "socket", "struct", "threading"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'a').write(__name__)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    code = "import os, sys; print('PYTHONSAFEPATH' in os.environ, '' in sys.path)"
+    child = call_apart(subprocess.check_output, [sys.executable, "-c", code], text=True)
+    assert child.split() == ["True", "False"]  # and no process of its own does
+    assert not (tmp_path / "ran").exists()
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells a dead process from a zombie by /proc")
 def test_a_process_goes_with_its_parent() -> None:
     script = (

@@ -16,6 +16,8 @@ from study.provenance import MANIFEST_FORMAT, NEEDED
 from study.spec.records import Spec
 from tests.support.tiny import load, one_line
 
+ROOT = Path(__file__).parents[1]
+
 
 def facts(spec: Spec) -> dict[str, Any]:
     now = {
@@ -51,13 +53,38 @@ def test_a_manifest_that_cannot_be_written_leaves_the_one_before(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b'{"format": 0}', b'{"format": 1}', b"\xff", b"[" * 10**5]
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"format": true}',
+        b'{"format": "2"}',
+        b'{"format": 2}',
+        b"\xff",
+        b"[" * 10**5,
+    ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(SpecError, match="remake it with `study run`") as refused:
         provenance.read_manifest(tmp_path)
     one_line(str(refused.value))
+
+
+@pytest.mark.parametrize(("made", "which"), [(0, "an older"), (1, "an older"), (3, "a newer")])
+def test_a_manifest_of_another_version_is_refused_with_what_would_do(tmp_path: Path, made: int, which: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": made, "title": "Something"}))
+    with pytest.raises(SpecError, match=f"made by {which} version of study") as refused:
+        provenance.read_manifest(tmp_path)
+    assert "make it again with `study run`" in one_line(str(refused.value))
+
+
+def test_the_committed_report_is_read() -> None:
+    """Its manifest has format 2: a later format must go on reading it, or say how."""
+    assert provenance.read_manifest(ROOT / "reports")["format"] == 2
 
 
 def test_where_no_tables_are_the_way_to_make_them_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
     <folder>/rows/cd/cd34….bin              the rows that a measurement gave
     <folder>/last/<study>.json              the facts of the last run's cells, to say why a cell is stale
 
-A file is a line with the sha256 over its key and content, then the content.
+A file is a line with the version of the format and the sha256 over its key and content, then the content.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EntryKind = Literal["trajectories", "rows"]
 
 MAGIC = f"study-cache-{KEY_FORMAT}"
+HEAD = re.compile(rb"study-cache-([0-9]{1,9}) [0-9a-f]{64}")  # the first line of an entry of any version
 # the user's to mend: a full disk, a folder that may only be read, a file where the cache's folder should be
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 # what this module writes, and nothing else that may lie in a folder that somebody calls a cache
@@ -61,7 +62,8 @@ class Cache:
             return None
         head, _, content = stored.partition(b"\n")
         if head != _head(key, content):
-            self.set_aside(kind, key, "its checksum does not match")
+            if not _older(head):
+                self.set_aside(kind, key, "its checksum does not match")
             return None
         with contextlib.suppress(OSError):  # a folder that may only be read
             os.utime(path)  # what is used is not old
@@ -108,12 +110,25 @@ class Cache:
                     found = path.stat()
                     yield path, found.st_size, now - found.st_mtime
 
+    def made_by_older(self, path: Path) -> bool:
+        """Whether an older version wrote the file: it is no damage, but nothing reads it any more."""
+        try:
+            with path.open("rb") as file:
+                return _older(file.readline(200).rstrip(b"\n"))
+        except OSError:
+            return False
+
     def tidy(self) -> None:
         """Remove what a killed run left half-written."""
         for path, _, age in list(self.entries()):
             if path.name.startswith(".tmp-") and age > LEFT:
                 with contextlib.suppress(OSError):  # another user's
                     path.unlink()
+
+
+def _older(head: bytes) -> bool:
+    found = HEAD.fullmatch(head)
+    return found is not None and int(found[1]) < KEY_FORMAT
 
 
 def _head(key: str, content: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from study.execution.cache import Store, recall, remember
-from study.execution.keys import Facts, difference
+from study.execution.keys import KEY_FORMAT, Facts, difference
 from study.execution.plan import Plan, Use
 from study.spec.records import Spec
 from study.training.cells import Cell
@@ -28,6 +28,8 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
         return _trained(cell, trajectory, store, again)
     if known is None:
         return "new"
+    if known["training"].get("format", 0) < KEY_FORMAT:  # all that it says may have meant something else
+        return "stale: made by an older version"
     reason = difference(known["training"], store.keys.training(cell, engine))
     return f"stale: {reason}" if reason else "new: its entry is gone from the cache"
 

@@ -411,7 +411,7 @@ def test_every_fact_that_matters_makes_another_key(monkeypatch: pytest.MonkeyPat
         replace(KEYS, device="cuda").training(one, "autograd"),
         replace(KEYS, cpu="x86_64 avx512f").training(one, "autograd"),
     ]
-    monkeypatch.setattr(keys_module, "KEY_FORMAT", 1)
+    monkeypatch.setattr(keys_module, "KEY_FORMAT", keys_module.KEY_FORMAT + 1)
     others.append(KEYS.training(one, "autograd"))
     found = {json.dumps(facts, sort_keys=True) for facts in (base, *others)}
     assert len(found) == 1 + len(others)
@@ -457,6 +457,35 @@ def test_clean_removes_what_is_older_and_says_how_much(store: Store) -> None:
     for wrong in ("30", "d", "-1d", "3w", "1.5d"):
         with pytest.raises(SpecError, match="--older: expected"):
             clean_cache(store.cache, wrong)
+
+
+OLD = b"study-cache-1 " + b"0" * 64 + b"\n"  # the first line of an entry of an older version
+
+
+def test_an_entry_of_an_older_version_is_no_damage(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    path = store.cache.folder / "rows" / "ab" / "ab12.bin"
+    path.parent.mkdir(parents=True)
+    for head, damaged in ((OLD, False), (OLD.replace(b"1", b"999", 1), True), (OLD.replace(b"0", b"z"), True)):
+        path.write_bytes(head + b"content")
+        assert store.cache.read("rows", "ab12") is None
+        assert path.exists() is not damaged
+        assert ("damaged" in capsys.readouterr().err) is damaged
+
+
+def test_clean_counts_entries_of_an_older_version_apart_and_removes_them_with_any_age(store: Store) -> None:
+    store.cache.write("rows", "ab12", b"x")
+    old = store.cache.folder / "rows" / "cd" / "cd34.bin"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(OLD + b"x" * 1_000_000)
+    found = clean_cache(store.cache)
+    assert "  rows: 1 files, 0.0 MB\n" in found
+    assert found.endswith("\n  1 files of an older version, 1.0 MB; any --older removes them")
+    assert old.exists()
+    found = clean_cache(store.cache, "30d")
+    assert found.endswith("\nremoved 0.0 MB not used for 30d\nremoved 1 files of an older version, 1.0 MB")
+    assert not old.exists()
+    assert store.cache.read("rows", "ab12") == b"x"
+    assert "older version" not in clean_cache(store.cache)
 
 
 def test_only_files_of_the_caches_own_making_are_removed(store: Store) -> None:

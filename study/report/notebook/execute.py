@@ -8,13 +8,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study import environment
+from study import environment, processes
 from study.files import replace as write
 from study.files import writing
 from study.report.html.page import TEMPLATES, render_notebook
@@ -25,13 +23,15 @@ if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and sta
     from study.spec.records import Condition
 
 NOTEBOOK = Path(__file__).parent / "condition.ipynb"
+Execute = Callable[[str, str, Sequence[str]], dict[str, str]]  # (folder, file, conditions) -> condition: HTML body
 MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
 
 
-def render_notebooks(results: Results, folder: Path, stamp: str) -> list[str]:
+def render_notebooks(results: Results, folder: Path, stamp: str, execute: Execute | None = None) -> list[str]:
     """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is.
 
-    Returns the names of the conditions whose notebook was executed.
+    Notebooks are executed by `execute`, or by `execute_apart` where it is not given. Returns the names of the
+    conditions whose notebook was executed.
     """
     target = folder / "notebooks"
     with writing(folder, "--out"):
@@ -44,17 +44,22 @@ def render_notebooks(results: Results, folder: Path, stamp: str) -> list[str]:
     due = [name for name in wanted if _made_from(target / name) != keys[name]]
     if not due:
         return []
-    workers = min(len(due), os.cpu_count() or 1)
-    shares = [[wanted[name].name for name in due[i::workers]] for i in range(workers)]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        jobs = [pool.submit(execute_notebooks, str(folder.resolve()), str(results.file), share) for share in shares]
-        bodies = {condition: body for job in jobs for condition, body in job.result().items()}
+    conditions = [wanted[name].name for name in due]
+    bodies = (execute or execute_apart)(str(folder.resolve()), str(results.file), conditions)
     for name in due:
         condition = wanted[name]
         html = render_notebook(title=condition.title, stamp=stamp, body_html=bodies[condition.name])
         with writing(folder, "--out"):
             write(target / name, f"{html}<!-- made from {keys[name]} -->\n".encode())
     return [wanted[name].name for name in due]
+
+
+def execute_apart(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
+    """As `execute_notebooks`, by as many processes as there are cores."""
+    workers = min(len(conditions), os.cpu_count() or 1)
+    with processes.crew(workers) as pool:
+        jobs = [pool.submit(execute_notebooks, folder, file, conditions[i::workers]) for i in range(workers)]
+        return {condition: body for job in jobs for condition, body in job.result().items()}
 
 
 def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
@@ -71,8 +76,9 @@ def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict
     from papermill.engines import Engine, papermill_engines
 
     reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
-    # --log-level: the kernel warns of its own transport on loopback
-    kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=["--log-level=50"])
+    # The kernel warns of its own transport on loopback. IPython would look for modules in the working folder.
+    quiet, safe = "--log-level=50", "--InteractiveShellApp.ignore_cwd=True"
+    kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=[quiet, safe])
 
     class Running(Engine):  # type: ignore[misc, unused-ignore]
         """papermill's own engine, but in the kernel that runs already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -34,33 +35,16 @@ def folder(spec: Spec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished(spec, tmp_path_factory.mktemp("out"))
 
 
-@pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The conditions whose notebook is asked for; the execution itself is left out."""
-    asked: list[str] = []
-
-    class Here:
-        def __init__(self, *_: object) -> None: ...
-        def __enter__(self) -> Here:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-        def submit(self, function: object, folder: str, file: str, conditions: list[str]) -> Here:
-            asked.extend(conditions)
-            self.bodies = {name: f"<p>{name}</p>" for name in conditions}
-            return self
-
-        def result(self) -> dict[str, str]:
-            return self.bodies
-
-    monkeypatch.setattr(execute, "ProcessPoolExecutor", Here)
-    monkeypatch.setattr(execute.os, "cpu_count", lambda: 1)
-    return asked
-
-
 def render(spec: Spec, folder: Path) -> list[str]:
-    results = ledger.load_results(spec, folder)
-    return execute.render_notebooks(results, folder, stamp(results))
+    """The conditions whose notebook is asked for; the execution itself is left out."""
+    results, asked = ledger.load_results(spec, folder), list[str]()
+
+    def named(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
+        asked.extend(conditions)
+        return {name: f"<p>{name}</p>" for name in conditions}
+
+    assert execute.render_notebooks(results, folder, stamp(results), named) == asked
+    return asked
 
 
 def changed(folder: Path, table: str, condition: str, column: str) -> None:
@@ -82,10 +66,10 @@ def copy(folder: Path, to: Path) -> Path:
     ("table", "column"), [("losses", "loss"), ("metrics", "value"), ("curves", "loss"), ("cells", "sha256")]
 )
 def test_a_changed_table_executes_the_notebook_of_its_condition_alone(
-    spec: Spec, folder: Path, tmp_path: Path, executed: list[str], table: str, column: str
+    spec: Spec, folder: Path, tmp_path: Path, table: str, column: str
 ) -> None:
     out = copy(folder, tmp_path)
-    assert render(spec, out) == [c.name for c in spec.conditions] == executed
+    assert render(spec, out) == [c.name for c in spec.conditions]
     assert render(spec, out) == []
     others = {path.name: path.stat().st_mtime_ns for path in out.glob("notebooks/*.html")}
     changed(out, table, "fixed", column)
@@ -93,9 +77,7 @@ def test_a_changed_table_executes_the_notebook_of_its_condition_alone(
     assert {n: t for n, t in others.items() if (out / "notebooks" / n).stat().st_mtime_ns != t}.keys() == {"fixed.html"}
 
 
-def test_a_notebook_that_no_longer_has_a_condition_goes(
-    spec: Spec, folder: Path, tmp_path: Path, executed: list[str]
-) -> None:
+def test_a_notebook_that_no_longer_has_a_condition_goes(spec: Spec, folder: Path, tmp_path: Path) -> None:
     out = copy(folder, tmp_path)
     (out / "notebooks").mkdir()
     (out / "notebooks" / "gone.html").write_text("old")
