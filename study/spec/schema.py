@@ -63,6 +63,15 @@ def _name(name: str) -> str:
     return name
 
 
+def _profile_name(name: str) -> str:
+    """A name that may end the name of a folder: build/<study>-<profile>."""
+    if "/" in name or "\\" in name:
+        raise _problem(
+            f"expected a name without / and \\, since it is part of a folder's name; got {shown_value(name)}"
+        )
+    return name
+
+
 def _gain(value: Any) -> Any:
     if isinstance(value, str):
         if value not in GAINS:
@@ -81,6 +90,7 @@ def _schedule(value: Any) -> Any:
 
 OrNone = BeforeValidator(_none)
 Name = Annotated[str, AfterValidator(_name)]
+ProfileName = Annotated[Name, AfterValidator(_profile_name)]
 
 
 class Entry(BaseModel):
@@ -336,7 +346,7 @@ class StudyEntry(Entry):
     evaluation: EvaluationEntry = EvaluationEntry()
     probe: Annotated[ProbeEntry | None, OrNone] = None
     groups: dict[Name, GroupEntry] = {}
-    profiles: dict[Name, Any] = {}
+    profiles: dict[ProfileName, Any] = {}
     conditions: Annotated[dict[Name, ConditionEntry], Field(min_length=1)]
     published: Annotated[PublishedEntry | None, OrNone] = None
     sweeps: dict[Name, Annotated[SweepEntry | None, OrNone]] = {}

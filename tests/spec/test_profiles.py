@@ -69,6 +69,12 @@ def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:
     assert str(refused.value) == f"s.yaml:{line}: {expected}"
 
 
+@pytest.mark.parametrize("name", ["a/../../b", "/tmp", "a\\b", "../c"])
+def test_a_profiles_name_leads_to_no_other_folder(tmp_path: Path, name: str) -> None:
+    message = refusal(tmp_path, {"profiles": {name: {"seeds": 1}}})
+    assert "part of a folder's name; got" in message
+
+
 def test_no_such_profile(tmp_path: Path) -> None:
     assert refusal(tmp_path, {}, profile="quik").endswith("profiles: no profile 'quik'; did you mean 'quick'?")
     assert refusal(tmp_path, {"profiles": GONE}, profile="x").endswith("no profile 'x'; known: full")
