@@ -31,7 +31,9 @@ SeedsOption = Annotated[
     str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")
 ]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="as the file says, or build/<name>")]  # noqa: UP045
-Workers = Annotated[str, typer.Option(help="Processes, one compute thread each.", show_default="all cores")]
+Workers = Annotated[
+    str, typer.Option(help="Processes, one compute thread each; 0: none but this one.", show_default="all cores")
+]
 Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead to any file.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
@@ -268,8 +270,8 @@ def _seeds(text: str) -> list[int] | None:
 def _workers(text: str) -> int:
     if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or not 0 < int(text) <= 1024:
-        raise SpecError(f"--workers: expected from 1 to 1,024 processes, got '{text}'")
+    if not text.isdecimal() or int(text) > 1024:
+        raise SpecError(f"--workers: expected from 0 to 1,024 processes, got '{text}'")
     return int(text)
 
 

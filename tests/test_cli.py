@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,12 @@ from study import cli, provenance
 from study.analysis import ledger
 from study.analysis.results import Results
 from study.errors import SpecError
-from study.execution.plan import split
-from study.execution.pool import Failure
-from study.execution.run import RunOptions
-from study.execution.worker import Job
-from study.measurement.rows import Rows
+from study.execution import pool
+from study.execution.run import RunOptions, run_study
 from study.spec.read import read_study
 from study.tables import TABLES
-from study.training.cells import Cell, Stack
-from tests.support.finished import called, in_process, quick_run
+from study.training.cells import Cell
+from tests.support.finished import ENGINE, block
 from tests.support.tiny import GONE, HERE, one_line, tiny, write
 
 HOME = HERE.parents[1]
@@ -132,9 +129,9 @@ def test_a_bad_study_is_one_line_and_leaves_what_was_there(
         (["--seeds", "1,1"], "--seeds: expected distinct seeds, got 1,1"),
         (["--seeds", f"{2**63},0"], "--seeds: expected a number of seeds"),
         (["--seeds", "100001"], "--seeds: expected from 1 to 100,000 seeds"),
-        (["--workers", "-1"], "--workers: expected from 1 to 1,024 processes, got '-1'"),
-        (["--workers", "0"], "--workers: expected from 1 to 1,024 processes, got '0'"),
-        (["--workers", "two"], "--workers: expected from 1 to 1,024 processes, got 'two'"),
+        (["--workers", "-1"], "--workers: expected from 0 to 1,024 processes, got '-1'"),
+        (["--workers", "1025"], "--workers: expected from 0 to 1,024 processes, got '1025'"),
+        (["--workers", "two"], "--workers: expected from 0 to 1,024 processes, got 'two'"),
         (["--engine", "torch"], "--engine: expected one of auto, autograd, fused, got 'torch'"),
         (["--nope"], "No such option: --nope"),
         (["--seeds"], "requires an argument"),
@@ -173,39 +170,29 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("study.execution.run.call_apart", called)
     monkeypatch.setattr("study.execution.run.run_shards", None)
-    options = ("--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
+    options = ("--workers", 0, "--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
     assert (tmp_path / "notes.txt").read_text() == "precious"
 
 
+HERE_ALONE = ("--workers", 0, "--engine", ENGINE)  # trained in this process, and nothing compiled
+
+
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Cell], bool]], None]:
-    """Have `study run` train in this process, and some cells fail."""
-
-    def install(lost: Callable[[Cell], bool]) -> None:
-        def some(shards: Sequence[Stack], job: Job, *_: object) -> Iterator[dict[Cell, Rows] | Failure]:
-            for part in [part for shard in shards for part in split(shard, 1)]:
-                yield (
-                    Failure(part.cells, "Traceback\nE: no")
-                    if any(map(lost, part.cells))
-                    else next(in_process([part], job))
-                )
-
-        monkeypatch.setattr("study.execution.run.call_apart", called)
-        monkeypatch.setattr("study.execution.run.run_shards", some)
-
-    return install
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path, Callable[[Cell], bool]], None]:
+    """Have some cells fail in `study run`, at once: (study file, cache, which cells)."""
+    monkeypatch.setattr(pool, "BACKOFF", (0.0, 0.0))
+    return lambda file, cache, lost: block(read_study(file), cache, lost)
 
 
 @pytest.mark.parametrize(("lost", "count"), [("every cell", 10), ("all but the published runs", 8)])
 def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page(
     study: Study, failing: Callable[..., None], tmp_path: Path, lost: str, count: int
 ) -> None:
-    failing(lambda cell: lost == "every cell" or cell.protocol == "paired")
-    out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
-    done = study("run", write(tmp_path), "--out", out, *cache)
+    file, out, cache = write(tmp_path), tmp_path / "out", tmp_path / "cache"
+    failing(file, cache, lambda cell: lost == "every cell" or cell.protocol == "paired")
+    done = study("run", file, "--out", out, "--cache", cache, *HERE_ALONE)
     assert (done.status, done.out) == (1, "")
     last = done.err.splitlines()[-1]
     assert f"{count} of 10 cells failed; tracebacks in {out / 'run.json'}; no condition has a training to show" in last
@@ -216,7 +203,7 @@ def test_where_nothing_can_be_shown_the_tracebacks_are_kept_and_there_is_no_page
 
 
 def test_a_run_and_a_report_read_every_table_once_and_judge_once(
-    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
     judged: list[Results] = []
@@ -230,14 +217,13 @@ def test_a_run_and_a_report_read_every_table_once_and_judge_once(
         judged.append(results)
         return judge_claims(results)
 
-    failing(lambda cell: False)
     monkeypatch.setattr(pq, "read_table", counted)
     monkeypatch.setattr(ledger, "judge_claims", counted_judge)
     monkeypatch.setattr(
         "study.report.figures.svg.svg_text", lambda fig, ident, alt: "<svg/>"
     )  # it takes most of the time
     options = ("--out", tmp_path / "out", "--no-notebooks")
-    training = ("--cache", tmp_path / "cache", "--engine", "autograd")
+    training = ("--cache", tmp_path / "cache", *HERE_ALONE)
     for command, more in (("run", training), ("report", ())):
         opened.clear()
         judged.clear()
@@ -247,16 +233,14 @@ def test_a_run_and_a_report_read_every_table_once_and_judge_once(
 
 
 def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_it(
-    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(lambda cell: False)
     monkeypatch.setattr("study.report.build.build_report", lambda *_: "page")
-    monkeypatch.setattr("study.execution.verify.run_shards", in_process)
     file, out = write(tmp_path), tmp_path / "out"
-    assert study("run", file, "--out", out, "--cache", tmp_path / "cache", "--engine", "autograd").status == 0
+    assert study("run", file, "--out", out, "--cache", tmp_path / "cache", *HERE_ALONE).status == 0
     facts = json.loads((out / "manifest.json").read_bytes())
     (out / "manifest.json").write_text(json.dumps({**facts, "source_sha256": "0", "document_sha256": "0"}))
-    for command in (["report"], ["check"], ["verify", "--cells", "1"]):
+    for command in (["report"], ["check"], ["verify", "--cells", "1", "--workers", "0"]):
         done = study(command[0], file, "--out", out, *command[1:])
         assert done.status == 0
         assert f"warning: {out} is out of date: the source of the modules" in done.err
@@ -267,7 +251,7 @@ def test_a_report_that_is_out_of_date_is_said_to_be_by_every_command_that_reads_
 def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_path: Path, command: str) -> None:
     file, out = write(tmp_path), tmp_path / "out"
     spec = read_study(file)
-    quick_run(spec, out, RunOptions(workers=1, cache=tmp_path / "cache"))
+    run_study(spec, out, RunOptions(workers=0, cache=tmp_path / "cache"))
     with (tmp_path / "tiny.txt").open("ab") as words:
         words.write(b"abba\n")
     before = content(out)
@@ -280,13 +264,12 @@ def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_
 
 
 def test_another_study_file_of_the_same_name_overwrites_no_report(
-    study: Study, failing: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(lambda cell: False)
     monkeypatch.setattr("study.report.build.build_report", lambda *_: "page")
     monkeypatch.chdir(tmp_path)
     a, b = (write(tmp_path / name) for name in "ab" if (tmp_path / name).mkdir() is None)
-    options = ("--cache", tmp_path / "cache", "--engine", "autograd")
+    options = ("--cache", tmp_path / "cache", *HERE_ALONE)
     for _ in range(2):
         assert study("run", a, *options).status == 0
     before = content(tmp_path / "build")
@@ -304,10 +287,10 @@ def test_a_rendering_that_breaks_off_loses_no_traceback(
     def broken(*_: object) -> None:
         raise SpecError("broken")
 
-    failing(lambda cell: cell.seed == 1)
+    file, out, cache = write(tmp_path), tmp_path / "out", tmp_path / "cache"
+    failing(file, cache, lambda cell: cell.seed == 1)
     monkeypatch.setattr("study.report.build.build_report", broken)
-    out, cache = tmp_path / "out", ("--cache", tmp_path / "cache", "--engine", "autograd")
-    assert study("run", write(tmp_path), "--out", out, *cache).err == "broken\n"
+    assert study("run", file, "--out", out, "--cache", cache, *HERE_ALONE).err.endswith("\nbroken\n")
     log = json.loads((out / "run.json").read_bytes())
     assert len(log["failures"]) == 4
     assert log["seconds"].keys() == {"training"}
@@ -328,6 +311,20 @@ def test_a_report_that_was_not_made_is_one_line(study: Study, tmp_path: Path, ke
     before = content(kept)
     assert "remake it with `study run`" in refused(study(command, file, "--out", kept))
     assert content(kept) == before
+
+
+@pytest.mark.parametrize("command", ["report", "check", "verify", "diff"])
+def test_a_report_of_an_older_version_is_one_line(study: Study, tmp_path: Path, kept: Path, command: str) -> None:
+    (kept / "manifest.json").write_text('{"format": 1}')
+    before = content(kept)
+    done = study("diff", kept, kept) if command == "diff" else study(command, write(tmp_path), "--out", kept)
+    assert "made by an older version of study (format 1; this one reads format 2)" in refused(done)
+    assert content(kept) == before
+
+
+def test_no_workers_and_another_place_contradict_each_other(study: Study, tmp_path: Path) -> None:
+    options = ("--workers", 0, "--executor", "dask", "--out", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert "--workers: 0 stands for this process alone" in refused(study("run", write(tmp_path), *options))
 
 
 def test_a_word_list_outside_the_folder_needs_a_flag(study: Study, tmp_path: Path) -> None:
@@ -408,7 +405,7 @@ def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_spec", interrupted)
+    monkeypatch.setattr("study.spec.read.read_study", interrupted)
     assert study("plan") == Done(130, "", "interrupted; the same command goes on from here\n")
 
 

@@ -1,15 +1,23 @@
-"""Where shards run: an Executor of concurrent.futures. Processes of this machine, or Dask, for those who outgrow it."""
+"""Where shards run: an Executor of concurrent.futures.
+
+Processes of this machine, this process alone, or Dask, for those who outgrow one machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-from concurrent.futures import Executor, ProcessPoolExecutor
-from typing import Any, Protocol
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from study import processes
 from study.errors import SpecError
 from study.execution import worker
+
+Look = Callable[[], None]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 class Backend(Protocol):
@@ -17,8 +25,12 @@ class Backend(Protocol):
 
     at_once: int | None  # shards handed over at a time; None: all of them, the place has a queue of its own
 
-    def start(self, slots: int) -> Executor:
-        """Workers, ready for shards that report to `slots` slots. Called again after they have broken down."""
+    def start(self, slots: int, look: Look) -> Executor:
+        """Workers, ready for shards that report to `slots` slots. Called again after they have broken down.
+
+        Whoever waits for the shards looks at their progress from time to time. Where shards run in this process nobody
+        waits meanwhile, and the place calls `look` instead.
+        """
 
     def progress(self) -> list[float] | None:
         """Model-steps done and last loss, slot by slot; None where workers share no memory with us. SpecError where the
@@ -37,10 +49,10 @@ class Local:
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self.at_once: int | None = workers
-        self._executor: ProcessPoolExecutor | None = None
+        self._executor: processes.Pool | None = None
         self._progress: Any = None
 
-    def start(self, slots: int) -> Executor:
+    def start(self, slots: int, look: Look) -> Executor:
         """A pool of processes; they start with the first shards."""
         if self._progress is None:
             # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
@@ -63,6 +75,48 @@ class Local:
             self._executor.shutdown()
 
 
+class Inline:
+    """This process, one shard after the other: nothing is spawned, and a debugger sees everything."""
+
+    at_once: int | None = 1
+
+    def __init__(self) -> None:
+        self._progress: list[float] = []
+
+    def start(self, slots: int, look: Look) -> Executor:
+        """An executor that has done its work when it returns."""
+        self._progress = [0.0] * (2 * slots)
+
+        def report(slot: int, done: int, loss: float) -> None:
+            self._progress[2 * slot : 2 * slot + 2] = done, loss
+            look()
+
+        worker.report_to(report)
+        return _Here()
+
+    def progress(self) -> list[float] | None:
+        """What the shards have reported."""
+        return list(self._progress)
+
+    def stop(self) -> None:
+        """Leave nothing of the shards in this process."""
+        worker.forget()
+
+    close = stop
+
+
+class _Here(Executor):
+    """Calls in this process; an interrupt is no result, but ends the caller as well."""
+
+    def submit(self, fn: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
+        future: Future[Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class Dask:
     """A Dask cluster: a local one of `workers` processes, or the one whose scheduler is at `address`."""
 
@@ -72,8 +126,9 @@ class Dask:
         self._workers, self._address = workers, address
         self._client: Any = None
         self._cluster: Any = None
+        self._cleanup = contextlib.ExitStack()
 
-    def start(self, slots: int) -> Executor:
+    def start(self, slots: int, look: Look) -> Executor:
         """Dask's own executor."""
         try:
             from distributed import Client, LocalCluster
@@ -81,6 +136,7 @@ class Dask:
             raise SpecError("--executor: Dask is not installed here; install it with `pip install .[dask]`") from None
         if self._client is None:
             if self._address is None:
+                self._cleanup.enter_context(processes.safe_path())  # until the end: a worker that dies is replaced
                 self._cluster = LocalCluster(
                     n_workers=self._workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
                 )
@@ -108,14 +164,17 @@ class Dask:
                 with contextlib.suppress(Exception):
                     part.close(timeout=5)
         self._client = self._cluster = None
+        self._cleanup.close()
 
     close = stop
 
 
 def backend(executor: str, workers: int) -> Backend:
-    """The place that --executor names."""
+    """The place that --executor and --workers name."""
     if executor == "local":
-        return Local(workers)
+        return Local(workers) if workers else Inline()
+    if not workers:
+        raise SpecError(f"--workers: 0 stands for this process alone, got --executor {executor}; leave out one of them")
     if executor == "dask":
         return Dask(workers)
     if executor.startswith(("tcp://", "tls://")):

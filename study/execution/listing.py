@@ -53,8 +53,10 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     if not left:
         return "\n".join([*lines, "nothing to train: what is not done is to be measured"])
     workers = min(workers, len(shards))
-    minutes = makespan([rest for shard in shards if (rest := _rest(shard, left))], workers, len(found.vocabulary)) / 60
-    lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training on {workers} workers"]
+    rest = [part for shard in shards if (part := _rest(shard, left))]
+    minutes = makespan(rest, workers or 1, len(found.vocabulary)) / 60
+    where = f"on {workers} workers" if workers else "in one process"
+    lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training {where}"]
     return "\n".join(lines)
 
 

@@ -13,7 +13,6 @@ from study.execution import worker
 from study.execution.executors import Backend
 from study.execution.plan import split
 from study.measurement.rows import Rows
-from study.processes import interrupts_held
 from study.training.cells import Cell, Stack
 
 POLL = 0.2  # seconds between two looks at the shards' progress
@@ -64,13 +63,17 @@ def run(
     waiting = [Task(shard, start) for shard, start in zip(shards, starts, strict=True)]
     running: dict[Future[dict[Cell, Rows]], Task] = {}
     packed, finished = job.packed(), [0.0] * (2 * slots)
+
+    def look() -> None:
+        seen = place.progress() or finished
+        watch(seen[0::2], seen[1::2])
+
     try:
-        executor = place.start(slots)
+        executor = place.start(slots, look)
         while waiting or running:
             broken = not _hand_over(executor, place, packed, waiting, running)
             done, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-            seen = place.progress() or finished
-            watch(seen[0::2], seen[1::2])
+            look()
             broken = broken or any(isinstance(future.exception(), DEAD) for future in done if not future.cancelled())
             if broken:
                 place.stop()  # which settles every shard that was handed over
@@ -91,7 +94,7 @@ def run(
                     finished[2 * task.slot] = float(sum(cell.schedule.steps for cell in task.shard.cells))
                     yield rows
             if broken:
-                executor = place.start(slots)
+                executor = place.start(slots, look)
     except BaseException:
         place.stop()
         raise
@@ -110,14 +113,13 @@ def _hand_over(
     for task in [task for task in waiting if task.due <= now]:
         if place.at_once is not None and len(running) >= place.at_once:
             break
-        with interrupts_held():
-            try:
-                running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
-            except BrokenExecutor:
-                return False
-            except Exception:
-                place.progress()  # says so where the place is gone
-                raise
+        try:
+            running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
+        except BrokenExecutor:
+            return False
+        except Exception:
+            place.progress()  # says so where the place is gone
+            raise
         waiting.remove(task)
     if not running:
         time.sleep(POLL)  # all that is left waits for its next try

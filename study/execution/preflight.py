@@ -12,6 +12,7 @@ from typing import Any
 from study import provenance
 from study.data.words import Words
 from study.errors import SpecError
+from study.execution.compute import one_thread
 from study.measurement.probe import probe_growth
 from study.spec.records import Spec
 
@@ -27,13 +28,10 @@ class Preflight:
 
 def facts(spec: Spec, words: Words, device: str) -> Preflight:
     """All of it; SpecError unless torch sees the device."""
-    import torch
-
-    torch.set_num_threads(1)
-    check_device(device)
-    return Preflight(
-        provenance.cpu(), draws(spec, words), [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
-    )
+    with one_thread():
+        check_device(device)
+        probe = [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
+        return Preflight(provenance.cpu(), draws(spec, words), probe)
 
 
 def check_device(device: str) -> None:

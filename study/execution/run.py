@@ -36,7 +36,7 @@ from study.training.cells import Cell
 class RunOptions:
     """How a study is run: nothing here changes a number, but for the engine and the device in their last digits."""
 
-    workers: int
+    workers: int  # processes; 0: all work is done in this process
     engine: str = "auto"
     device: str = "cpu"
     executor: str = "local"
@@ -66,7 +66,10 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     writable(out, "--out")
     made = prepare(spec, how.engine, how.device, how.cache)
     words, work = made.words, made.plan
-    known = call_apart(preflight.facts, spec, words, how.device)
+    if how.workers:
+        known = call_apart(preflight.facts, spec, words, how.device)
+    else:
+        known = preflight.facts(spec, words, how.device)
     with _locked(out):
         rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
         frames = collect_tables(spec, work, rows, known.probe)

@@ -15,7 +15,7 @@ from study import parquet, provenance
 from study.data.words import load
 from study.environment import cpu_level, installed
 from study.errors import SpecError, unknown
-from study.execution.executors import Local
+from study.execution.executors import backend
 from study.execution.keys import KEY_PACKAGES
 from study.execution.plan import plan_study, twin
 from study.execution.pool import Failure
@@ -74,8 +74,8 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
     total = sum(cell.schedule.steps for shard in shards for cell in shard.cells)
     rows: dict[Cell, Rows] = {}
     with show_progress(sum(len(shard.cells) for shard in shards), total) as display:
-        job = Job(words, reading, facts["device"])
-        for result in run_shards(shards, job, Local(min(workers, len(shards))), display.update, display.say):
+        job, place = Job(words, reading, facts["device"]), backend("local", min(workers, len(shards)))
+        for result in run_shards(shards, job, place, display.update, display.say):
             if isinstance(result, Failure):
                 raise SpecError(f"a cell could not be trained here: {result.reason}")
             rows |= result

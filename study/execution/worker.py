@@ -1,4 +1,4 @@
-"""What a worker process does: one shard at a time, on one compute thread. Nothing here outlives its parent."""
+"""What a worker does: one shard at a time, on one compute thread. A worker process does not outlive its parent."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from study import processes
 from study.data.words import Words
 from study.errors import SpecError, unknown
 from study.execution.cache import Store
+from study.execution.compute import one_thread
 from study.execution.keys import shown, surroundings
 from study.execution.progress import COMPILING
 from study.measurement.rows import Request, Rows
@@ -45,33 +46,52 @@ class Job:
         return zlib.compress(pickle.dumps(self), 6)
 
 
-_progress: Any = None  # shared memory: model-steps done and last loss of every slot
+Report = Callable[[int, int, float], None]  # (slot, model-steps done, last loss)
+
+_report: Report | None = None  # None where nobody can hear of it: a worker on another machine
 
 
 def start(parent: int, progress: Any) -> None:
-    """In a fresh process of this machine, which reports to `progress` where memory is shared."""
-    global _progress
+    """Prepare a fresh process of this machine, which shares the memory `progress`: steps and loss of slot after slot."""
     processes.start(parent)
-    _progress = progress
+
+    def write(slot: int, done: int, loss: float) -> None:
+        progress[2 * slot], progress[2 * slot + 1] = done, loss
+
+    report_to(write)
+
+
+def report_to(report: Report | None) -> None:
+    """Have this process report the progress of its shards."""
+    global _report
+    _report = report
+
+
+def forget() -> None:
+    """Give up what this process keeps from shard to shard."""
+    report_to(None)
+    _job.cache_clear()
+    _data.cache_clear()
 
 
 def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:
-    """Train and measure a shard: the rows of its cells. Progress goes to `slot` where memory is shared."""
+    """Train and measure a shard, which reports as `slot`: the rows of its cells."""
     job = _job(packed)
     from study.execution.shard import train_shard  # imports torch, for seconds: not before start() has set the watch
 
     def report(done: int, loss: float) -> None:
-        if _progress is not None:
-            _progress[2 * slot], _progress[2 * slot + 1] = done, loss
+        if _report is not None:
+            _report(slot, done, loss)
 
-    match shard.engine:
-        case "autograd":
-            pass
-        case "fused":
-            _compile(lambda: report(0, COMPILING))
-        case _:
-            unknown(shard.engine)
-    rows = train_shard(shard, _data(packed, shard.network.context), job.reading, job.device, report, job.store)
+    with one_thread():
+        match shard.engine:
+            case "autograd":
+                pass
+            case "fused":
+                _compile(lambda: report(0, COMPILING))
+            case _:
+                unknown(shard.engine)
+        rows = train_shard(shard, _data(packed, shard.network.context), job.reading, job.device, report, job.store)
     _trim()
     return rows
 
@@ -90,13 +110,9 @@ def _compile(report: Callable[[], None]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _job(packed: bytes) -> Job:
-    """The job, unpacked once, for a worker of the study's own making; torch is set up as every worker has it."""
+    """The job, unpacked once; SpecError where this process would train by other code than the keys say."""
     job: Job = pickle.loads(zlib.decompress(packed))
     _same(job.environment)
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms loads a compiler: 1 s and 70 MB a worker
     return job
 
 

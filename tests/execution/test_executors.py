@@ -1,4 +1,4 @@
-"""The same rows wherever shards run: here, in processes, on Dask, and with a Dask worker killed on the way."""
+"""The same rows wherever shards run: in this process, in others, on Dask, and with a Dask worker killed on the way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,13 +17,14 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from study.data.examples import dataset
 from study.data.words import Words, load
 from study.errors import SpecError
 from study.execution import pool
 from study.execution.cache import Cache, Store
-from study.execution.executors import Dask, Local, backend
+from study.execution.executors import Dask, Inline, Local, backend
 from study.execution.keys import keys_of
 from study.execution.shard import train_shard
 from study.execution.worker import Job
@@ -38,6 +40,10 @@ READING = Request((10,), (2,))
 def words() -> Words:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
     return load(DataEntry(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1] / "support")  # type: ignore[arg-type]
+
+
+def unseen() -> None:
+    """Nobody looks at the progress."""
 
 
 @contextlib.contextmanager
@@ -63,6 +69,46 @@ def killer(done: list[int], kills: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def test_this_process_gives_the_rows_of_others_and_shows_its_progress(words: Words) -> None:
+    seen: list[list[float]] = []
+    job = Job(words, READING, "cpu")
+    found = list(pool.run(shards(), job, Inline(), lambda done, _: seen.append(list(done))))
+    assert plain(found) == plain(pool.run(shards(), job, Local(1), quiet))
+    assert seen[-1] == [60, 0, 30, 60, 0]  # model-steps of every shard, at its first cell
+    assert any(0 < done[0] < 60 for done in seen)
+
+
+def test_this_process_is_left_as_it_was(words: Words) -> None:
+    def state() -> tuple[int, int]:
+        return torch.get_num_threads(), torch.get_deterministic_debug_mode()
+
+    seen: list[tuple[int, int]] = []
+    before = state()
+    torch.set_num_threads(2)
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        for _ in range(2):  # a second run finds nothing of the first
+            list(pool.run(shards()[:1], Job(words, READING, "cpu"), Inline(), lambda *_: seen.append(state())))
+            assert state() == (2, 1)
+            assert seen[0] == (1, 2)  # one thread; 2 stands for "error"
+            seen.clear()
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_deterministic_debug_mode(before[1])
+
+
+def test_an_interrupt_ends_the_work_of_this_process(words: Words) -> None:
+    with pytest.raises(KeyboardInterrupt):  # it would take hours
+        list(
+            pool.run(
+                shards(10**7)[:1],
+                Job(words, READING, "cpu"),
+                Inline(),
+                lambda *_: os.kill(os.getpid(), signal.SIGINT),
+            )
+        )
 
 
 @pytest.mark.slow
@@ -103,7 +149,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(distributed, "Client", hasty)
     with pytest.raises(SpecError, match="no Dask scheduler answers") as refused:
-        Dask(1, "tcp://127.0.0.1:9").start(1)
+        Dask(1, "tcp://127.0.0.1:9").start(1, unseen)
     one_line(str(refused.value))
 
 
@@ -127,9 +173,9 @@ class Client:
 def test_a_scheduler_that_is_gone_is_one_line(words: Words, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     monkeypatch.setattr("distributed.Client", Client)
     dask, said = Dask(1, "tcp://127.0.0.1:9"), list[str]()
-    dask.start(1)
+    client: Any = dask.start(1, unseen)
     assert dask.progress() is None
-    dask._client.status = status
+    client.status = status
     with pytest.raises(SpecError, match="is gone; start one, and the same command goes on") as refused:
         list(pool.run(shards(), Job(words, READING, "cpu"), dask, quiet, said.append))
     assert "tcp://127.0.0.1:9" in one_line(str(refused.value))
@@ -139,9 +185,9 @@ def test_a_scheduler_that_is_gone_is_one_line(words: Words, monkeypatch: pytest.
 def test_dask_starts_anew_after_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("distributed.Client", Client)
     dask = Dask(1, "tcp://127.0.0.1:9")
-    first: Any = dask.start(1)
+    first: Any = dask.start(1, unseen)
     dask.stop()
-    again: Any = dask.start(1)
+    again: Any = dask.start(1, unseen)
     assert (first.status, again.status) == ("closed", "running")
     assert dask.progress() is None
 
@@ -170,5 +216,5 @@ def test_a_scheduler_that_dies_is_one_line(words: Words, tmp_path: Path) -> None
 def test_dask_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SpecError, match="pip install") as refused:
-        Dask(1).start(1)
+        Dask(1).start(1, unseen)
     one_line(str(refused.value))

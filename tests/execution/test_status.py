@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from study import environment, parquet
 from study.data import words
@@ -21,16 +23,15 @@ from study.execution.cache import Cache, Store
 from study.execution.keys import keys_of
 from study.execution.listing import plan_text
 from study.execution.plan import plan_study
-from study.execution.run import RunOptions, run_study
+from study.execution.prepare import prepare
+from study.execution.run import RunOptions
+from study.execution.run import run_study as run
 from study.execution.status import statuses
 from study.execution.usage import Usage
-from study.execution.worker import Job
 from study.measurement.rows import Request, as_rows
 from study.spec.records import Spec
 from study.spec.subset import only_conditions
 from study.training.trajectory import Trajectory
-from tests.support.finished import called
-from tests.support.finished import quick_run as run
 from tests.support.tiny import load, one_line, write
 
 HERE = Path(__file__).parents[1]
@@ -52,13 +53,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study's tables and its cache."""
     folder = tmp_path_factory.mktemp("done")
     assert said(load(folder), folder) == {"new": 10}
-    run(load(folder), folder / "out", RunOptions(workers=2, cache=folder / "cache"))
+    run(load(folder), folder / "out", RunOptions(workers=0, cache=folder / "cache"))
     return folder
 
 
 def test_what_was_run_is_done(done: Path) -> None:
     assert said(load(done), done) == {"done": 10}
-    assert run(load(done), done / "again", RunOptions(workers=1, cache=done / "cache")).trained == 0
+    assert run(load(done), done / "again", RunOptions(workers=0, cache=done / "cache")).trained == 0
 
 
 def test_a_change_is_stale_with_its_reason(done: Path, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_new_step_to_measure_says_how_many_steps_it_costs(done: Path) -> None:
     assert said(load(done, {"measure": [20]}), done) == {
         "trained; to be measured again: reading.measure [10] → [20]": 10
     }
-    run(load(done, {"measure": [4, 10, 23]}), done / "more", RunOptions(workers=1, cache=done / "cache"))
+    run(load(done, {"measure": [4, 10, 23]}), done / "more", RunOptions(workers=0, cache=done / "cache"))
     assert said(load(done), done) == {"done": 10}
 
 
@@ -136,7 +137,7 @@ def test_an_unfinished_training_says_where_it_stopped(done: Path) -> None:
 
 
 def test_what_is_only_to_be_measured_counts_as_trained(tmp_path: Path) -> None:
-    how = RunOptions(workers=1, cache=tmp_path / "cache")
+    how = RunOptions(workers=0, cache=tmp_path / "cache")
     first = run(load(tmp_path), tmp_path / "out", how)
     assert (first.trained, first.model_steps) == (10, plan_study(load(tmp_path)).model_steps())
     again = load(tmp_path, {"evaluation.batch_sizes": [2]})
@@ -156,8 +157,22 @@ def test_a_plan_for_another_device_looks_for_what_was_done_on_it(tmp_path: Path)
         assert f"10 cells ({found}):" in plan_text(spec, 2, "auto", device, tmp_path / "cache")
 
 
+def test_what_an_older_version_made_is_said_to_be_so(done: Path, tmp_path: Path) -> None:
+    """Such a version left facts whose format is an older one, and entries that no key of today leads to."""
+    cache = tmp_path / "cache"
+    shutil.copytree(done / "cache" / "last", cache / "last")
+    (notes,) = (cache / "last").iterdir()
+    facts = json.loads(notes.read_bytes())
+    for slot in facts.values():
+        slot["training"]["format"] = 1
+    notes.write_text(json.dumps(facts))
+    spec = load(done)
+    assert said(spec, tmp_path) == {"stale: made by an older version": 10}
+    assert "10 cells (10 stale):" in plan_text(spec, 0, "auto", "cpu", cache)
+
+
 def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
-    run(load(tmp_path), tmp_path / "out", RunOptions(workers=1, cache=tmp_path / "cache"))
+    run(load(tmp_path), tmp_path / "out", RunOptions(workers=0, cache=tmp_path / "cache"))
     for kind in ("rows", "trajectories"):
         for path in (tmp_path / "cache" / kind).rglob("*.bin"):
             path.unlink()
@@ -167,21 +182,14 @@ def test_a_removed_entry_is_said_to_be_gone(done: Path, tmp_path: Path) -> None:
 def test_workers_are_told_where_the_cache_is_and_not_where_it_is_from_here(
     done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs: list[Job] = []
     monkeypatch.chdir(done)
-    monkeypatch.setattr("study.execution.run.call_apart", called)
-    monkeypatch.setattr("study.execution.run.run_shards", lambda shards, job, *_: jobs.append(job) or [])
-    run_study(load(done, {"training.batch_size": 5}), done / "elsewhere", RunOptions(workers=1, cache=Path("cache")))
-    assert jobs[0].store is not None
-    assert jobs[0].store.cache.folder == done / "cache"
+    assert prepare(load(done), "auto", "cpu", Path("cache")).store.cache.folder == done / "cache"
 
 
 def test_two_runs_into_one_folder_do_not_mix(done: Path) -> None:
-    from study.execution.run import _locked
-
-    with _locked(done / "out"), pytest.raises(SpecError, match="another run is writing here"):
-        run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))
-    run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))  # the lock is gone with its holder
+    with FileLock(done / "out" / ".lock"), pytest.raises(SpecError, match="another run is writing here"):
+        run(load(done), done / "out", RunOptions(workers=0, cache=done / "cache"))
+    run(load(done), done / "out", RunOptions(workers=0, cache=done / "cache"))  # the lock is gone with its holder
 
 
 def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
@@ -193,7 +201,7 @@ def test_tables_that_cannot_be_written_are_one_line_and_leave_those_before(
     before = {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()}
     monkeypatch.setattr(parquet, "write", full)
     with pytest.raises(SpecError, match="cannot be written \\(No space left on device\\)") as refused:
-        run(load(done), done / "out", RunOptions(workers=1, cache=done / "cache"))
+        run(load(done), done / "out", RunOptions(workers=0, cache=done / "cache"))
     one_line(str(refused.value))
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in (done / "out").rglob("*") if path.is_file()} == before

@@ -14,28 +14,20 @@ import pytest
 
 from study import parquet
 from study.errors import SpecError
-from study.execution.run import RunOptions
+from study.execution.run import RunOptions, run_study
 from study.execution.verify import _check, verify_cells
 from study.measurement.rows import as_rows
 from study.spec.read import read_study
-from tests.support.finished import in_process
-from tests.support.finished import quick_run as run
 from tests.support.nets import cell, network
 from tests.support.tiny import load, one_line, write
 
 TWINS = {"twins": {"of": ["fixed"], "seeds": 1, "short": {"seeds": 2, "steps": 5}}, "measure": [5, 10]}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trained in this process."""
-    monkeypatch.setattr("study.execution.verify.run_shards", in_process)
-
-
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    run(load(folder, TWINS), folder / "out", RunOptions(workers=2, cache=folder / "cache"))
+    run_study(load(folder, TWINS), folder / "out", RunOptions(workers=0, cache=folder / "cache"))
     return folder
 
 
@@ -53,7 +45,7 @@ def altered(report: Path, folder: Path, table: str, change: Callable[[pd.DataFra
 
 
 def test_every_cell_comes_out_bit_for_bit(report: Path) -> None:
-    text, passed = verify_cells(read_study(report / "tiny.yaml"), report / "out", None, 0, 2)
+    text, passed = verify_cells(read_study(report / "tiny.yaml"), report / "out", None, 0, 0)
     assert passed, text
     assert text.count("same bits") == 12
     assert "all 12 come out as the report says" in text
@@ -61,7 +53,7 @@ def test_every_cell_comes_out_bit_for_bit(report: Path) -> None:
 
 def test_a_choice_is_made_by_its_seed(report: Path) -> None:
     spec = read_study(report / "tiny.yaml")
-    first, second, other = (verify_cells(spec, report / "out", 3, seed, 2)[0] for seed in (0, 0, 1))
+    first, second, other = (verify_cells(spec, report / "out", 3, seed, 0)[0] for seed in (0, 0, 1))
     assert first == second != other
     assert "3 of 12 cells, chosen by seed 0" in first
 
@@ -71,7 +63,7 @@ def test_other_parameters_are_seen(report: Path, tmp_path: Path) -> None:
         cells.loc[cells["engine"] == "fused", "sha256"] = "0" * 64
 
     text, passed = verify_cells(
-        read_study(report / "tiny.yaml"), altered(report, tmp_path, "cells", change), None, 0, 2
+        read_study(report / "tiny.yaml"), altered(report, tmp_path, "cells", change), None, 0, 0
     )
     assert not passed
     assert text.count("DIFFERS: the fused engine gives other bits") == 10
@@ -85,7 +77,7 @@ def test_another_loss_is_seen_where_the_bits_are_the_same(report: Path, tmp_path
         losses.loc[chosen, "loss"] += 2e-6
 
     text, passed = verify_cells(
-        read_study(report / "tiny.yaml"), altered(report, tmp_path, "losses", change), None, 0, 2
+        read_study(report / "tiny.yaml"), altered(report, tmp_path, "losses", change), None, 0, 0
     )
     assert not passed
     assert "1 of 12 differ" in text
@@ -102,13 +94,13 @@ def test_a_cell_that_has_no_loss_to_compare_cannot_be_told_where_other_bits_are_
 
     folder = altered(report, tmp_path, "cells", change)
     spec = read_study(report / "tiny.yaml")
-    text, passed = verify_cells(spec, folder, None, 0, 2)
+    text, passed = verify_cells(spec, folder, None, 0, 0)
     assert not passed  # here bits are owed
     assert text.count("DIFFERS") == 2
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["versions"]["numpy"] = "2.0.0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    text, passed = verify_cells(spec, folder, None, 0, 2)
+    text, passed = verify_cells(spec, folder, None, 0, 0)
     assert passed
     assert text.count("cannot be told: other bits are to be expected here, and there is no loss to compare") == 2
     assert text.endswith("0 of 12 differ; of 2 it cannot be told")
@@ -147,13 +139,11 @@ def test_a_report_without_a_training_is_one_line(report: Path, tmp_path: Path) -
         cells["status"] = "failed"
 
     with pytest.raises(SpecError, match="no training that succeeded") as refused:
-        verify_cells(read_study(report / "tiny.yaml"), altered(report, tmp_path, "cells", change), 3, 0, 2)
+        verify_cells(read_study(report / "tiny.yaml"), altered(report, tmp_path, "cells", change), 3, 0, 0)
     one_line(str(refused.value))
 
 
-def test_other_versions_are_said_and_widen_the_tolerance(
-    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_versions_are_said_and_widen_the_tolerance(report: Path, tmp_path: Path) -> None:
     def change(losses: pd.DataFrame) -> None:
         losses["loss"] += 1e-3
 
@@ -161,7 +151,7 @@ def test_other_versions_are_said_and_widen_the_tolerance(
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["versions"]["torch"] = "2.0.0"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    text, passed = verify_cells(read_study(report / "tiny.yaml"), folder, 2, 0, 2)
+    text, passed = verify_cells(read_study(report / "tiny.yaml"), folder, 2, 0, 0)
     assert passed, text
     assert "there 2.0.0" in text
     assert "may differ by 0.005" in text
@@ -170,7 +160,7 @@ def test_other_versions_are_said_and_widen_the_tolerance(
 def test_another_study_is_refused(report: Path, tmp_path: Path) -> None:
     write(tmp_path, {"training.batch_size": 9})
     with pytest.raises(SpecError, match="made from another study"):
-        verify_cells(read_study(tmp_path / "tiny.yaml"), report / "out", 1, 0, 1)
+        verify_cells(read_study(tmp_path / "tiny.yaml"), report / "out", 1, 0, 0)
 
 
 def test_the_manifest_names_every_cells_parameters(report: Path) -> None:
@@ -188,7 +178,7 @@ def test_the_fused_engine_owes_its_bits_on_another_cpu_too(report: Path, tmp_pat
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["cpu"]["level"] = "x86_64 another avx2"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    text, passed = verify_cells(read_study(report / "tiny.yaml"), folder, None, 0, 2)
+    text, passed = verify_cells(read_study(report / "tiny.yaml"), folder, None, 0, 0)
     assert not passed
     assert text.count("the fused engine gives other bits") == 5
     assert "there x86_64 another avx2" in text

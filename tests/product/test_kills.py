@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from study.execution.run import RunOptions
+from study.execution.run import RunOptions, run_study
 from study.spec.read import read_study
 from tests.robustness.kills import Count, Study, resumed
-from tests.support.finished import quick_run
 from tests.support.tiny import write
 
 PROC = Path("/proc/self/stat").exists()
@@ -32,7 +31,7 @@ def test_kills_change_no_byte_and_leave_no_worker(tmp_path: Path) -> None:
     assert (count.parents, count.orphans) == (1, 0)
     done = json.loads((tmp_path / "killed" / "out" / "manifest.json").read_text())["cells"]
     assert 0 < len(list((tmp_path / "killed" / "cache").glob("rows/*/*.bin"))) == done
-    quick_run(read_study(file), tmp_path / "whole", RunOptions(workers=1, cache=tmp_path / "cache"))
+    run_study(read_study(file), tmp_path / "whole", RunOptions(workers=0, cache=tmp_path / "cache"))
     whole = tmp_path / "whole"
     files = [*(whole / "data").glob("*.parquet"), whole / "manifest.json"]
     assert killed.tables() == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

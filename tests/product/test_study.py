@@ -15,13 +15,12 @@ import pandas as pd
 import pytest
 
 from study.analysis import export
-from study.execution.run import RunOptions
+from study.execution.run import RunOptions, run_study
 from study.parquet import read as read_tables
 from study.parquet import write as write_table
 from study.spec.read import read_study
 from study.spec.records import Spec
 from study.spec.subset import only_conditions
-from tests.support.finished import quick_run
 
 HERE = Path(__file__).parents[1]
 
@@ -40,7 +39,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tiny")
-    done = study("run", str(HERE / "support" / "tiny.yaml"), "--out", str(out))
+    done = study("run", str(HERE / "support" / "tiny.yaml"), "--out", str(out), "--workers", "2")
     assert done.returncode == 0, done.stderr
     return out
 
@@ -50,9 +49,10 @@ def of_training(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in digests(folder).items() if name.startswith(("data/", "manifest"))}
 
 
-def test_a_second_run_without_workers_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
-    done = quick_run(
-        read_study(HERE / "support" / "tiny.yaml"), tmp_path, RunOptions(workers=1, cache=tmp_path / "cache")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_second_run_by_fewer_processes_gives_the_same_bytes(report: Path, tmp_path: Path, workers: int) -> None:
+    done = run_study(
+        read_study(HERE / "support" / "tiny.yaml"), tmp_path, RunOptions(workers=workers, cache=tmp_path / "cache")
     )
     assert done.trained == 10
     assert {"manifest.json", "data/losses.parquet"} <= set(of_training(tmp_path))
@@ -60,10 +60,10 @@ def test_a_second_run_without_workers_gives_the_same_bytes(report: Path, tmp_pat
 
 
 def test_the_same_run_again_trains_nothing_and_gives_the_same_bytes(report: Path, tmp_path: Path) -> None:
-    done = quick_run(
+    done = run_study(
         read_study(HERE / "support" / "tiny.yaml"),
         tmp_path,
-        RunOptions(workers=1, cache=Path(os.environ["STUDY_CACHE"])),
+        RunOptions(workers=0, cache=Path(os.environ["STUDY_CACHE"])),
     )
     assert (done.cells, done.trained) == (10, 0)
     assert of_training(tmp_path) == of_training(report)
@@ -120,7 +120,7 @@ def test_the_manifest_names_the_hash_of_every_table(report: Path) -> None:
 
 def tables(spec: Spec, out: Path) -> None:
     """The tables and the manifest of a study, without its pages."""
-    quick_run(spec, out, RunOptions(workers=1, cache=out / "cache"))
+    run_study(spec, out, RunOptions(workers=0, cache=out / "cache"))
 
 
 def test_only_and_seeds_change_no_number_of_what_is_left(report: Path, tmp_path: Path) -> None:

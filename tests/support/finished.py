@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from study.data.examples import dataset
-from study.execution import run as module
-from study.execution.plan import split
-from study.execution.pool import Failure
-from study.execution.shard import train_shard
-from study.execution.worker import Job
-from study.measurement.rows import Rows
+from study.execution import pool
+from study.execution.prepare import prepare
+from study.execution.run import RunOptions, run_study
 from study.spec.records import Spec
-from study.training.cells import Cell, Stack
+from study.training.cells import Cell
+from study.training.identity import sha256
+
+ENGINE = "autograd"  # needs no compiler
 
 
-def in_process(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows]]:
-    """What the pool does, in this process."""
-    for shard in shards:
-        yield train_shard(shard, dataset(job.words, shard.network.context), job.reading, job.device, store=job.store)
-
-
-def called(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a process of its own would be asked."""
-    return function(*arguments)
-
-
-def quick_run(spec: Spec, out: Path, how: module.RunOptions) -> module.Done:
-    """study.execution.run.run_study in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "run_shards", in_process)
-        patch.setattr(module, "call_apart", called)
-        return module.run_study(spec, out, how)
+def block(spec: Spec, cache: Path, failing: Callable[[Cell], bool]) -> None:
+    """Have cells fail in a run by ENGINE that uses the cache: a folder lies where their rows would be kept."""
+    made = prepare(spec, ENGINE, "cpu", cache)
+    for cell, engine in made.plan.engines.items():
+        if failing(cell):
+            key = sha256(made.store.keys.measuring(cell, engine))
+            (cache / "rows" / key[:2] / f"{key}.bin").mkdir(parents=True)
 
 
 def finished(spec: Spec, out: Path, failing: Callable[[Cell], bool] = lambda cell: False) -> Path:
     """Tables and manifest of the study in `out`; shards with a failing cell fail."""
-
-    def some(shards: Sequence[Stack], job: Job, *_: Any) -> Iterator[dict[Cell, Rows] | Failure]:
-        for part in [part for shard in shards for part in split(shard, 1)]:
-            if any(map(failing, part.cells)):
-                yield Failure(part.cells, "Traceback\nRuntimeError: broken")
-            else:
-                yield from in_process([part], job)
-
+    block(spec, out / "cache", failing)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "run_shards", some)
-        patch.setattr(module, "call_apart", called)
-        module.run_study(spec, out, module.RunOptions(workers=1, engine="autograd", cache=out / "cache"))
+        patch.setattr(pool, "BACKOFF", (0.0, 0.0))  # no waiting between tries
+        run_study(spec, out, RunOptions(workers=0, engine=ENGINE, cache=out / "cache"))
     return out
