@@ -168,6 +168,15 @@ def test_every_link_leads_to_a_file() -> None:
     assert [link for link in links if not (HOME / link).exists()] == []
 
 
+def test_every_module_in_the_picture_of_the_house_exists() -> None:
+    page = (HOME / "ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", page))
+    assert len(named) >= 20
+    assert [name for name in sorted(named) if not (HOME / "study" / name).exists() and not (HOME / name).exists()] == []
+    for path in (HOME / "study").iterdir():
+        assert not (path / "__init__.py").exists() or f"`{path.name}/`" in page, path.name
+
+
 def test_readme_lists_the_public_names_where_they_are_used() -> None:
     for name in study.__all__:
         assert f"study.{name}" in README
