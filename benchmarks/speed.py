@@ -3,7 +3,7 @@
     python -m benchmarks.speed [--quick] [--readme]
 
 Writes benchmarks/results.json and benchmarks/results.svg; a quick run writes to build/bench/ instead. --readme replaces
-the part of README.md between its bench markers.
+the part of benchmarks/README.md between its bench markers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The `benchmarks.speed` command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about a minute, written to build/bench/")
-    parser.add_argument("--readme", action="store_true", help="replace the part of README.md between its bench markers")
+    parser.add_argument(
+        "--readme", action="store_true", help="replace the part of benchmarks/README.md between its bench markers"
+    )
     asked = parser.parse_args(arguments)
     folder = ROOT / "build" / "bench" if asked.quick else Path(__file__).parent
     found = measure(QUICK if asked.quick else FULL)
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figure.write(found, folder / figure.PATH.name)
     print(table.markdown(found, figure.describe(found)))
     if asked.readme and not table.update(found, figure.describe(found)):
-        sys.exit(f"README.md has no part between {table.OPEN} and {table.CLOSE}")
+        sys.exit(f"benchmarks/README.md has no part between {table.OPEN} and {table.CLOSE}")
 
 
 def measure(extent: Extent) -> dict[str, Any]:

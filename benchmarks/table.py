@@ -1,4 +1,4 @@
-"""Write the results between the two markers of README.md: a table, the ratios in words, and the figure."""
+"""Write the results between the two markers of benchmarks/README.md: a table, the ratios in words, and the figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.results import cost, ratios
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).with_name("README.md")
 OPEN, CLOSE = "<!-- bench -->", "<!-- /bench -->"
 NORMS = {"none": "no norm", "batch": "BatchNorm"}
 
@@ -16,7 +16,7 @@ def markdown(results: dict[str, Any], alt: str) -> str:
     """The whole part, without the markers. `alt` is the text alternative of the figure."""
     parts = [heading(results), "\n".join(table(results)), *sentences(results)]
     gpu = "\n".join(gpu_table(results))
-    return "\n\n".join([*parts, *([gpu] if gpu else []), f"![{alt}](benchmarks/results.svg)"])
+    return "\n\n".join([*parts, *([gpu] if gpu else []), f"![{alt}](results.svg)"])
 
 
 def heading(results: dict[str, Any]) -> str:

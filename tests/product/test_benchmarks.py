@@ -174,7 +174,7 @@ def test_readme_is_replaced_between_its_markers_and_nowhere_else(tmp_path: Path)
     assert text.startswith("before\n<!-- bench -->\n")
     assert text.endswith("\n<!-- /bench -->\nafter\n")
     assert "old" not in text
-    assert "![words](benchmarks/results.svg)" in text
+    assert "![words](results.svg)" in text
     assert table.update(example(), "words", readme)
     assert readme.read_text() == text
     readme.write_text("no markers")
