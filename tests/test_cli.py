@@ -86,7 +86,7 @@ BAD_STUDIES: dict[str, tuple[dict[str, Any], bytes | None, str]] = {
     "an unknown key": ({"conditions.fixed.hiden": {}}, None, "unknown key 'hiden'; did you mean 'hidden'?"),
     "a wrong type": ({"training.steps": "many"}, None, "training.steps: expected a whole number, got 'many'"),
     "an unknown parent": ({"conditions.fixed.from": "bass"}, None, "no condition 'bass'"),
-    "a cycle": ({"conditions.fixed.from": "zero"}, None, "a cycle: "),
+    "a cycle": ({"conditions.fixed.from": "zero"}, None, "the parents form a cycle: "),
     "impossible splits": ({"data.splits.dev": 0.9}, None, "the shares must add up to 1, got 1.7"),
     "a split without words": ({}, b"a\nb\n", "2 words leave none for data.splits.dev"),
     "an empty word list": ({}, b"\n", "holds no words; expected one word per line"),

@@ -1,4 +1,4 @@
-"""Tables as reports/index.html and report.json, and one notebook per condition, executed from the same tables."""
+"""Turn tables into index.html, report.json and one executed notebook per condition."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from study.spec.records import FULL_PROFILE, Spec
 
 
 def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
-    """index.html, report.json and notebooks/*.html in `folder`, from its tables. Returns the page.
+    """Write index.html, report.json and notebooks/*.html into `folder`, from its tables. Returns the path of the page.
 
-    The tables are read once and the claims judged once; all that is written is made from these. SpecError: the tables
-    are not those of the study, or no condition has a training to show.
+    The tables are read once and the claims are judged once, and all files are made from these. Raises SpecError where
+    the tables are not those of the study, and where no condition has a training to show.
     """
     results = load_results(spec, folder)
     if not results.conditions:
@@ -45,10 +45,10 @@ def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
 
 
 def report_page(results: Results, ledger: Ledger, stamp_: str) -> str:
-    """The whole page as HTML; the ledger is that of the results."""
+    """The whole page as HTML. The ledger must be that of the results."""
     shield = Shield.of(results.spec)
     sections: list[Section] = []
-    left_out = {}  # a link to such a section leads to the line that says why it is not there
+    left_out = {}  # a link to such a section leads to the line with the reason for its absence
     for anchor in SECTION_ORDER:
         made = SECTIONS[anchor].make(results, ledger)
         if made is None:
@@ -74,7 +74,7 @@ def report_page(results: Results, ledger: Ledger, stamp_: str) -> str:
 
 
 def stamp(results: Results) -> str:
-    """Which profile made the page, for the top of every page."""
+    """The profile, seeds and steps behind a page, for its top."""
     spec = results.spec
     longest = max(c.schedule.steps for c in spec.conditions)
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
@@ -131,12 +131,12 @@ def _network(results: Results) -> str:
 
 
 def _highlights(results: Results, ledger: Ledger) -> list[Highlight]:
-    """The few numbers that a reader remembers: where the first condition starts and ends, and where the best one does."""
+    """The numbers that a reader should remember: the losses of the first condition and of the best one."""
     main = results.main
     first = main[0]
     start = {c.name: float(results.loss(c, "train", 0).mean()) for c in main}
     found = []
-    # the first repair that brings the loss to ln V, not the one that luck brings nearest
+    # the first repair that brings the loss to ln V, and not the one that is nearest by chance
     near = [name for name, loss in start.items() if abs(loss - results.uniform) <= 0.05]
     best = near[0] if near else min(start, key=lambda name: abs(start[name] - results.uniform))
     if best != first.name:

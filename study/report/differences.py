@@ -1,4 +1,4 @@
-"""What differs between two reports, as text for a terminal and as one HTML page."""
+"""Turn the differences between two reports into text for a terminal and into one HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.analysis.diff import NOT_THERE, Change, ChangeKind, Diff, Measured
 from study.errors import SpecError
 from study.report.html.page import Interval, Section, Table, TableCell, TableColumn, Value, literal, plain, render_page
 
-LISTED = 20  # entries of a list that the text shows; the page shows all
+LISTED = 20  # the largest number of entries of a list in the text; the page shows all
 KINDS: dict[ChangeKind, tuple[str, str]] = {
     "loss": ("losses", "Which losses differ?"),
     "metric": ("metrics", "Which metrics differ?"),
@@ -35,13 +35,13 @@ def answer(found: Diff) -> str:
 
 
 def differing(found: Diff, kind: ChangeKind) -> str:
-    """How many measurements of a kind differ, and how many are equal."""
+    """The number of measurements of a kind that differ, and the number of all, in words."""
     differ, same = len(found.of(kind)), found.same[kind]
     return f"{differ:,} of {_count(differ + same, 'measurement')} {_differ(differ)}"
 
 
 def equal_cells(found: Diff) -> str:
-    """How many cells end with equal parameters."""
+    """The number of cells that end with equal parameters, in words."""
     c = found.cells
     differ = sum(map(len, c.differ.values()))
     parts = [f"{c.equal:,} of {_count(c.equal + differ, 'cell')} that both have end with equal parameters (sha256)"]
@@ -61,7 +61,7 @@ def _differ(n: int) -> str:
 
 
 def _diverged(m: Measured) -> str:
-    """How many seeds diverged, and where: `1 in A, 2 in both`."""
+    """The number of diverged seeds in each report, in words: `1 in A, 2 in both`."""
     only_a, only_b, both = m.diverged
     parts = [f"{n} in {where}" for n, where in ((only_a, "A"), (only_b, "B"), (both, "both")) if n]
     return ", ".join(parts)
@@ -75,7 +75,7 @@ def _rows(differ: int | None) -> str:
 
 
 def differences_text(found: Diff) -> str:
-    """Everything as lines, lists cut to LISTED."""
+    """All differences as lines. Lists are cut to LISTED entries."""
     lines = [f"A  {found.a}", f"B  {found.b}", "", answer(found)]
     for title, changes in (
         ("study", found.study),
@@ -106,7 +106,7 @@ def _listed(lines: list[str]) -> Iterator[str]:
 
 
 def _lost(differ: list[Measured]) -> list[str]:
-    """A line per condition for all that a diverged seed leaves without a mean."""
+    """A line per condition for all measurements that have no mean, because a seed diverged."""
     lost = Counter((m.condition, _diverged(m)) for m in differ if math.isnan(m.difference.mean))
     return [
         f"  {condition}: {_count(n, 'measurement')}, diverged seeds: {seeds}" for (condition, seeds), n in lost.items()
@@ -128,7 +128,7 @@ def _line(m: Measured) -> str:
 
 
 def save(found: Diff, path: Path) -> None:
-    """The page at `path`; SpecError where it cannot be written."""
+    """Write the page to `path`. Raises SpecError where it cannot be written."""
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as beside:
             new = Path(beside) / "page.html"
@@ -139,7 +139,7 @@ def save(found: Diff, path: Path) -> None:
 
 
 def differences_page(found: Diff) -> str:
-    """Everything as one self-contained HTML page in the style of the report."""
+    """All differences as one self-contained HTML page in the style of the report."""
     return render_page(
         title="What differs between two reports?",
         stamp=f"{found.a} → {found.b}",

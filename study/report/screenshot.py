@@ -1,4 +1,7 @@
-"""The top of the page as a small PNG, taken by the system's Chromium: the same page and browser, the same bytes."""
+"""Turn the top of the page into a small PNG, with the system's Chromium.
+
+The same page and browser give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from pathlib import Path
 
 from study.errors import SpecError
 
-SIZE = (1280, 900)  # CSS pixels, and pixels of the picture
-COLOURS = 128  # of the palette: text and lines on paper need no more, and the file is a third as large
+SIZE = (1280, 900)  # in CSS pixels, which are also the pixels of the picture
+COLOURS = 128  # of the palette: text and lines need no more, and the file has a third of the size
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_ARGUMENTS = (
     "--disable-gpu",
@@ -22,12 +25,12 @@ BROWSER_ARGUMENTS = (
 
 
 def chromium() -> str | None:
-    """Path of a Chromium or Chrome: $CHROMIUM, else from PATH; None where there is none."""
+    """The path of a Chromium or Chrome: $CHROMIUM, else the first on PATH, or None where there is none."""
     return os.environ.get("CHROMIUM") or next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 def browser(file: Path) -> str:
-    """Path of the browser that could take a picture into `file`; SpecError says what is missing."""
+    """The path of the browser that can take a picture into `file`. Raises SpecError with the part that is missing."""
     if find_spec("playwright") is None:
         raise SpecError("--screenshot: playwright is not there; `pip install playwright` would do")
     path = chromium()
@@ -40,9 +43,10 @@ def browser(file: Path) -> str:
 
 
 def take_screenshot(page: Path, file: Path) -> Path:
-    """The top of an HTML page in light colours as `file`, a PNG of `SIZE` with a palette. Returns `file`.
+    """Write the top of an HTML page in light colours to `file`, as a PNG of `SIZE` with a palette. Returns `file`.
 
-    SpecError: no playwright, no browser, a browser that does not start, or a file that cannot be written.
+    Raises SpecError for a missing playwright or browser, for a browser that does not start, and for a file that cannot
+    be written.
     """
     path = browser(file)
     from PIL import Image

@@ -1,1 +1,1 @@
-"""The study file: read, checked, resolved, described."""
+"""Turn a study file into a Spec: read it, check it, resolve inheritance, describe conditions in words."""

@@ -1,8 +1,10 @@
-"""The anchors of the report's sections, in order: claims are checked against them before a report exists. No torch."""
+"""The anchors of the report's sections, in the order of the page.
+
+Claims are checked against them before a report exists. This module loads no torch.
+"""
 
 from __future__ import annotations
 
-# the sections of the report
 SECTION_ORDER = (
     "verdict",
     "ladder",

@@ -1,4 +1,4 @@
-"""The vocabulary of claims (conditions, measurements, steps, values, sections), checked when a study file is read."""
+"""Check the vocabulary of claims (conditions, measurements, steps, values, sections) when a study file is read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ FORMULA = re.compile(
 
 
 def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
-    """Conditions by name, by names, or by properties: {output_std: {max: 0.01}}, {norm: batch}, {parent: null}."""
+    """The conditions with a name, one of several names, or properties.
+
+    Properties are written as {output_std: {max: 0.01}}, {norm: batch} or {parent: null}.
+    """
     if isinstance(of, Mapping):
         for key, wanted in of.items():
             _check_property(key, wanted, conditions[0].properties())
@@ -53,7 +56,10 @@ def _check_property(key: str, wanted: Any, properties: Mapping[str, Any]) -> Non
 
 
 def probed(of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
-    """Nothing: a claim about the probe names what it probes, not a condition. SpecError for what it does not know."""
+    """Return no conditions: a claim about the probe names an initialiser that the probe draws, not a condition.
+
+    Raises SpecError for an initialiser that the probe does not draw.
+    """
     if not isinstance(of, str) or of not in PROBES:
         raise SpecError(f"the probe has no {shown_value(of)}{suggest(str(of), PROBES)}")
     return []
@@ -67,7 +73,7 @@ def _matches(got: Any, wanted: Any) -> bool:
 
 
 def _null(value: Any) -> Any:
-    """The word `none` and null are the same."""
+    """The value without a distinction between null and the word `none`."""
     return None if value == "none" else value
 
 
@@ -76,7 +82,11 @@ def _number(value: Any) -> bool:
 
 
 def check_measure(measure: str) -> tuple[str, str]:
-    """(name, split or parameters) of `loss.train`, `saturation_99`, `grad_norm.W1`, `grad_norm.C+W1`; or SpecError."""
+    """The parts (name, split or parameters) of a measurement.
+
+    Examples are `loss.train`, `saturation_99`, `grad_norm.W1` and `grad_norm.C+W1`. Raises SpecError for a measurement
+    that is not known, and for parts that do not belong to it.
+    """
     name, dot, rest = measure.partition(".")
     if name not in MEASURES:
         raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, MEASURES)}")
@@ -90,12 +100,15 @@ def check_measure(measure: str) -> tuple[str, str]:
             f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {shown_value(measure)}"
         )
     if name not in (*PER_PARAMETER, "loss", "probe") and dot:
-        raise SpecError(f"measurement '{name}' stands alone, got {shown_value(measure)}")
+        raise SpecError(f"measurement '{name}' takes no split and no parameter, got {shown_value(measure)}")
     return name, rest
 
 
 def check_at(measure: str, at: str | int) -> None:
-    """SpecError for a measurement of whole trainings that is asked for at another time."""
+    """Raise SpecError for a measurement of whole trainings at another time than the end.
+
+    A measurement of twins may also have a step.
+    """
     if measure not in QUANTITY_LABELS or at == "end" or (isinstance(at, int) and of_twins(measure)):
         return
     step = " or at: a step" if of_twins(measure) else ""
@@ -103,13 +116,16 @@ def check_at(measure: str, at: str | int) -> None:
 
 
 def check_section(name: str) -> None:
-    """SpecError for a section that the report does not have."""
+    """Raise SpecError for a section that the report does not have."""
     if name and name not in SECTION_ORDER:
         raise SpecError(f"no section {shown_value(name)}{suggest(name, SECTION_ORDER)}")
 
 
 def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
-    """A number; or `log(vocabulary)`, `entropy(characters)` or `sqrt(100)`, plus or minus a number."""
+    """The value of a number, or of an expression, in which a number may be added or subtracted.
+
+    The expressions are `log(vocabulary)`, `entropy(characters)` and the square root of a number, as in `sqrt(100)`.
+    """
     if given is None:
         return math.nan
     if not isinstance(given, str):
@@ -127,7 +143,7 @@ def value(given: float | str | None, vocabulary: int, entropy: float = math.nan)
 
 
 def check_claims(file: StudyFile, conditions: Sequence[Condition]) -> tuple[ClaimEntry, ...]:
-    """The claims of a study file; SpecError for one that could not be judged whatever the tables say."""
+    """The claims of a study file. Raises SpecError for a claim that no tables could decide."""
     first: dict[str, int] = {}
     for i, claim in enumerate(file.content.claims):
         _check_claim(file, ("claims", i), claim, conditions)
@@ -164,7 +180,7 @@ def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: S
 
 
 def _check_keys(file: StudyFile, place: Path_, claim: ClaimEntry) -> None:
-    """Raise SpecError unless a claim has one comparison, and its partner if it needs one."""
+    """Raise SpecError unless a claim has exactly one comparison, with its partner if it needs one."""
     given = claim.comparisons
     if len(given) != 1:
         problem = f"expected one of {', '.join(COMPARISONS)}, got {', '.join(given) or 'none'}"

@@ -1,4 +1,4 @@
-"""The comparisons by which a claim can be judged: what each is called, and which keys it needs beside its own."""
+"""The comparisons by which a claim can be judged: the key of each, and the keys that it needs besides."""
 
 from __future__ import annotations
 

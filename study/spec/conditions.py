@@ -1,4 +1,4 @@
-"""Drafts of conditions as conditions: complete networks under complete schedules, and what each changes in words."""
+"""Turn drafts of conditions into conditions: complete networks and schedules, with the changes of each in words."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from study.spec.schema import ConditionEntry, shown_value
 from study.spec.study_file import StudyFile
 from study.training.cells import Schedule
 
-MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy want as much memory again
+MAX_WEIGHTS = 10**8  # of one model; its gradients and a second copy take the same memory again, each
 
 
 def resolve_conditions(file: StudyFile, drafts: Mapping[str, Draft]) -> tuple[Condition, ...]:
-    """The conditions of a study file, in its order, out of their drafts, of which each stands after its parent.
+    """The conditions of a study file, in its order. Among the drafts, every one stands after its parent.
 
     Raises SpecError for a network or a schedule that is incomplete or that cannot be trained, and for statistics that a
     network cannot be read with.
@@ -33,7 +33,7 @@ def resolve_conditions(file: StudyFile, drafts: Mapping[str, Draft]) -> tuple[Co
 def resolve_condition(
     file: StudyFile, name: str, entry: ConditionEntry, draft: Draft, parents: Mapping[str, Condition]
 ) -> Condition:
-    """The condition, or the published run, of a draft; its parent, if it has one, is among `parents`."""
+    """The condition, or the published run, of a draft. Its parent, if it has one, is among `parents`."""
     network = network_of(file, draft)
     schedule = schedule_of(file, draft, network)
     _check_statistics(file, entry, draft, network)
@@ -56,7 +56,7 @@ def resolve_condition(
 
 
 def network_of(file: StudyFile, draft: Draft) -> Network:
-    """The network of a draft; SpecError where it is incomplete or too large."""
+    """The network of a draft. Raises SpecError where it is incomplete or too large."""
     for key in ("context", "embedding", "hidden"):
         if draft.model[key] is None:
             raise file.error(("model",), f"missing key '{key}'")
@@ -100,7 +100,7 @@ def _layer(file: StudyFile, place: Place, fields: Fields, activation: str) -> La
 
 
 def _statistics(draft: Draft, network: Network) -> Reading:
-    """The statistics that a condition is read with: running ones unless it, or an ancestor, says otherwise."""
+    """The statistics that a condition is read with: the running ones, unless it or an ancestor names others."""
     if network.norm == "none":
         return "none"
     match draft.statistics:
@@ -113,21 +113,24 @@ def _statistics(draft: Draft, network: Network) -> Reading:
 
 
 def _check_statistics(file: StudyFile, entry: ConditionEntry, draft: Draft, network: Network) -> None:
-    """Raise SpecError where a condition itself asks for statistics that its network does not have, or for none."""
+    """Raise SpecError where a condition without BatchNorm names statistics, or one with BatchNorm names `none`."""
     place, asked = (*draft.place, "statistics"), entry.statistics
     if network.batchnorm_layers and asked == "none":
         raise file.error(place, "BatchNorm is read with running, calibrated or batch statistics, got none")
     if not network.batchnorm_layers and asked not in (None, "none"):
-        raise file.error(place, f"no layer has norm: batch, so there is nothing {asked}; leave it out")
+        raise file.error(place, f"no layer has norm: batch, so there are no {asked} statistics; leave this key out")
 
 
 # -- schedules --------------------------------------------------------------------------------------------------------
 
 
 def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
-    """The schedule of a draft: what it and its ancestors say, laid over its group's, laid over the study's.
+    """The schedule of a draft.
 
-    Raises SpecError where it is incomplete, where a rate comes too late, and where a batch is too small for BatchNorm.
+    Its own and inherited keys override those of its group, and these override those of the study.
+
+    Raises SpecError where it is incomplete, where a learning rate starts after the last step, and where a batch is too
+    small for BatchNorm.
     """
     shared = shared_training(file, draft.place, draft.group)
     fields = {**numbers(file.content.training), **shared, **draft.training}
@@ -151,15 +154,17 @@ def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
 
 
 def _schedule(fields: Mapping[str, Any]) -> Schedule | None:
-    """The schedule of these fields; None where one is missing."""
+    """The schedule with these fields, or None where a field is missing."""
     if not {"batch_size", "steps", "lr"} <= set(fields):
         return None
     return Schedule(fields["batch_size"], fields["steps"], tuple(sorted(fields["lr"].items())))
 
 
 def _nearest(file: StudyFile, draft: Draft, key: str) -> Place:
-    """The place nearest to a condition that has the key `training` or `model`: its own, its group's or that of all
-    published runs, the study's."""
+    """The place nearest to a condition that has the key `training` or `model`.
+
+    The places are, in this order, the condition, its group (or the key `published`), and the study.
+    """
     between = ("published", key) if draft.place[0] == "published" else ("groups", draft.group, key)
     places = ((*draft.place, key), between)
     return next((place for place in places if place in file.document.lines), (key,))

@@ -1,4 +1,4 @@
-"""The records of networks, schedules and conditions in words, so that no such sentence is typed by hand."""
+"""Describe the records of networks, schedules and conditions in words, so that nobody types such a sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from study.training.cells import Schedule
 
 
 def init_words(init: Init) -> str:
-    """`std 0.01`, `gain tanh / √fan_in`"""
+    """An initialiser in words, such as `std 0.01` or `gain tanh / √fan_in`."""
     if init.std is not None:
         return f"std {init.std:g}"
     name = next((n for n, g in GAINS.items() if n != "linear" and g == init.gain), None)
@@ -23,18 +23,18 @@ def init_words(init: Init) -> str:
 
 
 def schedule_words(schedule: Schedule) -> str:
-    """`200,000 steps of SGD, batch 32, learning rate 0.1, 0.01 from step 100,000`"""
+    """A schedule in words: `200,000 steps of SGD, batch 32, learning rate 0.1, 0.01 from step 100,000`."""
     parts = [f"{rate:g} from step {start:,}" if start else f"{rate:g}" for start, rate in schedule.lr]
     return f"{schedule.steps:,} steps of SGD, batch {schedule.batch_size}, learning rate {', '.join(parts)}"
 
 
 def training_words(schedule: Schedule) -> str:
-    """`training: ` and the schedule in words: the line of a condition that changes its parent's."""
+    """The line of a condition whose schedule is not its parent's: `training: ` and the schedule in words."""
     return f"training: {schedule_words(schedule)}"
 
 
 def _facts(network: Network) -> dict[str, str]:
-    """Every choice of a network by its name, in words, from the input to the output."""
+    """The name of every choice in a network -> the choice in words, from the input to the output."""
     facts = {
         "context": str(network.context),
         "embedding": str(network.embedding_size),
@@ -68,7 +68,7 @@ def _activation(activation: Activation) -> str:
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Pairs of a name and words as lines; names with the same words share a line, as in `W1, W2: std 1`."""
+    """Lines out of pairs of a name and words. Names with the same words share a line, as in `W1, W2: std 1`."""
     by_words: dict[str, list[str]] = {}
     for name, words in pairs:
         by_words.setdefault(words, []).append(name)
@@ -97,7 +97,7 @@ def changes(parent: Network, network: Network) -> list[str]:
 def condition_words(
     network: Network, statistics: Reading, schedule: Schedule, parent: Condition | None, usual: Schedule | None
 ) -> tuple[str, ...]:
-    """The differences of a condition from its parent, in words; without a parent, the whole condition.
+    """The differences of a condition from its parent, in words. Without a parent, the whole condition is described.
 
     Statistics are mentioned where they are not those of the parent, or where the parent has none and they are not the
     running ones. A schedule is mentioned where it is not `usual`.

@@ -1,4 +1,7 @@
-"""A YAML file as plain values that know their line. Reads data only: no tags, no code, no aliases without end."""
+"""Turn a YAML file into plain values whose lines are known.
+
+Only data is read: tags are refused, no code runs, and the expansion of aliases is bounded.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ EACH = 10  # characters that a value counts as, whatever it holds
 
 Path_ = tuple[str | int, ...]
 
-# YAML 1.2's core schema. PyYAML's own resolver is YAML 1.1: 1e-5 a string, off a False, 1:30 a 90.
+# These are the scalars of YAML 1.2's core schema. PyYAML's own resolver follows YAML 1.1, where 1e-5 is a string, off
+# is False and 1:30 is 90.
 SCALARS: list[tuple[re.Pattern[str], Any]] = [
     (re.compile(r"(~|null|Null|NULL|)\Z"), lambda text: None),
     (re.compile(r"(true|True|TRUE)\Z"), lambda text: True),
@@ -36,14 +40,17 @@ IMPLICIT_TAGS = {"null", "bool", "int", "float", "str", "timestamp", "merge", "v
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: `value` is dicts, lists and scalars; `lines` says where each of them stands."""
+    """A parsed file: `value` holds dicts, lists and scalars, and `lines` the line of each of them."""
 
     name: str  # as the user wrote it
     value: Any
     lines: dict[Path_, int]
 
     def error(self, path: Path_, message: str) -> SpecError:
-        """`experiments.yaml:14: conditions.kaiming.hidden: message`, at the line of `path` or of its nearest parent."""
+        """The error with its place: `experiments.yaml:14: conditions.kaiming.hidden: message`.
+
+        The line is that of `path`, or of its nearest parent that has one.
+        """
         known = path
         while known and known not in self.lines:
             known = known[:-1]
@@ -52,16 +59,16 @@ class Document:
 
 def _error(name: str, line: int, path: Path_, message: str) -> SpecError:
     words = (str(part)[:60] for part in path)
-    dotted = ".".join(word if word.strip() else repr(word) for word in words)  # a blank key is seen in quotes
+    dotted = ".".join(word if word.strip() else repr(word) for word in words)  # quotes make a blank key visible
     return SpecError(f"{name}:{line}: {dotted[:200] + ': ' if dotted else ''}{message}")
 
 
 def load_document(path: Path, name: str | None = None) -> Document:
-    """The document at `path`; SpecError for a file that is missing, too large, not UTF-8 or not YAML."""
+    """The document at `path`. Raises SpecError for a file that is missing, too large, not UTF-8 or not YAML."""
     name = name or str(path)
     try:
         content = _read(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # a name with a NUL raises ValueError
         reason = error.strerror if isinstance(error, OSError) else error
         raise SpecError(f"{name}: cannot be read ({reason}); name a study file") from None
     if len(content) > MAX_BYTES:
@@ -77,7 +84,7 @@ def load_document(path: Path, name: str | None = None) -> Document:
 
 
 def _read(path: Path) -> bytes:
-    """The first MAX_BYTES + 1 bytes of a regular file; a pipe is not waited for, a device not read."""
+    """The first MAX_BYTES + 1 bytes of a regular file. It waits for no pipe and reads no device."""
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("not a regular file")
@@ -85,14 +92,14 @@ def _read(path: Path) -> bytes:
 
 
 def parse(text: str, name: str) -> Document:
-    """The document in `text`; SpecError for what is not YAML."""
+    """The document in `text`. Raises SpecError for a text that is not YAML."""
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(str(error.problem).split())
         raise SpecError(f"{name}:{mark.line + 1 if mark else 1}: not YAML: {problem}") from None
-    except yaml.reader.ReaderError as error:  # it knows a position, no line
+    except yaml.reader.ReaderError as error:  # this error has a position and no line
         line, character = text.count("\n", 0, error.position) + 1, chr(error.character)
         raise SpecError(f"{name}:{line}: not YAML: the character {character!r} may not stand in it") from None
     except _TooManyError as error:
@@ -108,11 +115,11 @@ def parse(text: str, name: str) -> Document:
 
 
 class _TooManyError(Exception):
-    """More values than a study file may hold, from a line on."""
+    """A study file holds too many values. The argument is the line at which the limit is passed."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that stops at what `_Builder` would refuse: a megabyte of commas is half a million values."""
+    """A SafeLoader that stops where `_Builder` would refuse the file: a megabyte of commas is half a million values."""
 
     nodes = 0
 
@@ -164,7 +171,7 @@ class _Builder:
         self._refuse_tag(node, line, path)
         if any("\ud800" <= c <= "\udfff" for c in node.value):
             raise self._error(line, path, "holds half of a surrogate pair; write the character itself")
-        if node.style is not None:  # quoted or block: text, whatever it looks like
+        if node.style is not None:  # a quoted or a block scalar is text, even if it looks like a number
             return node.value
         for pattern, convert in SCALARS:
             if pattern.match(node.value):

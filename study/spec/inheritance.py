@@ -1,4 +1,4 @@
-"""Conditions as the study file writes them, each only what it changes, as drafts that hold what they inherit, too."""
+"""Turn conditions as the study file has them (only their changes) into drafts, which hold the inherited keys, too."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Draft:
-    """A condition, or a published run, with all that it and its ancestors say: not yet checked for being complete."""
+    """A condition, or a published run, with its own and its inherited keys. It may still be incomplete."""
 
     place: Place  # of its entry in the study file
     group: str
     model: Fields
-    training: Fields  # without what its group and the study say
+    training: Fields  # without the fields of its group and of the study
     statistics: Reading | None
     embedding: Init | None
-    hidden: Fields | list[Fields]  # of every hidden layer, or of each
+    hidden: Fields | list[Fields]  # one mapping for all hidden layers, or a list with one for each
     output: Fields
 
 
 def group_titles(file: StudyFile) -> dict[str, str]:
-    """Name and title of every group, in order; a file without groups has one for all conditions."""
+    """The name -> the title of every group, in order. A file without groups has one group for all conditions."""
     return {name: group.title or name for name, group in file.content.groups.items()} or {"conditions": "Conditions"}
 
 
 def inherit(file: StudyFile, names: Iterable[str]) -> dict[str, Draft]:
-    """Drafts by name of these conditions and of all their ancestors; every one stands after its parent.
+    """The name -> the draft of these conditions and of all their ancestors, every one after its parent.
 
-    Raises SpecError for a parent or a group that is not there, for a cycle of parents, and where a condition has another
-    number of hidden layers than the list that it inherits.
+    Raises SpecError for a parent or a group that is not there, for a cycle of parents, and where the number of hidden
+    layers is not that of the list that a condition inherits.
     """
     drafts: dict[str, Draft] = {}
     for name in names:
@@ -49,14 +49,14 @@ def inherit(file: StudyFile, names: Iterable[str]) -> dict[str, Draft]:
 
 
 def _lineage(file: StudyFile, name: str, known: Mapping[str, Draft]) -> list[str]:
-    """The condition after those of its ancestors that are not known, the oldest first."""
+    """The ancestors of a condition that are not known yet, the oldest first, and then the condition."""
     conditions, below, ancestors = file.content.conditions, name, dict[str, None]()
     while (parent := conditions[below].from_) is not None and parent not in known:
         _check_parent(file, ("conditions", below), parent)
         if parent in ancestors:
             names = list(ancestors)
             cycle = " from ".join((*names[names.index(parent) :], parent))
-            raise file.error(("conditions", below, "from"), f"a cycle: {cycle:.200}")
+            raise file.error(("conditions", below, "from"), f"the parents form a cycle: {cycle:.200}")
         ancestors[parent] = None
         below = parent
     return [*reversed(ancestors), name]
@@ -70,7 +70,7 @@ def _check_parent(file: StudyFile, place: Place, parent: str) -> None:
 
 
 def draft(file: StudyFile, place: Place, entry: ConditionEntry, drafts: Mapping[str, Draft]) -> Draft:
-    """The condition, or the published run, at `place`, laid over its parent, which is among the drafts."""
+    """The draft of the condition or published run at `place`, laid over that of its parent, which is among `drafts`."""
     if entry.from_ is not None:
         _check_parent(file, place, entry.from_)
     parent = _orphan(file) if entry.from_ is None else drafts[entry.from_]
@@ -78,7 +78,7 @@ def draft(file: StudyFile, place: Place, entry: ConditionEntry, drafts: Mapping[
     if entry.group is not None and entry.group not in groups:
         raise file.error((*place, "group"), f"no group {shown_value(entry.group)}{suggest(entry.group, groups)}")
     model, group = {**parent.model, **numbers(entry.model)}, entry.group or parent.group
-    # the training of a group that a condition moves to beats what its parent says of its own
+    # in another group than its parent, a condition takes the training of that group before that of its parent
     nearer = shared_training(file, place, group) if place[0] == "published" or group != parent.group else {}
     training = {key: number for key, number in parent.training.items() if key not in nearer}
     return Draft(
@@ -94,12 +94,12 @@ def draft(file: StudyFile, place: Place, entry: ConditionEntry, drafts: Mapping[
 
 
 def _orphan(file: StudyFile) -> Draft:
-    """What a condition without a parent starts from: the sizes of the study and its first group."""
+    """The start of a condition without a parent: the sizes of the study, and its first group."""
     return Draft((), next(iter(group_titles(file))), file.content.model.model_dump(), {}, None, None, {}, {})
 
 
 def shared_training(file: StudyFile, place: Place, group: str) -> Fields:
-    """What the file says of the training of all published runs, for one of them, or of all conditions of a group."""
+    """The training that the file gives for all published runs (for one of them), or for all conditions of a group."""
     between = file.content.published if place[0] == "published" else file.content.groups.get(group)
     return numbers(between.training if between else None)
 
@@ -108,12 +108,15 @@ def shared_training(file: StudyFile, place: Place, group: str) -> Fields:
 
 
 def complete_layer(fields: Fields, activation: str = "tanh") -> Fields:
-    """The fields of a layer, those that nobody gave at their defaults."""
+    """The fields of a layer, with the default for each one that is not given."""
     return {"bias": None, "norm": "none", "activation": activation, **fields}
 
 
 def _hidden(file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft, depth: int) -> Fields | list[Fields]:
-    """Fields of every hidden layer (a mapping) or of each (a list): the parent's, and the condition's laid over them."""
+    """The fields of the hidden layers: those of the parent, overridden by those of the condition.
+
+    A mapping is for all layers, a list has a mapping for each.
+    """
     base = _inherited(file, place, entry, parent, depth)
     if entry.hidden is None:
         return base
@@ -122,7 +125,7 @@ def _hidden(file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft,
         return [{**fields, **patch} for fields in base] if isinstance(base, list) else {**base, **patch}
     patches = [_layer(layer) for layer in entry.hidden]
     if isinstance(base, list) and len(base) != len(patches):
-        return patches  # as many as the model has layers, or refused when the network is made
+        return patches  # a list of another length than the model has layers is refused when the network is made
     bases = base if isinstance(base, list) else [base] * len(patches)
     return [{**fields, **patch} for fields, patch in zip(bases, patches, strict=True)]
 
@@ -130,25 +133,25 @@ def _hidden(file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft,
 def _inherited(
     file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft, depth: int
 ) -> Fields | list[Fields]:
-    """The parent's hidden layers for a condition with `depth` of them."""
+    """The fields of the parent's hidden layers, for a condition with `depth` hidden layers."""
     layers = parent.hidden
     if not isinstance(layers, list) or len(layers) == depth:
         return layers
     if layers and all(complete_layer(fields) == complete_layer(layers[0]) for fields in layers):
-        return layers[0]  # all are alike, so that any number of layers can inherit them
+        return layers[0]  # all layers are alike, so that any number of layers can inherit them
     if isinstance(entry.hidden, list):
-        return {}  # nothing says which layer inherits from which, so that the condition says everything itself
+        return {}  # it is open which layer inherits from which, so that the condition gives all fields itself
     if depth:
         problem = f"{shown_value(entry.from_)} lists {len(layers)} layers where this condition has {depth}"
         raise file.error((*place, "hidden"), f"{problem}; list all {depth}")
     return layers
 
 
-# -- what the user wrote ----------------------------------------------------------------------------------------------
+# -- numbers as written ----------------------------------------------------------------------------------------------
 
 
 def numbers(entry: ModelEntry | TrainingEntry | None) -> Fields:
-    """The numbers that the user wrote; null leaves a number as it was."""
+    """The numbers that the user gave. A number whose value is null stays as it was."""
     return {key: number for key, number in _given(entry).items() if number is not None}
 
 

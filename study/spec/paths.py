@@ -1,4 +1,4 @@
-"""A path in a study file as the place on disk that it leads to, which stays where the file may lead."""
+"""Turn a path in a study file into a place on disk, and keep it inside the folders that the file may use."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from study.spec.study_file import StudyFile
 
 
 def followed(file: StudyFile, place: Path_, given: str) -> Path:
-    """The absolute path that `given`, the value at `place`, leads to from the file's folder, every link resolved.
+    """The absolute path of `given`, the value at `place`, seen from the file's folder and with every link resolved.
 
-    Nothing need exist there. Raises SpecError where a link leads in a circle, or where the name cannot be one.
+    Nothing has to exist there. Raises SpecError where links form a circle, and for a text that can be no file name.
     """
     try:
         target = (file.path.parent / given).resolve()
@@ -24,9 +24,10 @@ def followed(file: StudyFile, place: Path_, given: str) -> Path:
 
 
 def confine(file: StudyFile, place: Path_, given: str, target: Path, advice: str) -> None:
-    """Raise SpecError unless `target` lies in the study file's folder or in the working folder; `advice` says what to do.
+    """Raise SpecError, with `advice`, unless `target` lies in the study file's folder or in the working folder.
 
-    A study file may come from anybody, so it alone does not decide what else on this machine is read or overwritten.
+    A study file may come from anybody, so it alone must not decide which other files on this
+    machine are read or overwritten.
     """
     if not any(target.is_relative_to(folder.resolve()) for folder in (file.path.parent, Path())):
         problem = "leads out of the study file's folder and the working folder"

@@ -1,4 +1,4 @@
-"""A study file as written and the name of a profile as the study file under that profile."""
+"""Turn a study file as written into the study file under one of its profiles."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ OVERLAY = (
 
 
 def under_profile(written: StudyFile, profile: str) -> StudyFile:
-    """The study file under `profile`; the profile `full` is the file as written unless the file says otherwise.
+    """The study file under `profile`; by default, the profile `full` is the file as written.
 
-    Every profile of the file is checked, whichever is used. Raises SpecError for a profile that is not there, and for
-    one that cannot be laid over the file.
+    Every profile of the file is checked, also those that are not used. Raises SpecError for a profile that is not
+    there, and for one that cannot be laid over the file.
     """
     profiles = written.content.profiles
     if profile not in (FULL_PROFILE, *profiles):
@@ -66,6 +66,9 @@ def _merge(base: Any, patch: Any) -> Any:
 
 
 def _whole(patch: dict[Any, Any]) -> bool:
-    """Whether a mapping is one value that replaces another: an initialiser, {std: 0.2}, or rates, {0: 0.1, 9: 0.01}."""
+    """Whether a mapping is one value, which replaces another as a whole.
+
+    Such are an initialiser, {std: 0.2}, and learning rates, {0: 0.1, 9: 0.01}.
+    """
     init = set(patch) <= {"std", "gain"} and not any(isinstance(value, dict) for value in patch.values())
     return bool(patch) and (init or all(isinstance(key, int) for key in patch))

@@ -1,4 +1,4 @@
-"""The key `published` as records: numbers of others, and the conditions that repeat them."""
+"""Turn the key `published` into records: the numbers of others, and the conditions that repeat them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def resolve_published(
 ) -> Published | None:
     """The published numbers of a study, if it has any; `written` is the file without a profile.
 
-    Raises SpecError for a run that says no condition which it changes, and for whatever a condition is refused for.
+    Raises SpecError for a run that does not name the condition which it changes, and for all that is refused in a
+    condition.
     """
     entry = file.content.published
     if entry is None:
@@ -25,7 +26,7 @@ def resolve_published(
     for name, run in entry.runs.items():
         place = _place(name)
         if run.from_ is None:
-            raise file.error(place, "missing key 'from'; a published run is a condition, changed")
+            raise file.error(place, "missing key 'from'; a published run names the condition that it changes")
         condition = resolve_condition(file, name, run, draft(file, place, run, drafts), parents)
         comparable = _as_written(file, written, condition)
         runs.append(Run(condition, run.origin, run.train, run.dev, run.tolerance, comparable))
@@ -37,7 +38,7 @@ def _place(name: str) -> Place:
 
 
 def _as_written(file: StudyFile, written: StudyFile, condition: Condition) -> bool:
-    """Whether a published run trains under the profile what it trains in the file as written."""
+    """Whether the training of a published run is the same under the profile and in the file as written."""
     if file.content == written.content:
         return True
     entry = written.content.published

@@ -1,4 +1,4 @@
-"""The quantities of whole trainings, which are computed from tables: name, label, unit and format of each."""
+"""The quantities of whole trainings, which are computed from tables: the name, label, unit and format of each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ QUANTITY_LABELS: dict[str, Label] = {
     "twin_gap": Label("gap of the twin's dev loss", "nats", ".1e", "bca"),
     "steps_share": Label("steps needed, as a share of the first condition's", "", ".3f", "bca", "never there"),
 }
-MEASURES = {**LABELS, **QUANTITY_LABELS}  # whatever a claim can measure: of a trained model, and of its whole training
+MEASURES = {**LABELS, **QUANTITY_LABELS}  # all that a claim can measure, of a model at a step and of a whole training
 
 
 def of_twins(measure: str) -> bool:
-    """Whether a measurement compares a training with its twin; it is then known at every step that both were read at."""
+    """Whether a measurement compares a training with its twin.
+
+    Such a measurement exists at every step at which both were measured.
+    """
     return measure in ("twin_distance", "twin_gap")

@@ -1,4 +1,4 @@
-"""A study file as a Spec: only this module knows the order of the stages."""
+"""Turn a study file into a Spec. Only this module knows the order of the stages."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def read_study(
     name: str | None = None,
     anywhere: bool = False,
 ) -> Spec:
-    """The study in the file at `path` under `profile`, with other `seeds` where they are given.
+    """The study in the file at `path` under `profile`, with the `seeds` if they are given, else with those of the file.
 
-    Messages call the file `name`. Its word list lies in the study file's folder or in the working folder, unless it may
-    lie `anywhere`. Raises SpecError for whatever cannot be run.
+    Messages call the file `name`. Its word list must lie in the study file's folder, unless it may lie `anywhere`.
+    Raises SpecError for a study that cannot be run.
     """
     return resolve_study(open_study(path, name), profile, seeds, anywhere)
 
@@ -35,7 +35,7 @@ def read_study(
 def resolve_study(
     written: StudyFile, profile: str = FULL_PROFILE, seeds: Sequence[int] | None = None, anywhere: bool = False
 ) -> Spec:
-    """The study in an opened file, as `read_study` gives it."""
+    """The study in an opened file. See `read_study`."""
     data = resolve_word_list(written, anywhere)
     file = under_profile(written, profile)
     study = file.content

@@ -1,4 +1,4 @@
-"""A study as records: conditions with their inheritance resolved, under one profile."""
+"""The records of a study under one profile, in which the inheritance between conditions is resolved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from study.spec.schema import ClaimEntry
 from study.training.cells import Protocol, Schedule
 from study.training.identity import gained, network_values, schedule_values, sha256
 
-FULL_PROFILE = "full"  # the study as written; every other profile lays something over it
+FULL_PROFILE = "full"  # the study as written; every other profile overrides some of its keys
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Condition:
     network: Network
     statistics: Reading
     schedule: Schedule
-    changes: tuple[str, ...]  # from its parent, in words; for a condition without a parent, all that it is
+    changes: tuple[str, ...]  # from its parent, in words; without a parent, the description of the whole condition
     seeds: int | None = None  # how many of the study's seeds it is trained with; None: all
     sweep: str = ""  # the sweep that yielded it
 
     def properties(self) -> dict[str, Any]:
-        """What claims and sections select conditions by."""
+        """The properties by which claims and sections select conditions."""
         fan_ins = [fan_in for fan_in, _ in self.network.shapes(1)]
         bias = self.network.output.bias
         return {
@@ -53,19 +53,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Run:
-    """A published run: what was run, the losses printed for it, and how near a reproduction must come."""
+    """A published run: its condition, the losses printed for it, and the tolerance for a reproduction."""
 
     condition: Condition
     origin: str
     train: float
     dev: float
     tolerance: float | None
-    comparable: bool  # whether this profile trains what was published, to the last step
+    comparable: bool  # whether this profile trains exactly the published run, to its last step
 
 
 @dataclass(frozen=True)
 class Published:
-    """Somebody else's numbers."""
+    """The numbers that somebody else published."""
 
     source: str
     seed: int
@@ -75,22 +75,22 @@ class Published:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Conditions trained again at several learning rates, each to be seen at its own best."""
+    """Conditions that are trained again at several learning rates, to compare each at its own best rate."""
 
     name: str
     title: str
-    conditions: tuple[str, ...]  # names of those swept
+    conditions: tuple[str, ...]  # the names of the swept conditions
     rates: tuple[float, ...]
     yielded: dict[tuple[str, float], str]  # (swept condition, rate) -> the condition that it yields
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Trainings repeated from a start that differs in the last place of one weight."""
+    """The trainings that are repeated from a start that differs in the last bit of one weight."""
 
     conditions: tuple[str, ...]
-    seeds: int  # trained as long as the condition
-    short_seeds: int  # that many in all: those after the first `seeds` are trained for `short_steps`
+    seeds: int  # the number of twins that are trained as long as the condition
+    short_seeds: int  # the number of all twins; those after the first `seeds` are trained for `short_steps`
     short_steps: int
 
 
@@ -113,11 +113,11 @@ class Spec:
     twins: Twins | None
     sweeps: tuple[Sweep, ...]
     claims: tuple[ClaimEntry, ...]
-    document_sha256: str  # of everything in the file, comments and layout aside
+    document_sha256: str  # of all that the file holds, without comments and layout
 
     @property
     def folder(self) -> Path:
-        """Where data.path starts from."""
+        """The folder of the study file, to which data.path is relative."""
         return self.path.parent
 
     def condition(self, name: str) -> Condition:
@@ -125,7 +125,7 @@ class Spec:
         return next(c for c in self.conditions if c.name == name)
 
     def digest(self) -> str:
-        """sha256 of all that determines a number of the tables: no titles, no claims, no published losses."""
+        """The sha256 of all that determines a number of the tables: without titles, claims and published losses."""
         conditions = [(c.name, *_numbers(c)) for c in self.conditions]
         runs = [] if self.published is None else [_numbers(run.condition) for run in self.published.runs]
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
@@ -135,7 +135,7 @@ class Spec:
 
 
 def _data(data: WordList) -> dict[str, Any]:
-    """What the words are and how they are cut; where they lie, and what is said of them, changes no number."""
+    """The words and their splits. The place of the file and the text `about` change no number."""
     own = {
         "sha256": data.sha256,
         "vocabulary": data.vocabulary,
@@ -162,5 +162,5 @@ def _twins(twins: Twins) -> dict[str, Any]:
 
 
 def _numbers(condition: Condition) -> tuple[Any, ...]:
-    """All of a condition that its numbers depend on."""
+    """All fields of a condition that determine its numbers."""
     return network_values(condition.network), condition.statistics, schedule_values(condition.schedule), condition.seeds

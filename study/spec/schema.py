@@ -1,4 +1,4 @@
-"""The keys of a study file, with the type, range and default of each; what keys mean together is checked elsewhere."""
+"""The keys of a study file, with the type, range and default of each. Keys are checked against each other elsewhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from study.spec.comparisons import COMPARISONS, Comparison, names_condition
 from study.spec.document import Document
 
 MAX_SEEDS = 100_000
-BATCH_SIZES = (2, 8, 32, 128, 1024)  # for want of others, as far as dev fills them
+BATCH_SIZES = (2, 8, 32, 128, 1024)  # the default, as far as dev has so many examples
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scale = Annotated[float, Field(allow_inf_nan=False, ge=0)]
@@ -45,7 +45,7 @@ def _problem(message: str) -> PydanticCustomError:
 
 
 def _none(value: Any) -> Any:
-    """The word `none` and null are the same."""
+    """The value without a distinction between null and the word `none`."""
     return None if value == "none" else value
 
 
@@ -54,7 +54,7 @@ def _none_word(value: Any) -> Any:
 
 
 def _name(name: str) -> str:
-    """A name that fits in one line, in a list between commas, and beside the word none."""
+    """A name that fits in one line and in a list with commas, and that is not the word none."""
     if not name.isprintable() or "," in name or name != name.strip() or not 0 < len(name) <= 100 or name == "none":
         raise _problem(
             "expected a name of 1 to 100 printable characters without a comma, without blanks around it, and not none; "
@@ -94,7 +94,7 @@ ProfileName = Annotated[Name, AfterValidator(_profile_name)]
 
 
 class Entry(BaseModel):
-    """A mapping of the study file: no unknown keys, no silent conversions."""
+    """A mapping of the study file. Unknown keys are refused, and no value is converted in silence."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=False)
 
@@ -118,7 +118,7 @@ class Entry(BaseModel):
 
 
 class DataEntry(Entry):
-    """data: a word list and how it is cut."""
+    """The key `data`: a word list and its splits."""
 
     path: Text
     sha256: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, OrNone] = None
@@ -129,12 +129,12 @@ class DataEntry(Entry):
     shuffle_seed: int = 42
 
     def record(self) -> WordList:
-        """The same for those who read the word list."""
+        """The record that the reader of the word list takes."""
         return WordList(**self.model_dump())
 
 
 class ModelEntry(Entry):
-    """model: sizes. In a condition, any part of them."""
+    """The key `model`: the sizes of the network. A condition may give any part of them."""
 
     context: Annotated[int, Field(ge=1, le=1000)] | None = None
     embedding: Size | None = None
@@ -142,7 +142,7 @@ class ModelEntry(Entry):
 
 
 class TrainingEntry(Entry):
-    """training: the schedule of plain SGD. Elsewhere than at the top, any part of it."""
+    """The key `training`: the schedule of plain SGD. Below the top of the file, any part of it may be given."""
 
     batch_size: Annotated[int, Field(ge=1, le=10**6)] | None = None
     steps: Count | None = None
@@ -150,7 +150,7 @@ class TrainingEntry(Entry):
 
 
 class InitEntry(Entry):
-    """The scale of a normal draw: {std: 0.2} or {gain: tanh}."""
+    """The scale of a normal draw, such as {std: 0.2} or {gain: tanh}."""
 
     std: Scale | None = None
     gain: Annotated[Scale, BeforeValidator(_gain)] | None = None
@@ -163,7 +163,7 @@ class InitEntry(Entry):
 
 
 class LayerEntry(Entry):
-    """What a condition says of a layer. What it leaves out is its parent's."""
+    """The keys of a layer in a condition. A key that is left out is inherited from the parent."""
 
     weight: InitEntry | None = None
     bias: Annotated[InitEntry | None, OrNone] = None
@@ -178,7 +178,7 @@ Hidden = Annotated[
 
 
 class ConditionEntry(Entry):
-    """A condition: the parent it comes from and only what it changes."""
+    """A condition: its parent, and only the keys that it changes."""
 
     title: str | None = None
     from_: Annotated[str | None, OrNone] = Field(default=None, alias="from")
@@ -192,7 +192,7 @@ class ConditionEntry(Entry):
 
 
 class RunEntry(ConditionEntry):
-    """Somebody else's run: a condition, and the losses that were published for it."""
+    """A run of somebody else: a condition, and the losses that were published for it."""
 
     train: Finite
     dev: Finite
@@ -201,24 +201,24 @@ class RunEntry(ConditionEntry):
 
 
 class PublishedEntry(Entry):
-    """published: numbers of others, with their source, and what exactly was run."""
+    """The key `published`: the numbers of others, with their source and exactly the runs behind them."""
 
     source: str
     seed: Seed
-    protocol: Literal["lecture"] = "lecture"  # by which the tables tell these runs from the study's own trainings
+    protocol: Literal["lecture"] = "lecture"  # it marks these runs in the tables, beside the study's own trainings
     training: TrainingEntry | None = None
     runs: Annotated[dict[Name, RunEntry], Field(min_length=1)]
 
 
 class GroupEntry(Entry):
-    """groups: conditions that are shown and compared together."""
+    """An entry of `groups`: conditions that are shown and compared together."""
 
     title: str | None = None
     training: TrainingEntry | None = None
 
 
 class SweepEntry(Entry):
-    """sweeps: conditions trained again at several learning rates."""
+    """An entry of `sweeps`: conditions that are trained again at several learning rates."""
 
     title: str | None = None
     of: Annotated[list[str], Field(min_length=1)]
@@ -228,14 +228,14 @@ class SweepEntry(Entry):
 
 
 class ShortEntry(Entry):
-    """The short pairs of twins: that many seeds in all, for so many steps."""
+    """The short pairs of twins: the number of seeds in all, and the number of steps."""
 
     seeds: Count
     steps: Count
 
 
 class TwinsEntry(Entry):
-    """twins: conditions trained again from a start that differs in the last place of one weight."""
+    """The key `twins`: conditions that are trained again from a start that differs in the last bit of one weight."""
 
     of: Annotated[list[str], Field(min_length=1)]
     seeds: Step = 3
@@ -243,19 +243,22 @@ class TwinsEntry(Entry):
 
 
 class ProbeEntry(Entry):
-    """probe: Gaussian x (examples, fan_in) @ w (fan_in, units), and how the std grows."""
+    """The key `probe`: Gaussian x (examples, fan_in) @ w (fan_in, units), to measure how the std grows with fan_in."""
 
     examples: Annotated[int, Field(ge=2, le=10**6)] = 1000
     units: Annotated[int, Field(ge=2, le=10**6)] = 200
     fan_in: Annotated[list[Count], Field(min_length=1)] = [10, 30, 100, 300, 1000]
 
     def record(self) -> ProbeSizes:
-        """The same for those who draw it."""
+        """The record that the drawing of the probe takes."""
         return ProbeSizes(self.examples, self.units, tuple(self.fan_in))
 
 
 class EvaluationEntry(Entry):
-    """evaluation: batch sizes at which BatchNorm is read with the statistics of the batch, all on the same examples."""
+    """The key `evaluation`: the batch sizes at which BatchNorm is read with the statistics of the batch.
+
+    All sizes are read on the same examples.
+    """
 
     batch_sizes: list[Count] = list(BATCH_SIZES)
 
@@ -270,10 +273,10 @@ def _selection(value: Any) -> Any:
 
 
 class ClaimEntry(Entry):
-    """A sentence that the study asserts, the measurement that it rests on, and what would refute it.
+    """A sentence that the study asserts, with its measurement and the comparison that could refute it.
 
-    Exactly one comparison: near (± within), above, below: about every seed of every condition selected; less_than:
-    another condition, paired by seed; equivalent_to: another condition, within ± margin.
+    A claim has exactly one comparison. near (± within), above and below are about every seed of every selected
+    condition. less_than compares with another condition, paired by seed. equivalent_to does so within ± margin.
     """
 
     id: Text
@@ -286,7 +289,7 @@ class ClaimEntry(Entry):
     within: Scale | None = None
     above: Finite | str | None = None
     below: Finite | str | None = None
-    minus: str | None = None  # near, above, below: of the difference to this condition, seed by seed
+    minus: str | None = None  # near, above and below are then about the difference from this condition, seed by seed
     less_than: str | None = None
     equivalent_to: str | None = None
     margin: Positive | None = None
@@ -296,7 +299,7 @@ class ClaimEntry(Entry):
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """The comparisons that are given; exactly one, which is checked when a study file is read."""
+        """The comparisons that are given. When a study file is read, exactly one is allowed."""
         return [key for key in COMPARISONS if getattr(self, key) is not None]
 
     @property
@@ -307,14 +310,17 @@ class ClaimEntry(Entry):
 
     @property
     def other(self) -> str | None:
-        """The condition (or initialiser of the probe) that every selected one is compared with, paired by seed, if any."""
+        """The condition (or initialiser of the probe) that the selected ones are compared with, if any.
+
+        The comparison is paired by seed.
+        """
         given = self.comparison
         named: str | None = getattr(self, given) if names_condition(given) else self.minus
         return named
 
 
 def _seeds(value: Any) -> Any:
-    """A number of seeds is that many, from 0."""
+    """The list of seeds: a number n stands for the seeds from 0 to n - 1."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_SEEDS:
         return list(range(value))
     if not isinstance(value, list) or not 0 < len(value) <= MAX_SEEDS:
@@ -334,7 +340,7 @@ SeedsEntry = Annotated[list[Seed], BeforeValidator(_seeds), AfterValidator(_dist
 
 
 class StudyEntry(Entry):
-    """A whole study file, one profile laid over it."""
+    """A whole study file, with one profile laid over it."""
 
     title: str = "A study of initialisation"
     out: Annotated[Text | None, OrNone] = None
@@ -355,14 +361,14 @@ class StudyEntry(Entry):
 
 
 def shown_value(value: Any, limit: int = 60) -> str:
-    """The value as the user wrote it, roughly, and short."""
+    """The value about as the user wrote it, cut to `limit` characters."""
     words = {None: "null", True: "true", False: "false"}
     text = words[value] if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def check_study(document: Document, value: Any) -> StudyEntry:
-    """The file's content as a Study; SpecError with place, what was got and what would do."""
+    """The content of the file as an entry. Raises SpecError with the place, the value and the expectation."""
     try:
         return StudyEntry.model_validate(value)
     except ValidationError as problem:
@@ -393,7 +399,7 @@ PLAIN = {
     "greater_than": "expected more than {gt:g}",
     "less_than_equal": "expected at most {le:,}",
     "less_than": "expected less than {lt:,}",
-}  # in the words of a study file; for other types pydantic's own do
+}  # in the words of a study file; other types keep pydantic's message
 
 
 def _plain(error: ErrorDetails) -> str:
@@ -408,7 +414,7 @@ def _quotes(error: ErrorDetails) -> str:
 
 
 def _path(value: Any, loc: Iterable[str | int]) -> tuple[str | int, ...]:
-    """`loc` without what pydantic adds to it (names of union members): only keys and indices of the file."""
+    """The keys and indices of `loc` that are in the file, without the names of union members that pydantic adds."""
     path: list[str | int] = []
     for part in loc:
         if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):

@@ -1,4 +1,4 @@
-"""A study file on disk as its checked content, of which every key knows its line."""
+"""Turn a study file on disk into its checked content, in which the line of every key is known."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from study.spec.schema import StudyEntry, check_study
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study file under one profile. Its keys are checked one by one, not yet against each other."""
+    """A study file under one profile. Each key is checked by itself, but not yet against other keys."""
 
     path: Path  # of the file; paths in it are relative to its folder
-    document: Document  # its plain values, and the line of every key
+    document: Document  # the plain values of the file, and the line of every key
     content: StudyEntry
     profile: str = FULL_PROFILE
 
     def error(self, place: Path_, problem: str) -> SpecError:
-        """The error of one line that names the file, the line and the key at `place`."""
+        """The error in one line that names the file, the line and the key at `place`."""
         return self.document.error(place, problem)
 
 

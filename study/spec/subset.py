@@ -1,4 +1,4 @@
-"""A study cut down to some of its conditions, and what its claims say of them."""
+"""Cut a study down to some of its conditions, with the claims that are about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from study.spec.schema import ClaimEntry
 
 
 def only_conditions(spec: Spec, names: Sequence[str]) -> Spec:
-    """The study cut down to some conditions, without published runs, sweeps, twins, and claims about the others."""
+    """The study with only some of its conditions.
+
+    It has no published runs, no sweeps, no twins, and no claims about the other conditions.
+    """
     written = [c for c in spec.conditions if not c.sweep]
     known = [c.name for c in written]
     for name in names:
@@ -27,8 +30,11 @@ def only_conditions(spec: Spec, names: Sequence[str]) -> Spec:
 
 
 def _cut(claim: ClaimEntry, conditions: Sequence[Condition], names: Sequence[str]) -> ClaimEntry | None:
-    """What a claim says of the conditions that are kept; None where it needs one that is not, a sweep or a twin."""
-    if claim.measure.startswith("probe."):  # of no condition, not even by `minus`
+    """The part of a claim that is about the conditions that are kept.
+
+    It is None where the claim needs another condition, a sweep or a twin.
+    """
+    if claim.measure.startswith("probe."):  # such a claim is about no condition, not even in `minus`
         return claim
     if claim.at == "best" or of_twins(claim.measure):
         return None

@@ -1,4 +1,4 @@
-"""The keys `sweeps` and `twins` as records, and the conditions that sweeps yield."""
+"""Turn the keys `sweeps` and `twins` into records, and sweeps into conditions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from study.spec.study_file import StudyFile
 def resolve_sweeps(
     file: StudyFile, drafts: Mapping[str, Draft], conditions: Sequence[Condition]
 ) -> tuple[tuple[Sweep, ...], tuple[Condition, ...]]:
-    """Every sweep, and what they yield: a condition for each one that is swept and each rate.
+    """All sweeps, and the conditions that they yield: one for each swept condition and each rate.
 
     Raises SpecError for a condition that is not there, for rates in the wrong place, and for a name that is taken.
     """
@@ -35,7 +35,7 @@ def resolve_sweeps(
             for rate in rates:
                 found = _at_rate(file, name, entry, drafts[condition.name], condition, rate)
                 if found.name in taken:
-                    raise file.error(place, f"yields '{found.name}', which is there already")
+                    raise file.error(place, f"yields the condition '{found.name}', which exists already")
                 taken.add(found.name)
                 names[condition.name, rate] = found.name
                 yielded.append(found)
@@ -46,7 +46,7 @@ def resolve_sweeps(
 def _at_rate(
     file: StudyFile, sweep: str, entry: SweepEntry, draft: Draft, condition: Condition, rate: float
 ) -> Condition:
-    """A condition under the training of a sweep, at one of its learning rates."""
+    """A condition with the training of a sweep, at one learning rate of the sweep."""
     training = {**draft.training, **numbers(entry.training), "lr": {0: rate}}
     schedule = schedule_of(file, replace(draft, place=("sweeps", sweep), training=training), condition.network)
     return replace(
@@ -62,7 +62,7 @@ def _at_rate(
 
 
 def resolve_twins(file: StudyFile, conditions: Sequence[Condition]) -> Twins | None:
-    """The twins of a study, if it has any; SpecError for a condition that is not there."""
+    """The twins of a study, or None. Raises SpecError for a condition that is not there."""
     entry = file.content.twins
     if entry is None:
         return None
@@ -76,7 +76,7 @@ def resolve_twins(file: StudyFile, conditions: Sequence[Condition]) -> Twins | N
 
 
 def _named(file: StudyFile, place: Place, names: Sequence[str], known: Sequence[Condition]) -> list[Condition]:
-    """The conditions that the key `of` at `place` names, each of them once."""
+    """The conditions that the key `of` at `place` names, each one once."""
     by_name = {c.name: c for c in known}
     for i, name in enumerate(names):
         if name not in by_name:

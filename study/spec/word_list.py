@@ -1,4 +1,4 @@
-"""The key `data` of a study file as the record of its word list."""
+"""Turn the key `data` of a study file into the record of its word list."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from study.spec.study_file import StudyFile
 
 
 def resolve_word_list(file: StudyFile, anywhere: bool = False) -> WordList:
-    """The word list of a study, whose path leads into the study file's folder or the working folder, or `anywhere`.
+    """The word list of a study. It lies in the study file's folder or, if this is allowed, `anywhere`.
 
-    Raises SpecError for another path, for shares that do not cut the words into train, dev and test, and for characters
-    that cannot be told apart.
+    Raises SpecError for a path to another place, for shares that do not split the words into train, dev and test, and
+    for characters that cannot be told apart.
     """
     _check_path(file, anywhere)
     _check_splits(file)
@@ -30,7 +30,7 @@ def _check_path(file: StudyFile, anywhere: bool) -> None:
     if not anywhere:
         confine(file, place, given, target, "move the word list into one of them, or allow this with --data-anywhere")
     if target.exists() and not target.is_file():
-        problem = f"expected a file, a word on each line, got {shown_value(given)}, which is none"
+        problem = f"expected a file with a word on each line, got {shown_value(given)}, which is no file"
         raise file.error(place, problem)
 
 
@@ -54,7 +54,7 @@ def _check_characters(file: StudyFile) -> None:
     data = file.content.data
     character, times = Counter(data.vocabulary or " ").most_common(1)[0]
     if times > 1:
-        raise file.error(("data", "vocabulary"), f"every character once, got {character!r} {times} times")
+        raise file.error(("data", "vocabulary"), f"expected every character once, got {character!r} {times} times")
     if data.boundary in "\r\n":
         problem = f"expected a character that can stand in a line, got {data.boundary!r}"
         raise file.error(("data", "boundary"), problem)

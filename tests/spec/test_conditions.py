@@ -183,7 +183,7 @@ def test_what_a_condition_moves_to_beats_the_training_of_its_parent(tmp_path: Pa
 @pytest.mark.parametrize("links", [1, 2, 3, 50])
 def test_a_cycle_of_parents_is_refused(tmp_path: Path, links: int) -> None:
     cycle = {f"conditions.c{i}": {"from": f"c{(i + 1) % links}"} for i in range(links)}
-    assert ": a cycle: " in refusal(tmp_path, cycle)
+    assert ": the parents form a cycle: " in refusal(tmp_path, cycle)
 
 
 def test_too_many_weights_are_refused_before_memory_is_asked_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A published run is a condition, changed; its numbers are comparable where a profile trains what was published."""
+"""A published run changes a condition. Its numbers are comparable where a profile trains the run to its end."""
 
 from __future__ import annotations
 

@@ -268,7 +268,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ({"published.protocol": "paired"}, "published.protocol: expected 'lecture', got 'paired'"),
         (
             {"published.runs.fixed.from": GONE},
-            "published.runs.fixed: missing key 'from'; a published run is a condition, changed",
+            "published.runs.fixed: missing key 'from'; a published run names the condition that it changes",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""The notebook of a condition."""
+"""The notebooks of conditions: their content, their execution, and their names."""

@@ -1,4 +1,4 @@
-"""The notebook of every condition, executed by papermill from the finished tables and rendered as a page."""
+"""Execute the notebook of every condition with papermill, from the finished tables, and render it as a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from study.files import writing
 from study.report.html.page import TEMPLATES, render_notebook
 from study.report.notebook.names import page_name
 
-if TYPE_CHECKING:  # a process that executes notebooks needs none of it, and starts sooner
+if TYPE_CHECKING:  # a process that executes notebooks does not need these, and starts sooner
     from study.analysis.results import Results
     from study.spec.records import Condition
 
@@ -28,7 +28,7 @@ MARK = re.compile(r"<!-- made from ([0-9a-f]{64}) -->\n\Z")
 
 
 def render_notebooks(results: Results, folder: Path, stamp: str, execute: Execute | None = None) -> list[str]:
-    """folder/notebooks/<condition>.html for every condition; one whose tables and code are unchanged is left as it is.
+    """Write folder/notebooks/<condition>.html for every condition whose tables or code have changed.
 
     Notebooks are executed by `execute`, or by `execute_apart` where it is not given. Returns the names of the
     conditions whose notebook was executed.
@@ -63,9 +63,10 @@ def execute_apart(folder: str, file: str, conditions: Sequence[str]) -> dict[str
 
 
 def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict[str, str]:
-    """The executed notebook's HTML body of every condition, without what differs from run to run: timings, paths, counters.
+    """The HTML body of the executed notebook of every condition, without timings, paths and counters.
 
-    One kernel for all, since its imports take longer than a notebook; every notebook finds an empty namespace.
+    These differ from run to run. One kernel executes all notebooks, since its imports take longer than a notebook, and
+    every notebook starts with an empty namespace.
     """
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     import nbformat
@@ -81,7 +82,7 @@ def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict
     kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=[quiet, safe])
 
     class Running(Engine):  # type: ignore[misc, unused-ignore]
-        """papermill's own engine, but in the kernel that runs already."""
+        """papermill's own engine, but in the kernel that is already running."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **_: Any) -> None:
@@ -111,7 +112,7 @@ def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict
 
 
 def clean_notebook(notebook: Any, parameters: dict[str, str]) -> None:
-    """Drop everything of a notebook that depends on when and where it ran."""
+    """Remove from a notebook all that depends on the time and the place of its run."""
     notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec", {})}
     shown = {"folder": "reports", "file": "experiments.yaml"}
     kept = []
@@ -119,7 +120,7 @@ def clean_notebook(notebook: Any, parameters: dict[str, str]) -> None:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:
             continue
-        if "parameters" in tags:  # as a reader would write them: the folders of this machine are not his
+        if "parameters" in tags:  # as a reader would write them, without the folders of this machine
             cell.source = "\n".join(f"{name} = {shown.get(name, value)!r}" for name, value in parameters.items())
         cell.metadata = {}
         if cell.cell_type == "markdown":
@@ -136,7 +137,7 @@ def clean_notebook(notebook: Any, parameters: dict[str, str]) -> None:
 
 
 def _key(results: Results, condition: Condition, stamp: str) -> str:
-    """What a condition's page depends on: its rows of the tables, the condition, the notebook, the modules that show it."""
+    """The hash of all that a condition's page depends on: rows of tables, condition, notebook, modules, templates."""
     from pandas.util import hash_pandas_object
 
     from study.report.figures.looks import looks_of

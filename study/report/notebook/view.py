@@ -1,4 +1,4 @@
-"""One condition of a finished study, as what its notebook shows: tables and figures, ready to display. Trains nothing."""
+"""Turn one condition of a finished study into the tables and figures of its notebook. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class View:
         return Shown(str(table_html(Table(caption, columns, rows), ident)))  # type: ignore[arg-type]
 
     def about(self) -> Shown:
-        """What the condition is, and what it changes."""
+        """A table of the condition and its changes."""
         c = self.condition
         rows: list[dict[str, object]] = [
             {"what": "title", "value": c.title},
@@ -66,7 +66,7 @@ class View:
         )
 
     def losses(self) -> Shown:
-        """Loss of every split at every step that was measured."""
+        """A table of the loss of every split at every measured step."""
         steps = self.condition.schedule.measured(self.results.spec.measure)
         columns = [
             TableColumn("step", "step", "", ",.0f"),
@@ -85,7 +85,7 @@ class View:
         return self._table("Loss, mean over seeds", columns, rows)
 
     def seeds(self) -> Shown:
-        """Every seed: first and last losses, status and hash of the parameters."""
+        """A table of every seed: first and last loss, status and hash of the parameters."""
         t = own_trainings(self.results.tables["cells"])
         cells = t[t["condition"] == self.condition.name].set_index("seed")
         first, last = (self.results.loss(self.condition, "dev", step) for step in (0, self.condition.schedule.steps))
@@ -109,7 +109,7 @@ class View:
         return self._table("Every seed", columns, rows)
 
     def measurements(self) -> Shown:
-        """Every registered measurement of the activations, at the start and at the end."""
+        """A table of every registered measurement of the activations, at the start and at the end."""
         c, r = self.condition, self.results
         rows: list[dict[str, object]] = []
         for name, label in LABELS.items():
@@ -139,7 +139,7 @@ class View:
         return self._table("Activations over the full training split, mean over seeds", columns, rows)
 
     def gradients(self) -> Shown:
-        """Gradient of every parameter at the start and at the end."""
+        """A table of the gradient norm of every parameter, at the start and at the end."""
         c, r = self.condition, self.results
         t = r.tables["metrics"]
         names = dict.fromkeys(t[(t["condition"] == c.name) & (t["metric"] == "grad_norm")]["parameter"])
@@ -159,7 +159,7 @@ class View:
         return self._table("Gradients of one minibatch, mean over seeds", columns, rows)
 
     def curve(self) -> Shown:
-        """The training curve of every seed."""
+        """A figure of the training curve of every seed."""
         c, r = self.condition, self.results
         t = r.tables["curves"]
         rows = t[(t["condition"] == c.name) & t["loss"].notna()]
@@ -192,7 +192,7 @@ SHOWN_TABLES = ("cells", "losses", "curves", "metrics")  # the tables that a not
 
 
 def own(results: Results, condition: Condition) -> dict[str, pd.DataFrame]:
-    """All that a notebook sees of the tables: the rows of its condition."""
+    """The tables of a notebook, with the rows of its condition alone."""
     tables = {name: results.tables[name] for name in SHOWN_TABLES}
     return {name: table[table["condition"] == condition.name].reset_index(drop=True) for name, table in tables.items()}
 
@@ -200,7 +200,7 @@ def own(results: Results, condition: Condition) -> dict[str, pd.DataFrame]:
 def open_condition(condition: str, folder: str = "reports", file: str = "experiments.yaml") -> View:
     """The condition called `condition` in the report folder `folder` of the study in `file`.
 
-    SpecError: no such condition, or no tables of this study in the folder.
+    Raises SpecError where there is no such condition, and where the folder has no tables of this study.
     """
     where, study = Path(folder), Path(file)
     made = (where / "manifest.json", study)
@@ -218,7 +218,7 @@ def open_condition(condition: str, folder: str = "reports", file: str = "experim
 def _load(folder: Path, file: Path, stamps: tuple[bytes, ...]) -> Results:
     facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
-    spec = read_study(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables, no words
+    spec = read_study(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables and no word list
     if chosen.get("only"):
         spec = only_conditions(spec, [name.strip() for name in chosen["only"].split(",")])
     return ledger.load_results(spec, folder)

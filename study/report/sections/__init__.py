@@ -1,1 +1,1 @@
-"""The sections of the report: a function for each question."""
+"""The sections of the report: a file and a function for each question."""

@@ -1,4 +1,4 @@
-"""The statistics that BatchNorm is read with, and what those of a small batch do."""
+"""The section on the statistics that BatchNorm is read with, and on the effect of a small batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from study.spec.records import Condition
     needs="a condition with BatchNorm",
 )
 def calibration_section(results: Results) -> Content | None:
-    """Which statistics BatchNorm is read with, and what batch statistics do to one example."""
+    """Compare the statistics that BatchNorm is read with, and show the effect of batch statistics on one example."""
     chosen = distinct_trainings(results.with_batchnorm)
     if not chosen:
         return None
@@ -49,7 +49,7 @@ def calibration_section(results: Results) -> Content | None:
             base = results.loss(c, split, end, "calibrated")
             for kind in ("calibrated", "running", "batch"):
                 values = results.loss(c, split, end, kind)
-                gap = values - base  # of a diverged seed NaN, and counted as such
+                gap = values - base  # the value of a diverged seed is NaN, and it is counted as diverged
                 rows.append(
                     {
                         "condition": name_cell(results, c),

@@ -1,4 +1,4 @@
-"""What sections share: estimates per condition as rows, strips of seeds, cells with a condition's look."""
+"""The parts that sections share: estimates as table cells, strips of seeds, cells with the look of a condition."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Panel:
 
 
 def interval(e: Estimate | None) -> Value:
-    """An estimate as a table cell: mean, interval and n, or how many seeds diverged."""
+    """An estimate as a table cell: mean, interval and n, or the number of diverged seeds."""
     if e is None:
         return None
     if e.diverged:
@@ -56,16 +56,19 @@ def notebook_cell(results: Results, condition: Condition) -> TableCell:
 
 
 def scaled(values: pd.Series, factor: float = 100.0) -> pd.Series:
-    """Shares as percentages."""
+    """The values times `factor`; by default, shares as percentages."""
     return values * factor
 
 
 def strips(
     results: Results, name: str, alt: str, panels: Sequence[Panel], titles: Mapping[str, str] | None = None
 ) -> plots.Drawing:
-    """Every seed of every condition, with mean and interval, one panel per quantity; `titles` where rows say more."""
+    """Draw every seed of every condition, with mean and interval, and one panel per quantity.
+
+    Rows have the `titles`, by default those of the conditions.
+    """
     titles = results.titles if titles is None else titles
-    # where every seed is lost the panels stay, without a dot
+    # where every seed has diverged, the panels stay and have no dots
     panels = [p for p in panels if any(len(v.dropna()) for v in p.values.values())] or list(panels)
     names = [c.name for c in results.conditions if any(c.name in p.values for p in panels)]
 
@@ -93,7 +96,7 @@ def strips(
 
 
 def tidy(results: Results, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(condition, seed, value) and (condition, mean, low, high) as plots.strip takes them."""
+    """The frames that `plots.draw_strip` takes: (condition, seed, value) and (condition, mean, low, high)."""
     rows = [(name, seed, value) for name, found in values.items() for seed, value in found.items()]
     estimates = [(name, results.estimate(found)) for name, found in values.items() if len(found)]
     return (
@@ -105,14 +108,14 @@ def tidy(results: Results, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def minus(results: Results, split: str, condition: Condition, parent: Condition, step: int) -> pd.Series:
-    """Loss at a step minus the parent's, by seed that both have; NaN where either has diverged."""
+    """The loss at a step minus that of the parent, for every seed that both have. It is NaN where one has diverged."""
     a, b = (results.loss(c, split, step) for c in (condition, parent))
     both = a.index.intersection(b.index).sort_values()
     return a.loc[both] - b.loc[both]
 
 
 def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
-    """One condition per training: those that only read it differently share everything else."""
+    """One condition per training. Conditions that differ only in the statistics they are read with share a training."""
     found: dict[object, Condition] = {}
     for c in conditions:
         found.setdefault((c.network, c.schedule), c)
@@ -120,7 +123,7 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
 
 
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
-    """Rows of the table of histograms for h or preact of the first layer, or for the logits."""
+    """The rows of the table of histograms for h or preact of the first layer, or for the logits."""
     layer = len(condition.network.layers) if quantity == "logits" else 1
     return t[
         (t["condition"] == condition.name) & (t["step"] == step) & (t["quantity"] == quantity) & (t["layer"] == layer)
@@ -128,14 +131,17 @@ def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.
 
 
 def within(rows: pd.DataFrame, reach: float) -> float:
-    """Share of a histogram between -reach and reach; of a bin that is cut, in proportion to its width."""
+    """The share of a histogram between -reach and reach. A bin that is cut counts in proportion to its width."""
     left, right, share = (rows[name].to_numpy(float) for name in ("left", "right", "share"))
     inside = np.clip(np.minimum(right, reach) - np.maximum(left, -reach), 0, None)
     return float((share * inside / (right - left)).sum())
 
 
 def central(rows: pd.DataFrame, share: float = 0.99) -> float:
-    """A reach of 1, 2, 3, 5 or 7 times a power of ten with at least `share` of a histogram in ±reach, or all its bins."""
+    """The smallest reach with at least `share` of a histogram in ±reach.
+
+    It is 1, 2, 3, 5 or 7 times a power of ten, but no larger than the reach of all bins.
+    """
     edges = rows.loc[rows["density"].notna(), ["left", "right"]].to_numpy(float)
     end = float(np.abs(edges).max()) if len(edges) else 1.0
     steps = (digit * 10.0**power for power in range(-6, 7) for digit in (1, 2, 3, 5, 7))
@@ -143,13 +149,13 @@ def central(rows: pd.DataFrame, share: float = 0.99) -> float:
 
 
 def beyond(rows: pd.DataFrame, reach: float) -> str:
-    """`8 %` where more than one percent of a histogram lies beyond ±reach, else nothing."""
+    """The share of a histogram beyond ±reach, such as `8 %`, or an empty text up to one percent."""
     share = 100 * (float(rows["share"].sum()) - within(rows, reach))
     return f"{share:.0f}\u00a0%" if share > 1 else ""
 
 
 def cuts(conditions: Sequence[Condition]) -> dict[int, str]:
-    """Step -> `learning rate 0.1 → 0.01`, for every step at which the rate of one of the conditions changes."""
+    """The step -> its label, such as `learning rate 0.1 → 0.01`, where the rate of one of the conditions changes."""
     found: dict[int, list[str]] = {}
     for schedule in dict.fromkeys(c.schedule for c in conditions):
         for (_, before), (step, after) in pairwise(schedule.lr):
@@ -159,14 +165,14 @@ def cuts(conditions: Sequence[Condition]) -> dict[int, str]:
 
 
 def mark_cuts(ax: Axes, conditions: Sequence[Condition], end: str = "right") -> None:
-    """An upright line at each cut of the learning rate, with its label left or right of it where it is the only one."""
+    """Draw a vertical line at each cut of the learning rate. A single line has its label to its left or right."""
     found = cuts(conditions)
     for step, label in found.items():
         plots.reference(ax, step, label if len(found) == 1 else "", axis="x", end=end)
 
 
 def told_cuts(conditions: Sequence[Condition]) -> str:
-    """A sentence for the caption of a figure with such lines; nothing where the rate never changes."""
+    """A sentence for the caption of a figure with such lines. It is empty where the rate never changes."""
     found = [f"step {step:,} ({label.removeprefix('learning rate ')})" for step, label in cuts(conditions).items()]
     return (
         f" Upright: the learning rate changes at {', '.join(found[:4])}{' and later' * (len(found) > 4)}."
@@ -176,20 +182,20 @@ def told_cuts(conditions: Sequence[Condition]) -> str:
 
 
 def first_of(shown: Sequence[object], all_: Sequence[object]) -> str:
-    """For captions: that not every condition is drawn."""
+    """The words of a caption where not every condition is drawn."""
     return f" The first {len(shown)} of {len(all_)} are drawn." if len(shown) < len(all_) else ""
 
 
 def by_condition(
     results: Results, conditions: Sequence[Condition], get: Callable[[Condition], pd.Series | None]
 ) -> dict[str, pd.Series]:
-    """What `get` finds for every condition that has it."""
+    """The name -> the result of `get`, for every condition that has one."""
     found = {c.name: get(c) for c in conditions}
     return {name: values for name, values in found.items() if values is not None and len(values)}
 
 
 def seed_table(results: Results, caption: str, values: Values, column: TableColumn) -> Table:
-    """Every value behind a figure: a row per condition and seed."""
+    """A table with every value behind a figure: a row per condition and seed."""
     rows: list[dict[str, Value]] = [
         {"condition": name_cell(results, results.spec.condition(name)), "seed": int(seed), column.name: float(value)}
         for name, found in values.items()
@@ -199,8 +205,9 @@ def seed_table(results: Results, caption: str, values: Values, column: TableColu
 
 
 def made(text: str, tables: str, keys: str = "") -> Made:
-    """How a section was made: a sentence, the tables that it reads, and keys of the study file that its tables do not
-    rest on. Names are joined by commas. The code, the cells and the command are added by `origin.complete`."""
+    """The origin of a section: a sentence, its tables, and keys of the study file that its tables do not depend on.
+
+    Names are separated by commas. `origin.complete` adds the code, the cells and the command."""
     return Made(text, tables=_listed(tables), keys=_listed(keys))
 
 
@@ -209,7 +216,7 @@ def _listed(text: str) -> list[str]:
 
 
 def span(values: Sequence[float], spec: str = ".3f") -> str:
-    """`0.112`, or `0.087 to 0.112` where they differ as printed."""
+    """The range of the values in words, such as `0.087 to 0.112`, or `0.112` where both ends are printed alike."""
     finite = [v for v in values if math.isfinite(v)]
     if not finite:
         return "–"
@@ -218,17 +225,17 @@ def span(values: Sequence[float], spec: str = ".3f") -> str:
 
 
 def signed(text: str) -> str:
-    """The text with its numbers as typeset: true minus signs, powers of ten."""
+    """The text with typeset numbers: true minus signs and powers of ten."""
     text = re.sub(r"(?<![\w.])\d+(?:\.\d+)?e[+-]\d+", lambda found: power(found[0]), text)
     return re.sub(r"(?<![\w-])-(?=\d)", "−", text)
 
 
 def change_words(results: Results, condition: Condition) -> str:
-    """What a condition changes of its parent, in one line that names the parent."""
+    """The changes of a condition from its parent, in one line that names the parent."""
     start = "" if condition.parent is None else f"from {results.titles.get(condition.parent, condition.parent)}: "
     return start + "; ".join(condition.changes)
 
 
 def pair_count(n: int) -> str:
-    """`1 pair`, `10 pairs`."""
+    """The number of pairs in words: `1 pair`, `10 pairs`."""
     return f"{n} pair{'s' if n > 1 else ''}"

@@ -9,7 +9,7 @@ from study.spec.anchors import SECTION_ORDER
 
 
 def _question(anchor: str) -> Question:
-    """The section that the file of this name holds."""
+    """The section in the file of this name."""
     name = anchor.replace("-", "_")
     found: Question = getattr(import_module(f"study.report.sections.{name}"), f"{name}_section")
     return found

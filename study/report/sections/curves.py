@@ -1,4 +1,4 @@
-"""Training curves, from the first thousand steps to the last."""
+"""The section on training curves, from the first thousand steps to the last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.report.sections.common import (
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
-EARLY = 1000  # steps of the hockey stick
+EARLY = 1000  # steps that are shown by themselves: the loss falls fastest there
 
 
 COARSE = 40  # points per condition in the table behind the curves
@@ -32,7 +32,7 @@ COARSE = 40  # points per condition in the table behind the curves
     needs="training curves",
 )
 def curves_section(results: Results) -> Content | None:
-    """How the loss falls, from the first thousand steps to the last."""
+    """Show how the loss falls, from the first thousand steps to the last."""
     t = results.tables["curves"]
     chosen = distinct_trainings(results.main)
     frame = t[t["condition"].isin([c.name for c in chosen]) & t["loss"].notna()]
@@ -149,7 +149,7 @@ def curves_section(results: Results) -> Content | None:
 
 
 def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
-    """Where the smoothed curves stand at the end, beside the one that began highest."""
+    """Compare the ends of the smoothed curves with the end of the curve that began highest."""
     last = band.loc[band.groupby("condition")["step"].idxmax()].set_index("condition")["mean"]
     others = [float(v) for name, v in last.items() if name != worst]
     if not others:
@@ -161,14 +161,14 @@ def _ends(results: Results, band: pd.DataFrame, worst: str) -> list[str]:
 
 
 def _steps(found: pd.DataFrame) -> str:
-    """`mean of steps 1 to 10`: what the bins of all seeds (rows) are of; the last steps where seeds differ."""
+    """The steps of the bins of all seeds (rows), as in `mean of steps 1 to 10`; where seeds differ, the last steps."""
     row = found.loc[found["step"].idxmax()]
     first, steps = int(row["first"]) + 1, int(2 * (row["step"] - row["first"]) + 1)
     return f"step {first:,}" if steps == 1 else f"mean of steps {first:,} to {first + steps - 1:,}"
 
 
 def _told_normed(chosen: list[Condition]) -> str:
-    """For the caption: what statistics a loss of training is under where there is BatchNorm."""
+    """The words of the caption on the statistics behind a training loss where there is BatchNorm."""
     normed = [c for c in chosen if c.network.batchnorm_layers]
     sizes = ", ".join(dict.fromkeys(f"{c.schedule.batch_size:,}" for c in normed))
     return (
@@ -179,7 +179,7 @@ def _told_normed(chosen: list[Condition]) -> str:
 
 
 def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Means over a fiftieth of the training's steps, by seed; what remains at the end belongs to the last of them."""
+    """The means over a fiftieth of the training's steps, by seed. Steps that remain belong to the last mean."""
     groups = []
     for _, rows in frame.groupby(["condition", "seed"], sort=False):
         rows = rows.sort_values("first")
@@ -200,7 +200,7 @@ def _smoothed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _widths(rows: pd.DataFrame) -> pd.Series:
-    """Steps in each bin: its middle is (width - 1) / 2 after its first."""
+    """The number of steps in each bin. The middle of a bin is (width - 1) / 2 after its first step."""
     return 2 * (rows["step"] - rows["first"]) + 1
 
 

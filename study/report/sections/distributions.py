@@ -1,4 +1,4 @@
-"""Distributions: where h, the pre-activations and the logits lie, at the start and at the end."""
+"""The section on the distributions of h, the pre-activations and the logits, at the start and at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from study.spec.records import Condition
     needs="histograms of the activations",
 )
 def distributions_section(results: Results) -> Content | None:
-    """Where the outputs lie, before and after training."""
+    """Show the distributions before and after training."""
     t = results.tables["histograms"]
     chosen = distinct_trainings(results.main)
     if not len(t) or not chosen:
@@ -140,12 +140,15 @@ def _histograms(results: Results, chosen: Sequence[Condition], quantity: str) ->
 
 
 def _drawable(rows: pd.DataFrame) -> bool:
-    """Whether there is a histogram with anything in its bins."""
+    """Whether there is a histogram whose bins are not all empty."""
     return bool(len(rows)) and bool(rows["share"].notna().all()) and bool((rows["density"] > 0).any())
 
 
 def _seen(rows: pd.DataFrame, reach: float) -> pd.DataFrame:
-    """The bins within ±reach, merged to no more than 80: the fine ones around 0 are narrower than a line, and their noise would be the peak."""
+    """The bins within ±reach, merged into at most 80.
+
+    The fine bins around 0 are narrower than a line, and their noise would look like the peak.
+    """
     inner = rows[rows["density"].notna() & (rows["right"] > -reach) & (rows["left"] < reach)].sort_values("left")
     fortieths = np.floor((inner["left"] + inner["right"]).to_numpy(float) / 2 / (reach / 40))
     merged = inner.groupby(fortieths).agg(left=("left", "first"), right=("right", "last"), share=("share", "sum"))
@@ -153,7 +156,7 @@ def _seen(rows: pd.DataFrame, reach: float) -> pd.DataFrame:
 
 
 def _coarse(rows: pd.DataFrame, most: int = 24) -> pd.DataFrame:
-    """Neighbouring bins merged: a table that a person reads."""
+    """Merge neighbouring bins, so that a person can read the table."""
     rows = rows.sort_values("left")
     step = max(1, math.ceil(len(rows) / most))
     groups = np.arange(len(rows)) // step

@@ -1,4 +1,4 @@
-"""Final losses, seed by seed: what each repair is worth against the condition that it repairs."""
+"""The section on final losses: the gain of each repair over the condition that it repairs, seed by seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.spec.records import Condition
     needs="a condition of the first group that comes from another of it and is trained as long",
 )
 def final_losses_section(results: Results) -> Content | None:
-    """Differences of the final loss from the parent's, paired by seed."""
+    """Compare the final loss of each condition with that of its parent, paired by seed."""
     known = {c.name: c for c in results.main}
     pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.schedule == known[c.parent].schedule]
     told = {

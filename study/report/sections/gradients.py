@@ -1,4 +1,4 @@
-"""The gradient: what tanh lets through of it, its norm by parameter, and the size of the updates."""
+"""The section on gradients: the share that passes tanh, the norm by parameter, and the size of the updates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from study.spec.records import Condition
     needs="gradients of the parameters",
 )
 def gradients_section(results: Results) -> Content | None:
-    """How much of the gradient passes the activation, and how large the updates are."""
+    """Show the share of the gradient that passes the activation, and the size of the updates."""
     chosen = distinct_trainings(results.main)
     t = results.tables["metrics"]
     frames = []
@@ -129,16 +129,16 @@ def _only_tanh(chosen: Sequence[Condition]) -> bool:
 
 
 def _passing(chosen: Sequence[Condition]) -> str:
-    """What the gradient passes behind the first layer, in words."""
+    """The share of the gradient that passes the first layer's activation, in words."""
     return "tanh" if _only_tanh(chosen) else "the activation"
 
 
-REACH = 10.0  # at most, of what is shown beside tanh: its hill of ±2.6 stays wide enough to be seen
-HALF = math.atanh(math.sqrt(0.5))  # where tanh lets one half of a gradient through
+REACH = 10.0  # the largest reach beside tanh, so that the peak of 1 - h² (±2.6) is wide enough to be seen
+HALF = math.atanh(math.sqrt(0.5))  # where one half of a gradient passes tanh
 
 
 def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
-    """tanh, its local gradient 1 - h², and where the first layer's pre-activations lie at the start."""
+    """Draw tanh, its local gradient 1 - h², and the first layer's pre-activations at the start."""
     t = results.tables["histograms"]
     having = [c for c in chosen if c.network.hidden[0].activation == "tanh"]
     rows = {c.name: found.sort_values("left") for c in having if len(found := bins(t, c, 0, "preact"))}
@@ -203,12 +203,15 @@ def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | N
 
 
 def _lost(results: Results, condition: Condition) -> Estimate | None:
-    """Share of the first layer's outputs with |h| > 0.99 at the start, %."""
+    """The share of the first layer's outputs with |h| > 0.99 at the start, in percent."""
     return results.estimate(scaled(results.metric(condition, "saturation_99", 0, 1)))
 
 
 def _passed(results: Results, condition: Condition, rows: pd.DataFrame) -> dict[str, Value]:
-    """Share of the outputs by what tanh lets through, %: that beyond 0.99 as measured, that above one half from the bins."""
+    """The shares of the outputs by the gradient that passes tanh, in percent.
+
+    The share with |h| > 0.99 is the measured one, the share that passes more than one half comes from the bins.
+    """
     lost, passed = _lost(results, condition), 100 * within(rows, HALF)
     return {
         "condition": name_cell(results, condition),

@@ -1,4 +1,4 @@
-"""Growth of x @ w: how the std grows with fan_in, and what keeps it."""
+"""The section on the growth of x @ w: the std against fan_in, and the initialisers that keep it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from study.report.sections.registry import Content, section
     needs="a probe in the study file",
 )
 def growth_section(results: Results) -> Content | None:
-    """How the std of x @ w grows with fan_in."""
+    """Show how the std of x @ w grows with fan_in."""
     t = results.tables["probe"]
     if not len(t):
         return None
     inits = list(dict.fromkeys(t["init"]))
-    looks = plots.palette([*looks_of(results), *inits])  # after the conditions: no init looks like one of them
-    looks = {init: replace(looks[init], dash="") for init in inits}  # dashes are for theory
+    # initialisers come after the conditions, so that none looks like a condition
+    looks = plots.palette([*looks_of(results), *inits])
+    looks = {init: replace(looks[init], dash="") for init in inits}  # dashed lines are for theory
     frame = pd.DataFrame(
         {
             "condition": t["init"].astype(str),
@@ -40,7 +41,7 @@ def growth_section(results: Results) -> Content | None:
         }
     )
     fan_ins = sorted(set(frame["fan_in"]))
-    ends = [fan_ins[0] / 1.6, *fan_ins, fan_ins[-1] * 1.6]  # beyond the data, where nothing lies on the line
+    ends = [fan_ins[0] / 1.6, *fan_ins, fan_ins[-1] * 1.6]  # beyond the data, where nothing hides the line
     guide = (ends, [math.sqrt(n) for n in ends], "√fan_in")
 
     def drawing(width: int) -> Drawn:

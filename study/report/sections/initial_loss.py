@@ -1,4 +1,4 @@
-"""The first loss of every condition against that of a uniform guess."""
+"""The section that compares the first loss of every condition with that of a uniform guess."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from study.report.sections.registry import Content, section
     needs="at least one condition",
 )
 def initial_loss_section(results: Results) -> Content | None:
-    """Whether each condition starts at ln V."""
+    """Show whether each condition starts at ln V."""
     values = by_condition(results, results.conditions, lambda c: results.loss(c, "train", 0))
     uniform = results.uniform
     estimates = {name: results.estimate(v) for name, v in values.items()}
@@ -89,6 +89,6 @@ def initial_loss_section(results: Results) -> Content | None:
 
 
 def _first(results: Results, near: list[str]) -> str:
-    """The first condition of the study file that starts right although its parent does not, and what it changes."""
+    """The first condition of the study file that starts at ln V while its parent does not, with its changes."""
     c = next((c for c in results.conditions if c.name in near and c.parent is not None and c.parent not in near), None)
     return "" if c is None else f"; the first repair that does is **{c.title}** ({'; '.join(c.changes)})"

@@ -1,4 +1,4 @@
-"""The ladder: what each condition changes, and what it gains."""
+"""The section on the ladder: the changes of each condition, and its gain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from study.spec.records import Condition
     needs="at least one condition",
 )
 def ladder_section(results: Results) -> Content | None:
-    """What each condition changes, and what it gains."""
+    """Show the changes of each condition, and its gain."""
     conditions = results.main
     columns = [
         TableColumn("condition", "condition"),
@@ -78,7 +78,7 @@ def ladder_section(results: Results) -> Content | None:
 
 
 def _range(results: Results, condition: Condition) -> Value:
-    """Smallest and largest logit over the training split before the first step, means over seeds."""
+    """The smallest and the largest logit over the training split before the first step, as means over seeds."""
     low, high = (results.estimate(results.metric(condition, f"logit_{end}", 0)) for end in ("min", "max"))
     if low is None or high is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether a condition is worse, or the common learning rate is wrong for it."""
+"""The section that asks whether a condition is worse, or the common learning rate is wrong for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from study.spec.records import Condition, Sweep
     needs="a sweep in the study file",
 )
 def learning_rate_section(results: Results) -> Content | None:
-    """Whether a condition is worse, or the common rate is wrong for it."""
+    """Compare the conditions at their own best rates with the common rate."""
     known = set(results.titles)
     sweeps = [s for s in results.spec.sweeps if known & set(s.conditions)]
     if not sweeps:
@@ -51,7 +51,7 @@ def learning_rate_section(results: Results) -> Content | None:
 
 
 def _swept(results: Results, sweep: Sweep) -> list[Condition]:
-    """The conditions of a sweep of which a training of their own is there."""
+    """The conditions of a sweep that have a training of their own in the tables."""
     return [results.spec.condition(name) for name in sweep.conditions if name in results.titles]
 
 
@@ -113,13 +113,14 @@ def _rate_answer(results: Results, sweep: Sweep) -> list[str]:
 
 
 def _order(results: Results, sweep: Sweep, own: dict[str, float]) -> str:
-    """Whether conditions rank otherwise at their own rates than at the one that all are trained with."""
+    """Compare the order of the conditions at their own rates with the order at the common rate."""
     common = results.spec.condition(sweep.conditions[0]).schedule.rate(0)
     if common not in sweep.rates:
         return ""
     at = {name: results.spec.condition(sweep.yielded[name, common]) for name in own}
     together = {name: results.loss(c, "dev", c.schedule.steps) for name, c in at.items()}
-    means = {name: float(v.mean()) for name, v in together.items() if v.notna().all()}  # of those that converge there
+    # only of conditions without a diverged seed at that rate
+    means = {name: float(v.mean()) for name, v in together.items() if v.notna().all()}
     if len(means) < 2:
         return ""
     ranks = [sorted(means, key=lambda n: by[n]) for by in (means, own)]
@@ -142,7 +143,7 @@ def _rates(results: Results, sweep: Sweep, count: int) -> plots.Drawing:
             rows += [(name, int(seed), rate, float(v)) for seed, v in values.items() if math.isfinite(v)]
             lost |= {(name, rate)} if values.isna().any() else set()
     frame = pd.DataFrame(rows, columns=["condition", "seed", "rate", "loss"])
-    # no mean where a seed is lost
+    # no mean where a seed has diverged
     whole = frame[[pair not in lost for pair in zip(frame["condition"], frame["rate"], strict=True)]]
     band = whole.groupby(["condition", "rate"], sort=False)["loss"].agg(["mean", "min", "max"]).reset_index()
     band = band.rename(columns={"min": "low", "max": "high"})

@@ -1,4 +1,4 @@
-"""How everything was measured, and what the words mean."""
+"""The section on the method: how quantities were measured, and the meaning of the words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.report.sections.registry import Content, section
     needs="nothing",
 )
 def method_section(results: Results) -> Content | None:
-    """How everything was measured, and what the words mean."""
+    """Explain how quantities were measured, and the meaning of the words."""
     data, V = results.facts["data"], results.vocabulary
     about = f" ({results.spec.data.about})" if results.spec.data.about else ""
     shared = ", ".join(

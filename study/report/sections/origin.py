@@ -1,4 +1,4 @@
-"""How a section was made, from the section itself: the cells it shows, the lines of the study file, the code, the command."""
+"""Turn a section into its origin: the cells that it shows, the lines of the study file, the code and the command."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from study.report.html.page import Listing, Made, Section, TableCell
 from study.spec import document
 from study.spec.document import Document, Path_
 
-ALWAYS = ("data", "model", "training", "seeds")  # what every training rests on
-RESTS: dict[str, tuple[str, ...]] = {  # table -> keys of the study file that it rests on
+ALWAYS = ("data", "model", "training", "seeds")  # the keys that every training depends on
+RESTS: dict[str, tuple[str, ...]] = {  # table -> the keys of the study file that it depends on
     "conditions": (),
     "losses": (*ALWAYS, "measure", "evaluation", "groups"),
     "curves": (*ALWAYS, "groups"),
@@ -30,12 +30,12 @@ RESTS: dict[str, tuple[str, ...]] = {  # table -> keys of the study file that it
     "twins": (*ALWAYS, "twins"),
     "cells": ALWAYS,
 }
-NOT_ONLY = ("published", "twins", "sweeps", "claims", "probe")  # what `--only` leaves out or cannot narrow
+NOT_ONLY = ("published", "twins", "sweeps", "claims", "probe")  # keys that `--only` leaves out or cannot narrow
 NAMED_CONDITIONS = 8  # conditions whose lines are named one by one
 
 
 def complete(made: Section, results: Results, module: str, function: str) -> Section:
-    """The section with its origin filled in; the function of the module made it."""
+    """The section with its origin filled in. It was made by this function of this module."""
     about = made.made or Made()
     names = _named(made, results)
     keys = tuple(dict.fromkeys([*(key for table in about.tables for key in RESTS[table]), *about.keys]))
@@ -52,11 +52,11 @@ def complete(made: Section, results: Results, module: str, function: str) -> Sec
 
 
 def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
-    """The code behind a section: its function, the modules of analysis and measurement that its own module imports,
-    and where the roles begin that make its tables.
+    """The code behind a section, as lines.
 
-    A table that a cell gives is made by measuring, any other by collecting. The modules are found by following imports,
-    so that no path is kept here.
+    They name its function, the modules of analysis and measurement that its own module imports, and the first module
+    of each role that makes its tables. A table of cells is made by measuring, any other by collecting. The modules are
+    found by following imports, so that no path is kept here.
     """
     own = module.partition(".")[2]
     used = [name for name in environment.imported_by(own) if name.startswith(("analysis.", "measurement."))]
@@ -67,14 +67,14 @@ def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
 
 
 def _named(made: Section, results: Results) -> list[str]:
-    """Names of the conditions whose look is in the section's tables, in the order of the study file."""
+    """The names of the conditions whose look is in the section's tables, in the order of the study file."""
     tables = [*made.tables, *(figure.table for figure in made.figures)]
     found = {v.sort for t in tables for row in t.cells for v in row if isinstance(v, TableCell) and v.look is not None}
     return [c.name for c in results.conditions if c.name in found]
 
 
 def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[str]) -> str:
-    """How many trainings, which, and with what seeds: `50 cells: 5 trainings × seeds 0–9`, then one line each."""
+    """The trainings and their seeds: `50 cells: 5 trainings × seeds 0–9`, and then a line for each."""
     t = results.tables["cells"]
     if "published" in about.tables:
         chosen = t[t["protocol"] == "lecture"]
@@ -86,7 +86,7 @@ def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[s
         swept = {v for s in results.spec.sweeps for v in s.yielded.values()} if "sweeps" in keys else set(names)
         own = own_trainings(t)
         chosen = own[own["condition"].isin(swept)]
-    chosen = chosen.drop_duplicates("cell")  # conditions that only read a training differently share its cells
+    chosen = chosen.drop_duplicates("cell")  # conditions that differ only in their statistics share its cells
     lines = []
     for (name, steps), here in chosen.groupby(["condition", "steps"], sort=False):
         seeds, cells = _span([int(s) for s in here["seed"]]), here["cell"]
@@ -96,7 +96,7 @@ def _cells(results: Results, about: Made, names: Sequence[str], keys: Sequence[s
 
 
 def _span(numbers: Sequence[int]) -> str:
-    """`0–9` for a run of seeds, `1, 4, 6` for others."""
+    """The seeds in words: `0–9` for consecutive ones, `1, 4, 6` for others."""
     found = sorted(numbers)
     if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
         return f"{found[0]}–{found[-1]}"
@@ -104,7 +104,7 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def _config(results: Results, keys: Iterable[str], names: Sequence[str]) -> str:
-    """`experiments.yaml:53-57  conditions.baseline`, a line per key that the section rests on; no key, no line."""
+    """A line per key that the section depends on, such as `experiments.yaml:53-57  conditions.baseline`."""
     found = _document(results.file, results.spec.name)
     paths: list[Path_] = []
     for key in keys:
@@ -119,7 +119,7 @@ def _config(results: Results, keys: Iterable[str], names: Sequence[str]) -> str:
 
 
 def extent(found: Document, path: Path_) -> str:
-    """Lines of a key and of all below it: `53-57`, or `11` where it is one."""
+    """The lines of a key and of all that stands below it: `53-57`, or `11` for a single line."""
     first = found.lines[path]
     last = max(line for known, line in found.lines.items() if known[: len(path)] == path)
     return str(first) if last == first else f"{first}-{last}"
@@ -131,7 +131,7 @@ def _document(file: Path, name: str) -> Document:
 
 
 def _command(results: Results, keys: Sequence[str], names: Sequence[str]) -> str:
-    """What makes the section's numbers again, and the page."""
+    """The command that makes the section's numbers and the page again."""
     facts, spec = results.facts, results.spec
     words = ["study", "run", facts["study_file"], "--profile", spec.profile]
     only = facts["chosen"].get("only", "")
@@ -144,7 +144,7 @@ def _command(results: Results, keys: Sequence[str], names: Sequence[str]) -> str
 
 
 def command(results: Results) -> str:
-    """What makes the whole report again."""
+    """The command that makes the whole report again."""
     return _command(results, ("claims",), ())
 
 

@@ -1,4 +1,4 @@
-"""What made the numbers, and how they are made again."""
+"""The section on provenance: the origin of the numbers, and the command that makes them again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = (
     needs="nothing",
 )
 def provenance_section(results: Results) -> Content | None:
-    """What made these numbers, and how to make them again."""
+    """Show the origin of the numbers, and the command that makes them again."""
     facts = results.facts
     rows: list[tuple[str, Value]] = [
         ("profile", facts["profile"]),
@@ -57,7 +57,7 @@ def provenance_section(results: Results) -> Content | None:
         for c in results.spec.conditions
     )
     t = results.tables["cells"]
-    trained = t.drop_duplicates("cell")  # conditions that only read a training differently share its cells
+    trained = t.drop_duplicates("cell")  # conditions that differ only in their statistics share its cells
     lost = int((trained["status"] == "diverged").sum())
     words = (
         f"{lost} of {len(trained)} trainings of the table `cells` diverged."

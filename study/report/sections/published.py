@@ -1,4 +1,4 @@
-"""Somebody else's numbers beside those of this study."""
+"""The section that compares published numbers with those of this study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from study.report.sections.registry import Content, judged_section
     needs="published numbers in the study file",
 )
 def published_section(results: Results, ledger: Ledger) -> Content | None:
-    """Somebody else's numbers beside ours."""
+    """Compare published numbers with those of this study."""
     t = results.tables["published"]
     if not len(t):
         return None

@@ -1,4 +1,4 @@
-"""What a section is: a question, the function that answers it, and what a study must have for an answer.
+"""Make a function a section: a question, the function that answers it, and the needs of an answer.
 
 A section is a file of this package: its anchor is the file's name, and the name of its function is the file's name with
 `_section` behind it.
@@ -18,12 +18,12 @@ from study.analysis.results import Results
 from study.report.html.page import Figure, Listing, Made, Section, Table, Term
 from study.report.sections.origin import complete
 
-Asked = str | Callable[[Results], str]  # a question, or how it is put for some results
+Asked = str | Callable[[Results], str]  # a question, or a function that words it for the results
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a section says: the paragraphs of its answer, and all that they rest on."""
+    """The content of a section: the paragraphs of its answer, and the figures and tables behind them."""
 
     answer: Sequence[str]
     figures: Sequence[Figure] = ()
@@ -35,22 +35,22 @@ class Content:
 
 @dataclass(frozen=True)
 class Question:
-    """A section of the report before it has seen any results; `needs` tells a reader why it is left out."""
+    """A section of the report before it has results. `needs` tells a reader why the section is left out."""
 
     short: str
     question: Asked
     needs: str
-    module: str  # dotted; the section's own
+    module: str  # the dotted name of the section's module
     function: str
     find: Callable[[Results, Ledger], Content | None]
 
     @property
     def anchor(self) -> str:
-        """The section's place on the page, which is the name of its file."""
+        """The anchor of the section on the page, which is the name of its file."""
         return self.module.rpartition(".")[2].replace("_", "-")
 
     def make(self, results: Results, ledger: Ledger) -> Section | None:
-        """The section with its origin; None where the study has nothing to say."""
+        """The section with its origin, or None where the study has no data for it."""
         found = self.find(results, ledger)
         if found is None:
             return None
@@ -69,7 +69,7 @@ class Question:
 
 
 def section(short: str, question: Asked, needs: str) -> Callable[[Callable[[Results], Content | None]], Question]:
-    """Turns a function of the results into a section; `short` is its title in the navigation."""
+    """Turn a function of the results into a section. `short` is its title in the navigation."""
 
     def register(find: Callable[[Results], Content | None]) -> Question:
         return Question(short, question, needs, find.__module__, find.__name__, lambda results, _: find(results))
@@ -80,7 +80,7 @@ def section(short: str, question: Asked, needs: str) -> Callable[[Callable[[Resu
 def judged_section(
     short: str, question: Asked, needs: str
 ) -> Callable[[Callable[[Results, Ledger], Content | None]], Question]:
-    """The same for a function that reads the ledger as well."""
+    """Turn a function of the results and the ledger into a section."""
 
     def register(find: Callable[[Results, Ledger], Content | None]) -> Question:
         return Question(short, question, needs, find.__module__, find.__name__, find)

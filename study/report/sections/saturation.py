@@ -1,4 +1,4 @@
-"""Saturation: how many tanh outputs sit where almost no gradient passes, and the lecture's picture of them."""
+"""The section on saturation: the share of tanh outputs that pass almost no gradient, and the lecture's picture."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _saturated(results: Results, layer: int, condition: Condition) -> pd.Series:
     needs="a condition with tanh units",
 )
 def saturation_section(results: Results) -> Content | None:
-    """How many outputs sit where tanh passes almost no gradient."""
+    """Show the share of outputs for which tanh passes almost no gradient."""
     conditions = _tanh(results)
     if not conditions:
         return None
@@ -133,7 +133,7 @@ def saturation_section(results: Results) -> Content | None:
 
 
 def _pictures(results: Results, conditions: Sequence[Condition]) -> Figure | None:
-    """The lecture's picture: examples × units, a mark where |h| > 0.99."""
+    """Draw the lecture's picture: examples × units, with a mark where |h| > 0.99."""
     t = results.tables["pictures"]
     shown = [c for c in results.main if c in conditions and ((t["condition"] == c.name) & (t["step"] == 0)).any()]
     chosen = distinct_trainings(shown)[:6]  # conditions that share a training share a picture

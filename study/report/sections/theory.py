@@ -1,4 +1,4 @@
-"""Prediction beside measurement: what theory says of every start, in units of the measurement's own error."""
+"""The section that compares theory with measurement at every start, in standard errors of the measurement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from study.report.sections.common import distinct_trainings, interval, made, nam
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
-RESOLUTION = 2.0**-24  # of float32, relative: what no seed shows below
+RESOLUTION = 2.0**-24  # the relative resolution of float32; seeds show no smaller difference
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Compared:
     layer: int
     predicted: float
     measured: float
-    errors: float  # of the measured mean over seeds, that it lies above the prediction; NaN where there are none
+    errors: float  # standard errors by which the mean over seeds exceeds the prediction; NaN where there are none
     n: int
-    exact: bool  # no seed differs from another by more than rounding
+    exact: bool  # seeds differ by no more than rounding
 
     @property
     def what(self) -> str:
@@ -44,15 +44,15 @@ class Compared:
 
     @property
     def p(self) -> float:
-        """Two-sided, of a t test over seeds; NaN where there is none."""
+        """The two-sided p value of a t test over seeds, or NaN where there is none."""
         return math.nan if self.exact else float(2 * stats.t.sf(abs(self.errors), self.n - 1))
 
 
 def beside_theory(condition: Condition, metric: str, layer: int, predicted: float, values: pd.Series) -> Compared:
-    """Prediction and measurement over seeds, one value each; their difference in standard errors of the mean.
+    """Compare a prediction with one value per seed: the difference in standard errors of the mean.
 
     Theory averages squares, so the square of a std is compared with the predicted one. A value that no seed changes by
-    more than the rounding of float32 has no standard error; its rounding stands in for it.
+    more than the rounding of float32 has no standard error; its rounding is used instead.
     """
     x, expected = values.to_numpy(float), predicted
     if metric.endswith("_std"):
@@ -85,7 +85,7 @@ def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], f
     needs="at least one condition",
 )
 def theory_section(results: Results) -> Content | None:
-    """Predicted and measured, side by side."""
+    """Show predictions and measurements side by side."""
     rows: list[dict[str, Value]] = []
     gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
@@ -94,7 +94,7 @@ def theory_section(results: Results) -> Content | None:
         for r in predict(c.network, results.vocabulary, _patterns(results, c), examples).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
-            if not len(values) or beyond:  # theory ends before an activation of the output
+            if not len(values) or beyond:  # theory does not go beyond an activation of the output layer
                 continue
             percent = 100.0 if r.metric.startswith("saturation") else 1.0
             if r.metric in predicted and r.layer in (1, len(c.network.layers)) and math.isfinite(r.predicted):
@@ -159,12 +159,12 @@ def theory_section(results: Results) -> Content | None:
 
 
 def equal(gap: Compared) -> bool:
-    """Whether a value that no seed changes is the predicted one, to a few roundings."""
+    """Whether a value that is the same for all seeds equals the prediction, up to a few roundings."""
     return abs(gap.errors) <= 8
 
 
 def _answer(results: Results, gaps: list[Compared]) -> list[str]:
-    # conditions with the same first layer have the same figures there, which count once
+    # conditions with the same first layer have the same numbers there, and these count once
     once = {(g.metric, g.layer, f"{g.predicted:.6g}", f"{g.measured:.6g}"): g for g in reversed(gaps)}
     gaps = list(reversed(once.values()))
     varying = [g for g in gaps if not g.exact and math.isfinite(g.errors)]

@@ -1,4 +1,4 @@
-"""What could make the conclusions wrong, and what was done about it."""
+"""The section on threats to the conclusions, and on the measures against them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from study.spec.records import Sweep
     needs="nothing",
 )
 def threats_section(results: Results) -> Content | None:
-    """What could make the conclusions wrong, and what was done about it."""
+    """List the threats to the conclusions, with the measures against them."""
     data, spec = results.facts["data"], results.spec
     swept = _tried(results, spec.sweeps[0]) if spec.sweeps else "nothing: a sweep would answer it"
     shared = "; ".join(f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data["shared_with_train"].items())
@@ -84,7 +84,7 @@ def threats_section(results: Results) -> Content | None:
 
 
 def _moved(results: Results) -> str:
-    """By how much a last bit moves the final dev loss, condition by condition."""
+    """The change of the final dev loss by the last bit of one weight, for each condition, in words."""
     ends = {c: twin_gap(results, c, c.schedule.steps) for c in results.conditions}
     gaps = {c.title: float(found.max()) for c, found in ends.items() if found is not None and found.notna().any()}
     if not gaps:
@@ -94,7 +94,7 @@ def _moved(results: Results) -> str:
 
 
 def _tried(results: Results, sweep: Sweep) -> str:
-    """What a sweep says about the learning rate, and how far."""
+    """The rates, conditions, steps and seeds of a sweep, in words."""
     short = results.spec.condition(next(iter(sweep.yielded.values())))
     seeds = min(short.seeds or len(results.spec.seeds), len(results.spec.seeds))
     return (

@@ -1,4 +1,4 @@
-"""Whether a training repeats when its start differs in the last bit of one weight."""
+"""The section on twins: whether a training repeats when its start differs in the last bit of one weight."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.report.sections.registry import Content, section
     needs="twins in the study file",
 )
 def twins_section(results: Results) -> Content | None:
-    """Whether a training repeats, when its start differs in the last bit of one weight."""
+    """Compare each training with its twin, whose start differs in the last bit of one weight."""
     t = results.tables["twins"]
     t = t[t["distance"].notna()]
     if not len(t) or results.spec.twins is None:
@@ -112,7 +112,7 @@ def twins_section(results: Results) -> Content | None:
 
 
 def _repeats(results: Results, ends: dict[str, pd.DataFrame]) -> list[str]:
-    """Where twins end furthest apart, and where the others do."""
+    """Describe the condition whose twins end furthest apart, and the distances in the others."""
     apart = {name: _geometric(end["distance"]) or 0.0 for name, end in ends.items()}
     moved = {name: float(end["gap"].abs().max()) for name, end in ends.items()}
     far = max(apart, key=lambda name: apart[name])

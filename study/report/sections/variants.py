@@ -1,4 +1,4 @@
-"""The groups beside the ladder, compared at the step that all conditions have in common."""
+"""The section on the groups beside the ladder, compared at the step that all conditions have in common."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from study.spec.records import Condition
     needs="a second group of conditions, and a step at which all conditions were measured",
 )
 def variants_section(results: Results) -> Content | None:
-    """The other groups beside the ladder, at the step that all have in common."""
+    """Compare the groups beside the ladder at the step that all conditions have in common."""
     step = results.common
     if step is None or len(results.spec.groups) < 2:
         return None
@@ -96,14 +96,17 @@ def variants_section(results: Results) -> Content | None:
 
 
 def _beside(results: Results, others: list[Condition], step: int) -> str:
-    """Each condition beside the ladder against its parent at the same step, paired by seed; nothing without such pairs."""
+    """Compare each condition beside the ladder with its parent at the same step, paired by seed.
+
+    The text is empty without such pairs.
+    """
     found = []
     for c in others:
         parent = next((p for p in results.conditions if p.name == c.parent), None)
         if parent is None or c.schedule.first(step) != parent.schedule.first(step):
             continue
         both = minus(results, "dev", c, parent, step)
-        if len(both) and both.notna().all():  # a mean over survivors would flatter
+        if len(both) and both.notna().all():  # a mean without the diverged seeds would be too good
             found.append(f"{c.title} {number(float(both.mean()), '+.3f')} ({parent.title})")
     return (
         f"On dev each against the condition that it changes, mean over paired seeds, nats: {'; '.join(found)}."
@@ -119,7 +122,7 @@ def _parameters(results: Results, condition: Condition) -> list[str]:
 
 
 def _moved(results: Results, condition: Condition) -> list[str]:
-    """Parameters whose gradient is not zero before the first step, for any seed; a NaN is no zero."""
+    """The parameters whose gradient is not zero before the first step, for at least one seed. NaN is not zero."""
     return [
         p
         for p in _parameters(results, condition)

@@ -1,4 +1,4 @@
-"""The ledger: every sentence that the study asserts, judged by the tables."""
+"""The section on the ledger: every sentence that the study asserts, judged by the tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TONES: dict[Verdict, Tone] = {"holds": "good", "fails": "bad", "cannot be told":
     needs="claims in the study file",
 )
 def verdict_section(results: Results, ledger: Ledger) -> Content | None:
-    """Every sentence that the study asserts, judged by the tables."""
+    """Show the verdict on every sentence that the study asserts."""
     entries = ledger.entries
     if not entries:
         return None
@@ -107,7 +107,7 @@ def verdict_section(results: Results, ledger: Ledger) -> Content | None:
 
 
 def _overall(group: list[Judged]) -> TableCell:
-    """One verdict for a claim: it holds if it does for every condition, and fails if it does for any."""
+    """The verdict on a whole claim: it holds if it holds for every condition, and fails if it fails for one."""
     verdicts = [e.verdict for e in group]
     order: tuple[Verdict, ...] = ("fails", "cannot be told")
     worst: Verdict = next((v for v in order if v in verdicts), "holds")
@@ -127,7 +127,7 @@ def _conditions(group: list[Judged]) -> str:
 
 
 def _words(claim: ClaimEntry) -> str:
-    """`loss of dev at the end`: what is measured, for readers."""
+    """The measurement of a claim in words, such as `loss of dev at the end`."""
     name, rest = check_measure(claim.measure)
     what = MEASURES[name].text
     if name == "probe":

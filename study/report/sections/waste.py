@@ -1,4 +1,4 @@
-"""Steps wasted: how many steps a repair saves on the way to a loss."""
+"""The section on wasted steps: the number of steps that a repair saves on the way to a loss."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from study.report.sections.registry import Content, section
     needs="two trainings of the first group, of 20 steps or more",
 )
 def waste_section(results: Results) -> Content | None:
-    """The steps that each condition needs to where the first one was after so many."""
+    """Compare the steps that conditions need to reach a loss that the first condition has after a number of steps."""
     reference = results.main[0]
     others = [c for c in distinct_trainings(results.main) if c.name != reference.name]
     marks = levels(reference.schedule.steps)
@@ -60,7 +60,7 @@ def waste_section(results: Results) -> Content | None:
     ]
     table = Table("Steps after which the smoothed loss is as low and stays so", columns, rows)
     mark = marks[1] if len(marks) > 1 else marks[0]
-    # a seed that never gets there counts as infinitely late, here as in the table
+    # the steps of a seed that never reaches the loss count as infinite, as in the table
     median = {c.name: float(np.median(list(told[mark, c.name].values()))) for c in others if told[mark, c.name]}
     answer = (
         [
