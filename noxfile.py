@@ -33,13 +33,13 @@ def run(session: nox.Session, *command: str) -> None:
 
 @nox.session(venv_backend="none")
 def study(session: nox.Session) -> None:
-    """Train, measure and report; what the cache holds is not done again. The full profile writes to reports/."""
+    """Train, measure and report. Results in the cache are used again. The full profile writes to reports/."""
     run(session, "-m", "study", "run", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def report(session: nox.Session) -> None:
-    """Render the page again from the tables; trains nothing."""
+    """Render the page again from the tables, without any training."""
     run(session, "-m", "study", "report", *session.posargs)
 
 

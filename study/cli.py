@@ -1,4 +1,7 @@
-"""The `study` command: thin, one function per subcommand. Torch, pandas, matplotlib load only where they are used."""
+"""Turn the arguments of the `study` command into calls: one thin function for each subcommand.
+
+Torch, pandas and matplotlib are loaded only where they are used.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +28,30 @@ app = typer.Typer(
 )
 
 File = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
-Profile = Annotated[str, typer.Option(help="full is the study as written; the file names others.")]
+Profile = Annotated[str, typer.Option(help="A profile of the study file; full is the study as written.")]
 Only = Annotated[str, typer.Option(help="Conditions to run, separated by commas.", show_default="all")]
 SeedsOption = Annotated[
     str, typer.Option(help="A number of seeds, or a list: 0,3,7.", show_default="as the profile says")
 ]
 Out = Annotated[Optional[Path], typer.Option(help="Output folder.", show_default="as the file says, or build/<name>")]  # noqa: UP045
 Workers = Annotated[
-    str, typer.Option(help="Processes, one compute thread each; 0: none but this one.", show_default="all cores")
+    str, typer.Option(help="Processes, one compute thread each; 0: this process alone.", show_default="all cores")
 ]
-Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Let data.path lead to any file.")]
+Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Allow a data.path to any file.")]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
-Picture = Annotated[Optional[Path], typer.Option(help="Also the top of the page, as this PNG.", show_default=False)]  # noqa: UP045
-EngineOption = Annotated[str, typer.Option(help="auto takes fused where it can; autograd; fused.")]
+Picture = Annotated[Optional[Path], typer.Option(help="Also write the page's top to this PNG.", show_default=False)]  # noqa: UP045
+EngineOption = Annotated[str, typer.Option(help="auto (fused where it can be used), autograd or fused.")]
 Executor = Annotated[str, typer.Option(help="local, dask, or tcp://host:port of a Dask scheduler.")]
 CacheFolder = Annotated[
     Path,
-    typer.Option("--cache", envvar="STUDY_CACHE", help="Where trainings are kept, to be continued and not redone."),
+    typer.Option(
+        "--cache", envvar="STUDY_CACHE", help="The folder in which trainings are kept, so that none is repeated."
+    ),
 ]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
-Device = Annotated[str, typer.Option(help="cpu, or cuda where torch sees a GPU.")]
+Device = Annotated[str, typer.Option(help="cpu, or cuda where torch finds a GPU.")]
 
-UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
+UsageError: Any = typer.BadParameter.__base__  # the class of click, which newer versions of typer include
 STUDY = Path("experiments.yaml")
 CACHE = Path("build/cache")
 
@@ -67,7 +72,7 @@ def run(
     notebooks: Notebooks = True,
     data_anywhere: Anywhere = False,
 ) -> None:
-    """Train, measure and report; what the cache holds is not done again."""
+    """Train, measure and report. Results in the cache are used again."""
     from study.spec.output import output_folder
 
     written = _open(file)
@@ -85,10 +90,10 @@ def run(
             spec, folder, RunOptions(_workers(workers), engine, device, executor, cache, fail_fast, chosen)
         )
     log = {"study": os.path.relpath(file.resolve(), folder.resolve()), **done.log()}
-    usage.write(folder, log)  # before the page: a rendering that breaks off loses no traceback
+    usage.write(folder, log)  # before the page, so that an error in rendering loses no traceback
     if done.conditions:
         with usage.stage("report"):
-            # after the training: matplotlib's memory comes when the workers' has gone
+            # imported after the training, when the memory of the workers is free for matplotlib
             from study.report.build import build_report
 
             print(build_report(spec, folder, notebooks))
@@ -110,12 +115,12 @@ def report(
     data_anywhere: Anywhere = False,
     screenshot: Picture = None,
 ) -> None:
-    """Render the page again from the tables; trains nothing."""
+    """Render the page again from the tables, without any training."""
     from study.report.build import build_report as render
     from study.report.screenshot import browser, take_screenshot
 
     if screenshot:
-        browser(screenshot)  # what is missing is said before the page is rendered
+        browser(screenshot)  # a missing browser is reported before the page is rendered
     spec, folder = _finished(file, profile, out, data_anywhere, page=False)
     page = render(spec, folder, notebooks)
     print(page)
@@ -135,7 +140,7 @@ def plan(
     cache: CacheFolder = CACHE,
     data_anywhere: Anywhere = False,
 ) -> None:
-    """List cells, done or not and why, stacks, shards and the expected duration; trains nothing."""
+    """List cells and their status, stacks, shards and the expected duration, without any training."""
     from study.execution.listing import plan_text
 
     print(plan_text(_spec(_open(file), profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
@@ -158,7 +163,7 @@ def clean(
 
 @app.command()
 def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
-    """Judge the claims by the tables; exit 1 when a gate claim fails or cannot be told."""
+    """Judge the claims by the tables. The exit status is 1 when a gate claim fails or cannot be told."""
     from study.analysis.ledger import verdicts
 
     spec, folder = _finished(file, profile, out, data_anywhere)
@@ -169,11 +174,14 @@ def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_a
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="A report's folder.")],
-    b: Annotated[Path, typer.Argument(help="Another, compared with it.")],
-    html: Annotated[Optional[Path], typer.Option(help="Write a page, too.", show_default=False)] = None,  # noqa: UP045
+    a: Annotated[Path, typer.Argument(help="The folder of a report.")],
+    b: Annotated[Path, typer.Argument(help="The folder of the report to compare it with.")],
+    html: Annotated[Optional[Path], typer.Option(help="Also write a page to this file.", show_default=False)] = None,  # noqa: UP045
 ) -> None:
-    """Compare two reports: study, environment, every measurement by pairs of seeds; exit 1 when a table differs."""
+    """Compare two reports: study, environment, and every measurement, paired by seed.
+
+    The exit status is 1 when a table differs.
+    """
     from study.analysis.diff import compare
     from study.report.differences import differences_text, save
 
@@ -190,12 +198,12 @@ def verify(
     profile: Profile = "full",
     out: Out = None,
     cells: Annotated[int, typer.Option(min=1, help="How many cells to train again.")] = 3,
-    every: Annotated[bool, typer.Option("--all", help="Train all of them again.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="What the choice is drawn by.")] = 0,
+    every: Annotated[bool, typer.Option("--all", help="Train all cells again.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the choice of cells.")] = 0,
     workers: Workers = "",
     data_anywhere: Anywhere = False,
 ) -> None:
-    """Train some cells of a report again; exit 1 when they come out otherwise."""
+    """Train some cells of a report again. The exit status is 1 when a result differs."""
     from study.execution.verify import verify_cells
 
     spec, folder = _finished(file, profile, out, data_anywhere)
@@ -215,8 +223,10 @@ def version(
 
 
 def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Spec, Path]:
-    """The study file as it was cut down for a report, and the report's folder; a warning where its tables, or its
-    `page`, are out of date."""
+    """The study, cut down as it was for a report, and the folder of the report.
+
+    A warning is written where the tables, or the `page`, are out of date.
+    """
     from study import provenance
     from study.spec.output import output_folder
 
@@ -276,17 +286,20 @@ def _workers(text: str) -> int:
 
 
 def _free(folder: Path, file: Path) -> None:
-    """SpecError where the folder, which only a name leads to, holds the report of another study file of that name."""
+    """Raise SpecError where the folder holds the report of another study file.
+
+    Two study files may lead to the same folder, as by the same name.
+    """
     try:
         other = (folder / json.loads((folder / "run.json").read_bytes())["study"]).resolve(strict=True)
-    except (OSError, ValueError, KeyError, TypeError):  # none, of an earlier version, or of a file that is no more
+    except (OSError, ValueError, KeyError, TypeError):  # no report, an older version's, or one of a file that is gone
         return
     if not other.samefile(file):
         raise SpecError(f"{folder}: holds the report of {os.path.relpath(other)}; choose another folder with --out")
 
 
 def main() -> None:
-    """The command, in a process that ends with its exit status."""
+    """Run the command in a process that ends with its exit status."""
     console.run(_command)
 
 
