@@ -1,4 +1,4 @@
-"""Every claim of the study can fail: with its cause undone in the committed tables, its verdict is no longer `holds`."""
+"""Every claim of the study can fail: without its cause in the committed tables, its verdict is not `holds`."""
 
 from __future__ import annotations
 

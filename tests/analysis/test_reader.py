@@ -1,4 +1,7 @@
-"""A report's folder opened by a user's program: values as pandas finds them in the files, and one line for what is missing."""
+"""A user's program opens a report's folder.
+
+It finds the values that pandas finds in the files, and one line says what is missing.
+"""
 
 from __future__ import annotations
 

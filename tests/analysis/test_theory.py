@@ -62,7 +62,7 @@ def setup(
 
 
 def predicted(s: Network, metric: str) -> float:
-    """The prediction for the first level that has this metric."""
+    """The prediction for the first layer that has this metric."""
     return float(predict(s, V).set_index("metric")["predicted"].loc[[metric]].iloc[0])
 
 
@@ -291,7 +291,7 @@ def test_one_level_agrees_with_drawn_networks(s: Network) -> None:
 
 def test_five_wide_levels_agree_with_drawn_networks() -> None:
     s = setup(TANH, 0.3, 0.1, 0.1, widths=(500,) * 5)
-    assert_agree(s, distinct(20), seeds=40, bias=0.01)  # |h|² of 500 units fluctuates: a term of order 1/500 per level
+    assert_agree(s, distinct(20), seeds=40, bias=0.01)  # |h|² of 500 units fluctuates: a term of order 1/500 per layer
 
 
 def test_batch_norm_makes_a_unit_gaussian_whatever_the_scale_before_it() -> None:
@@ -458,7 +458,7 @@ def test_the_section_counts_what_lies_in_the_interval_and_what_is_equal(results:
     }
     inside = sum(2 * student.sf(abs(row["gap"]), 9) > 0.05 for row in told.values())
     assert section.answer[0].startswith(f"{inside} of {len(told)} different predictions lie in the 95 % interval")
-    assert len(told) > 40 and len(rows) > len(told) + len(equal_)  # equal first levels count once
+    assert len(told) > 40 and len(rows) > len(told) + len(equal_)  # equal first layers count once
     # zero weights and unit spread: what is known without a draw
     assert {row["what"] for row in equal_} >= {"initial loss", "std of what the activation sees", "std of the logits"}
     tails = next(row for row in rows if row["condition"].sort == "batchnorm" and "0.99" in row["what"])

@@ -148,7 +148,7 @@ def test_embed_is_a_lookup_per_model() -> None:
 
 
 def modules(p: Params, m: int, setup: Network, X: Tensor) -> Tensor:
-    """Logits of model m by torch's own modules, normed levels in training mode. (N, V)
+    """Logits of model m by torch's own modules, layers with a norm in training mode. (N, V)
 
     nn.BatchNorm1d divides by √(biased variance + eps), the lecture by the unbiased std: n/(n−1) of the variance.
     Scaling the gain by √((n−1)/n) makes the two the same function; torch refuses an eps of 0, 1e-30 changes no bit.

@@ -1,4 +1,4 @@
-"""A study that is killed and goes on gives the tables of one that was left alone: a small version of `nox -s robustness`."""
+"""A study that is killed and continued gives the tables of an undisturbed one: a small `nox -s robustness`."""
 
 from __future__ import annotations
 

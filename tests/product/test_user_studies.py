@@ -1,4 +1,4 @@
-"""The page of a user's own study: any number of conditions, any depth, any norm; what has nothing to say is left out."""
+"""The page of a user's own study has any number of conditions, any depth and any norm, and leaves out empty sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `study report --screenshot` says when it cannot take a picture: one line, exit 2, before anything is rendered."""
+"""`study report --screenshot` without a browser fails with one line and exit status 2, before it renders anything."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Checks of minutes, not for every run of the tests: each prints its figures, and its status says whether they are good."""
+"""Checks that take minutes, so that they are not part of the tests.
+
+Each prints its figures, and its exit status says whether they are good.
+"""

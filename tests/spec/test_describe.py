@@ -73,7 +73,7 @@ def test_batchnorm_without_a_bias_is_two_changes() -> None:
 
 
 def test_another_depth_compares_output_with_output() -> None:
-    """W2 is the output layer of one and a hidden level of the other: their numbers meet, they do not."""
+    """W2 is the output layer of one and a hidden layer of the other: they have the same name, and are not compared."""
     assert changes(network(LAYER), network(LAYER, LAYER, LAYER)) == ["widths: 200 → 200-200-200"]
     assert changes(network(LAYER, LAYER, LAYER), network(LAYER)) == ["widths: 200-200-200 → 200"]
     small = replace(OUTPUT, weight=Init(std=0.01))

@@ -1,4 +1,4 @@
-"""Studies that were trained to the end in this process: tables and manifest in seconds, no workers, nothing compiled."""
+"""Train studies to the end in this process: tables and manifest in seconds, without workers and without compiling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The lecture's training loop for one model, written out: the oracle of the stacked engine.
 
-Any number of hidden levels, but one model at a time, no model axis, and every step of the recipe in plain sight.
+Any number of hidden layers, but one model at a time, no model axis, and every step of the recipe in plain sight.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def params(
 
 
 def statistics(setup: Network, vocabulary: int, seed: int = 1) -> Statistics:
-    """Random statistics for every normed level of one model, the stds positive."""
+    """Random statistics for every layer with a norm of one model, the stds positive."""
     g = torch.Generator().manual_seed(seed)
     shapes = [
         (1, 1, fan_out) if layer.norm == "batch" else None

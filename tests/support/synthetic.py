@@ -1,4 +1,7 @@
-"""A finished study made up from formulas: every table of tests/support/tiny.yaml filled in, nothing trained, the same on every CPU."""
+"""A finished study that is made up from formulas.
+
+Every table of tests/support/tiny.yaml has rows. Nothing is trained, and the tables are the same on every CPU.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ METRICS = {
     "logit_std": 0.8,
     "entropy": 2.0,
 }
-WHOLE = ("logit_min", "logit_max", "logit_std", "entropy")  # of the logits, so of no level
+WHOLE = ("logit_min", "logit_max", "logit_std", "entropy")  # of the logits, so of no layer
 
 
 def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:

@@ -174,7 +174,7 @@ def test_alone_is_the_literal_loop_where_both_call_the_blas(case: tuple[list[Cel
     for name, tensor in literal.items():
         if one.network.batchnorm_layers and one.schedule.batch_size < 4:
             continue  # a pair of nearly equal examples divides by a std near 0, which magnifies any rounding
-        # one step of values of order one: sums of at most 60 float32 terms, through at most four levels, and a
+        # one step of values of order one: sums of at most 60 float32 terms, through at most four layers, and a
         # division by the std of at least four examples
         torch.testing.assert_close(found[name], tensor.view_as(found[name]), rtol=1e-3, atol=1e-4, equal_nan=True)
 

@@ -1,4 +1,7 @@
-"""Notebooks: one per condition, from its own rows, executed when those changed, and by hand from the repository's root."""
+"""Every condition has a notebook, which reads its own rows.
+
+It is executed when these change, and a user can execute it from the root of the repository.
+"""
 
 from __future__ import annotations
 
