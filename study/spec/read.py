@@ -26,8 +26,8 @@ def read_study(
 ) -> Spec:
     """The study in the file at `path` under `profile`, with the `seeds` if they are given, else with those of the file.
 
-    Messages call the file `name`. Its word list must lie in the study file's folder, unless it may lie `anywhere`.
-    Raises SpecError for a study that cannot be run.
+    Messages call the file `name`. Its word list must lie in the study file's folder or in the working folder, unless it
+    may lie `anywhere`. Raises SpecError for a study that cannot be run.
     """
     return resolve_study(open_study(path, name), profile, seeds, anywhere)
 

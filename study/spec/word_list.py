@@ -13,7 +13,7 @@ from study.spec.study_file import StudyFile
 
 
 def resolve_word_list(file: StudyFile, anywhere: bool = False) -> WordList:
-    """The word list of a study. It lies in the study file's folder or, if this is allowed, `anywhere`.
+    """The word list of a study. It lies in the study file's folder, in the working folder, or, if allowed, `anywhere`.
 
     Raises SpecError for a path to another place, for shares that do not split the words into train, dev and test, and
     for characters that cannot be told apart.

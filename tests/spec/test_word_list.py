@@ -1,4 +1,4 @@
-"""A word list lies in the study file's folder, unless the user lets it lie anywhere."""
+"""A word list lies in the study file's folder or in the working folder, unless the user lets it lie anywhere."""
 
 from __future__ import annotations
 
