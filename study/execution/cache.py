@@ -1,4 +1,4 @@
-"""What was trained and measured before, by key: atomic, checked, never believed when altered, never fatal. No pickle.
+"""A folder that keeps trainings and measurements by key. An entry is whole and checked; an altered one is not used.
 
     <folder>/trajectories/ab/ab12….bin      states and losses of a training, finished or on its way
     <folder>/rows/cd/cd34….bin              the rows that a measurement gave
@@ -36,22 +36,22 @@ EntryKind = Literal["trajectories", "rows"]
 
 MAGIC = f"study-cache-{KEY_FORMAT}"
 HEAD = re.compile(rb"study-cache-([0-9]{1,9}) [0-9a-f]{64}")  # the first line of an entry of any version
-# the user's to mend: a full disk, a folder that may only be read, a file where the cache's folder should be
+# errors that the user can mend: a full disk, a read-only folder, a file in the place of the cache's folder
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
-# what this module writes, and nothing else that may lie in a folder that somebody calls a cache
+# the files that this module writes: a folder that is named as a cache may hold others
 PLACES = ("trajectories/??/*", "rows/??/*", "last/*")
 OWN = re.compile(r".+/([0-9a-f]{2})/\1[0-9a-f]*\.(bin|damaged)|last/[0-9a-f]{16}\.json|.+/\.tmp-[0-9a-z_]+")
-LEFT = 3600.0  # seconds after which a temporary file has no writer any more
+LEFT = 3600.0  # seconds after which nobody writes to a temporary file any more
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of entries. Several studies may use it at once: an entry is made whole, and its key says what it is."""
+    """A folder of entries. Several studies may use it at once, since each entry appears whole under its own key."""
 
     folder: Path
 
     def read(self, kind: EntryKind, key: str) -> bytes | None:
-        """The content under a key; None where there is none, or where it is damaged, which is said and set aside."""
+        """The content under a key, or None. A damaged entry is reported and renamed, and counts as missing."""
         path = self._path(kind, key)
         try:
             stored = path.read_bytes()
@@ -65,12 +65,12 @@ class Cache:
             if not _older(head):
                 self.set_aside(kind, key, "its checksum does not match")
             return None
-        with contextlib.suppress(OSError):  # a folder that may only be read
-            os.utime(path)  # what is used is not old
+        with contextlib.suppress(OSError):  # a read-only folder
+            os.utime(path)  # an entry that is used is not old
         return content
 
     def write(self, kind: EntryKind, key: str, content: bytes) -> None:
-        """Keep the content under its key: there after this call, whatever happens then. SpecError on a full disk."""
+        """Keep the content under its key. It is durable after this call. Raises SpecError on a full disk."""
         path = self._path(kind, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,13 +82,13 @@ class Cache:
                 raise
 
     def set_aside(self, kind: EntryKind, key: str, why: str) -> None:
-        """Take an entry that is not what it should be out of the way, and say so."""
+        """Rename a damaged entry, and warn of it."""
         path, done = self._path(kind, key), "set aside"
         try:
             os.replace(path, path.with_suffix(".damaged"))
         except FileNotFoundError:  # another run has set it aside
             pass
-        except OSError as error:  # of another user's, or in a folder that may only be read
+        except OSError as error:  # a file of another user, or a read-only folder
             done = f"not to be moved ({error.strerror})"
         self._say(path, f"damaged ({why}); {done}, and made again")
 
@@ -101,7 +101,7 @@ class Cache:
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[Path, int, float]]:
-        """(path, bytes, seconds since it was used) of every file of the cache's own making; a folder may hold others."""
+        """(path, bytes, seconds since the last use) of every file that the cache wrote. The folder may hold other files."""
         now = time.time()
         for path in sorted(path for places in PLACES for path in self.folder.glob(places)):
             with contextlib.suppress(FileNotFoundError):  # another run renames its temporary files
@@ -111,7 +111,7 @@ class Cache:
                     yield path, found.st_size, now - found.st_mtime
 
     def made_by_older(self, path: Path) -> bool:
-        """Whether an older version wrote the file: it is no damage, but nothing reads it any more."""
+        """Whether an older version wrote the file. Such a file is not damaged, but nothing reads it any more."""
         try:
             with path.open("rb") as file:
                 return _older(file.readline(200).rstrip(b"\n"))
@@ -119,7 +119,7 @@ class Cache:
             return False
 
     def tidy(self) -> None:
-        """Remove what a killed run left half-written."""
+        """Remove the half-written files of killed runs."""
         for path, _, age in list(self.entries()):
             if path.name.startswith(".tmp-") and age > LEFT:
                 with contextlib.suppress(OSError):  # another user's
@@ -143,37 +143,37 @@ class Store:
     keys: Keys
 
     def trajectory(self, cell: Cell, engine: Engine) -> Trajectory | None:
-        """A cell's training as far as it has come."""
+        """The trajectory of a cell, finished or not."""
         from study.training.trajectory import decode
 
         return self._decoded("trajectories", sha256(self.keys.training(cell, engine)), decode)
 
     def keep(self, cell: Cell, engine: Engine, trajectory: Trajectory) -> None:
-        """Keep a cell's training, finished or not."""
+        """Keep the trajectory of a cell, finished or not."""
         self.cache.write("trajectories", sha256(self.keys.training(cell, engine)), trajectory.encode())
 
     def rows(self, cell: Cell, engine: Engine) -> Rows | None:
-        """What was measured of a cell."""
+        """The rows of a cell."""
         return self._decoded("rows", sha256(self.keys.measuring(cell, engine)), decode_rows)
 
     def keep_rows(self, cell: Cell, engine: Engine, rows: Rows) -> None:
-        """Keep what was measured of a cell."""
+        """Keep the rows of a cell."""
         self.cache.write("rows", sha256(self.keys.measuring(cell, engine)), rows.encode())
 
     def left(self, cell: Cell, engine: Engine) -> int:
-        """SGD steps that a cell has still to be trained for, those before a new step to be measured among them."""
+        """The number of SGD steps that a cell has still to be trained for, also those up to a new step of `measure`."""
         from study.training.trajectory import NEW
 
         return self.lacking(cell, self.trajectory(cell, engine) or NEW)
 
     def lacking(self, cell: Cell, trajectory: Trajectory) -> int:
-        """SGD steps that are missing from a cell's trajectory."""
+        """The number of SGD steps that are missing from a cell's trajectory."""
         from study.training.trajectory import boundaries
 
         return sum(gap.steps for gap in trajectory.gaps(boundaries(cell.schedule, self.keys.reading.measure)))
 
     def measured(self, cell: Cell, engine: Engine) -> bool:
-        """Whether there are sound rows of a cell."""
+        """Whether the cache holds undamaged rows of a cell."""
         return self.cache.read("rows", sha256(self.keys.measuring(cell, engine))) is not None
 
     def _decoded(self, kind: EntryKind, key: str, decode: Any) -> Any:
@@ -191,17 +191,17 @@ class Store:
 
 
 def remember(cache: Cache, study: str, facts: dict[str, dict[str, Facts]]) -> None:
-    """Keep the facts of the cells that a run has finished, by use."""
+    """Keep the facts of the cells that a run has finished, each under its use."""
     path = _last(cache, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, json.dumps({**recall(cache, study), **facts}, sort_keys=True).encode())
-    except OSError:  # it only explains; the entries themselves are on disk
+    except OSError:  # the facts only explain; the entries themselves are on disk
         return
 
 
 def recall(cache: Cache, study: str) -> dict[str, dict[str, Facts]]:
-    """The facts of the cells of earlier runs, by use; empty where nothing readable is kept."""
+    """The facts of the cells of earlier runs by their use. Empty where no readable ones are kept."""
     try:
         found = json.loads(_last(cache, study).read_bytes())
     except (OSError, ValueError):

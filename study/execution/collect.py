@@ -1,4 +1,4 @@
-"""Rows of cells as tables of conditions, in the order of the study: no trace of which shard came first. No torch."""
+"""Turn the rows of cells into the tables of a study. The order is that of the study file, not of the shards. No torch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from study.spec.records import Condition, Spec
 
 FAILED: Row = {"status": "failed", "step": None, "sha256": None}
-PLAIN = ("losses", "curves", "metrics")  # the tables of a condition that are those of its cells, one after the other
+PLAIN = (
+    "losses",
+    "curves",
+    "metrics",
+)  # tables in which a condition has the rows of its cells, one cell after the other
 
 
 def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
-    """Every table, its rows in the order of the study: no trace of which shard came first. A cell without rows failed."""
+    """Every table, with its rows in the order of the study file. A cell without rows counts as failed."""
 
     def of(cell: Cell) -> Rows:
         return rows.get(cell) or as_rows({"cells": [{"seed": cell.seed, **FAILED}]})
@@ -74,7 +78,7 @@ def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: lis
         for _, found in cells:
             for name in PLAIN:
                 parts[name].append(tables.named(found[name], condition.name))
-        for _, found in cells[:1]:  # a picture shows one model: that of the first seed
+        for _, found in cells[:1]:  # a picture shows the model of the first seed
             parts["pictures"].append(tables.named(found["pictures"], condition.name))
         parts["histograms"].append(_pooled([found["histograms"] for _, found in cells], condition.name))
         for cell, _ in cells:
@@ -94,7 +98,7 @@ def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: lis
 
 
 def _pooled(found: list[pa.Table], condition: str) -> pa.Table:
-    """Histograms of all seeds as one, bin by bin: rows of the table `histograms`."""
+    """The sum of the histograms of all seeds, bin by bin, as rows of the table `histograms`."""
     pooled: dict[tuple[int, int, str], tuple[list[float], list[float]]] = {}
     for row in (row for table in found for row in table.to_pylist()):
         key = (row["step"], row["layer"], row["quantity"])
@@ -137,7 +141,7 @@ def _published(spec: Spec, name: str, found: Rows) -> list[Row]:
 
 
 def _read(found: Rows, step: int, split: str, statistics: str) -> float | None:
-    """A cell's loss of a full split at a step; None where it was not read."""
+    """The loss of a cell on a full split at a step, or None where it was not read."""
     wanted = (step, split, statistics, None)
     for row in found.listed("losses"):
         if (row["step"], row["split"], row["statistics"], row["batch_size"]) == wanted:
@@ -147,7 +151,7 @@ def _read(found: Rows, step: int, split: str, statistics: str) -> float | None:
 
 
 def _twins(condition: Condition, cell: Cell, twin: Rows, original: Rows) -> list[Row]:
-    """A pair's distance at every step that was looked at, and the gap of their dev losses where both were read."""
+    """The distance of a pair at every step that was compared, and the gap of their dev losses where both were read."""
     found = []
     for row in twin.listed("twins"):
         statistics = reading_at(condition.statistics, row["step"])

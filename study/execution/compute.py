@@ -1,4 +1,4 @@
-"""How torch computes while a study runs: on one thread, and by operations that give the same bits every time."""
+"""Settings of torch while a study runs: one thread, and only operations that give the same bits every time."""
 
 from __future__ import annotations
 

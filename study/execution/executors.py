@@ -1,6 +1,6 @@
-"""Where shards run: an Executor of concurrent.futures.
+"""The backends that run shards: each gives an Executor of concurrent.futures.
 
-Processes of this machine, this process alone, or Dask, for those who outgrow one machine.
+These are processes of this machine, this process alone, and Dask for studies that are too large for one machine.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ Result = TypeVar("Result")
 
 
 class Backend(Protocol):
-    """Somewhere that shards can run."""
+    """A place in which shards can run."""
 
-    at_once: int | None  # shards handed over at a time; None: all of them, the place has a queue of its own
+    at_once: int | None  # number of shards handed over at a time; None: all, since the backend has its own queue
 
     def start(self, slots: int, look: Look) -> Executor:
-        """Workers, ready for shards that report to `slots` slots. Called again after they have broken down.
+        """Start workers for shards that report to `slots` slots. This is called again when workers have died.
 
-        Whoever waits for the shards looks at their progress from time to time. Where shards run in this process nobody
-        waits meanwhile, and the place calls `look` instead.
+        Whoever waits for the shards looks at their progress from time to time. Where shards run in this process, nobody
+        waits meanwhile, and the backend calls `look` instead.
         """
 
     def progress(self) -> list[float] | None:
-        """Model-steps done and last loss, slot by slot; None where workers share no memory with us. SpecError where the
-        place is gone, and with it all that was handed over."""
+        """The model-steps done and the last loss of every slot; None where workers share no memory with this process.
+
+        Raises SpecError where the backend is gone, and with it all shards that were handed over.
+        """
 
     def stop(self) -> None:
-        """End all workers at once; what they were at is lost beyond its last checkpoint."""
+        """End all workers at once. Their shards are lost, but for the last checkpoints."""
 
     def close(self) -> None:
-        """End the workers, which have nothing left to do."""
+        """End the workers after their last shard."""
 
 
 class Local:
-    """Spawned processes of this machine, one compute thread each."""
+    """Spawned processes of this machine, with one compute thread each."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -53,7 +55,7 @@ class Local:
         self._progress: Any = None
 
     def start(self, slots: int, look: Look) -> Executor:
-        """A pool of processes; they start with the first shards."""
+        """Make a pool of processes, which start with the first shards."""
         if self._progress is None:
             # plain shared memory without a lock: a worker only writes its own two numbers, so nothing can deadlock
             self._progress = processes.CONTEXT.RawArray(ctypes.c_double, 2 * slots)
@@ -61,22 +63,22 @@ class Local:
         return self._executor
 
     def progress(self) -> list[float] | None:
-        """What the workers have written."""
+        """The numbers that the workers have written."""
         return list(self._progress)
 
     def stop(self) -> None:
-        """Kill them."""
+        """Kill the workers."""
         if self._executor is not None:
             processes.kill(self._executor)
 
     def close(self) -> None:
-        """Let them end."""
+        """Let the workers end."""
         if self._executor is not None:
             self._executor.shutdown()
 
 
 class Inline:
-    """This process, one shard after the other: nothing is spawned, and a debugger sees everything."""
+    """This process, with one shard after the other. No process is spawned, so that a debugger sees everything."""
 
     at_once: int | None = 1
 
@@ -84,7 +86,7 @@ class Inline:
         self._progress: list[float] = []
 
     def start(self, slots: int, look: Look) -> Executor:
-        """An executor that has done its work when it returns."""
+        """Give an executor whose calls return when their work is done."""
         self._progress = [0.0] * (2 * slots)
 
         def report(slot: int, done: int, loss: float) -> None:
@@ -95,18 +97,18 @@ class Inline:
         return _Here()
 
     def progress(self) -> list[float] | None:
-        """What the shards have reported."""
+        """The numbers that the shards have reported."""
         return list(self._progress)
 
     def stop(self) -> None:
-        """Leave nothing of the shards in this process."""
+        """Remove the data of the shards from this process."""
         worker.forget()
 
     close = stop
 
 
 class _Here(Executor):
-    """Calls in this process; an interrupt is no result, but ends the caller as well."""
+    """An executor that calls in this process. An interrupt is not kept as a result: it ends the caller as well."""
 
     def submit(self, fn: Callable[Given, Result], /, *args: Given.args, **kwargs: Given.kwargs) -> Future[Result]:
         future: Future[Result] = Future()
@@ -118,7 +120,7 @@ class _Here(Executor):
 
 
 class Dask:
-    """A Dask cluster: a local one of `workers` processes, or the one whose scheduler is at `address`."""
+    """A Dask cluster: a local one of `workers` processes, or that of the scheduler at `address`."""
 
     at_once: int | None = None
 
@@ -149,7 +151,7 @@ class Dask:
         return executor
 
     def progress(self) -> list[float] | None:
-        """None: finished shards are what there is to see. A client that has given up its scheduler settles none."""
+        """None, since only finished shards can be seen. Raises SpecError where the client has lost its scheduler."""
         if self._client is not None and self._client.status in ("closing", "closed"):
             problem = (
                 f"the scheduler at {self._address or 'this machine'} is gone; start one, and the same command goes on"
@@ -158,7 +160,7 @@ class Dask:
         return None
 
     def stop(self) -> None:
-        """Give back the cluster; one that was there before stays, without our shards."""
+        """End a cluster that was started here. A cluster of the user stays, without the shards of this study."""
         for part in (self._client, self._cluster):
             if part is not None:
                 with contextlib.suppress(Exception):
@@ -170,7 +172,7 @@ class Dask:
 
 
 def backend(executor: str, workers: int) -> Backend:
-    """The place that --executor and --workers name."""
+    """The backend that --executor and --workers name."""
     if executor == "local":
         return Local(workers) if workers else Inline()
     if not workers:

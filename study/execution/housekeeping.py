@@ -1,4 +1,4 @@
-"""The size of the cache, and its entries that nobody has used for long."""
+"""The size of the cache, and the removal of entries that were not used for long."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def clean_cache(cache: Cache, older: str = "") -> str:
 
 
 def _removed(path: Path) -> bool:
-    """Remove a file; False where that is not allowed."""
+    """Remove a file. False where that is not allowed."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -56,7 +56,7 @@ def _removed(path: Path) -> bool:
 
 
 def age(text: str) -> float:
-    """Seconds of `30d`, `12h` or `5m`; SpecError for anything else."""
+    """The seconds of `30d`, `12h` or `5m`. Raises SpecError for any other text."""
     found = re.fullmatch(r"(\d{1,6})([mhd])", text)
     if found is None:
         raise SpecError(f"--older: expected a number of days, hours or minutes such as 30d, 12h or 5m, got '{text}'")

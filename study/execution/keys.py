@@ -18,7 +18,7 @@ from study.measurement.rows import Request
 from study.training.cells import Cell, Engine
 from study.training.identity import cell_values, gained, sha256
 
-KEY_FORMAT = 2  # of the keys and of what they lead to: raised when either means something else
+KEY_FORMAT = 2  # of the keys and of the entries under them: it is raised when the meaning of either changes
 KEY_PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
 
 Facts = dict[str, Any]
@@ -34,7 +34,7 @@ class Keys:
     cpu: str  # its architecture and the widest vectors that it has
 
     def training(self, cell: Cell, engine: Engine) -> Facts:
-        """All that a cell's trajectory depends on."""
+        """Everything on which the trajectory of a cell depends."""
         facts = {
             "format": KEY_FORMAT,
             **cell_values(cell),
@@ -49,7 +49,7 @@ class Keys:
         return facts if engine == "fused" else {**facts, "cpu": self.cpu}
 
     def measuring(self, cell: Cell, engine: Engine) -> Facts:
-        """All that a cell's rows depend on: its training and, for a twin, the one that it is compared with."""
+        """Everything on which the rows of a cell depend. A twin's original is known by the twin's own facts."""
         return {
             "training": sha256(self.training(cell, engine)),
             "code that measures": environment.code_digest("measuring"),
@@ -76,7 +76,7 @@ def _values(reading: Request) -> Facts:
 
 
 def surroundings() -> dict[str, str]:
-    """What the keys say of the process that trains, as far as it is not of the study: source, packages, kind of CPU."""
+    """The facts of the keys that belong to the process and not to the study: code, packages, kind of CPU."""
     roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
     packages = sorted({package for engine in KEY_PACKAGES.values() for package in engine})
     return {
@@ -87,8 +87,8 @@ def surroundings() -> dict[str, str]:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What has changed between two sets of facts, in words: `training.steps 10000 → 200000`. Empty if nothing has."""
-    # as JSON: facts that were kept hold lists where new ones hold tuples
+    """The differences between two sets of facts in words, `training.steps 10000 → 200000`. Empty if there is none."""
+    # through JSON, since facts from the disk hold lists where new facts hold tuples
     old, new = (_leaves(json.loads(json.dumps(facts))) for facts in (before, now))
     changed = []
     for place in (place for place in sorted({*old, *new}) if old.get(place) != new.get(place)):
@@ -101,7 +101,7 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _leaves(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Facts by dotted place; lists count as one value unless they hold mappings."""
+    """The facts by their dotted place. A list counts as one value, unless it holds mappings."""
     found: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
@@ -114,6 +114,6 @@ def _leaves(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A fact in a message."""
+    """The text of a fact in a message."""
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 40 else text[:12] + "…"

@@ -1,4 +1,4 @@
-"""A plan as text: what would be trained, in which stacks and shards, and for how long."""
+"""The text of a plan: the cells, stacks and shards of a study, and the expected duration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from study.training.identity import cell_id
 
 
 def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
-    """Cells with what the cache knows of them, stacks, shards and expected duration of a study, a line each."""
+    """The cells of a study and their states in the cache, its stacks and shards, and the expected duration."""
     made = prepare(spec, engine, device, cache)
     found, work, store = made.words, made.plan, made.store
     states = statuses(spec, work, store)
@@ -61,7 +61,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
 
 
 def _rest(shard: Stack, left: dict[Cell, int]) -> Stack | None:
-    """What is still to be trained of a shard, as if its cells stood where the last of them stands; None if nothing is."""
+    """The rest of a shard that is still to be trained, or None. All its cells count as far back as the last of them."""
     cells = [cell for cell in shard.cells if cell in left]
     steps = max((left[cell] for cell in cells), default=0)
     return (
@@ -85,7 +85,7 @@ def graph(network: Network, vocabulary: int) -> str:
 
 
 def _kinds(layer: Layer) -> str:
-    """` BatchNorm tanh`; a level without a norm and without an activation needs no words."""
+    """` BatchNorm tanh`; nothing for a layer without a norm and an activation."""
     match layer.norm:
         case "none":
             norm = ""

@@ -1,4 +1,4 @@
-"""A Spec as work: distinct cells, stacks of one graph and schedule, shards of a stack. No torch."""
+"""Turn a Spec into work: distinct cells, stacks of one graph and schedule, and shards of the stacks. No torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFERENCE = 30 * 200 + 200 * LECTURE  # weights of that network
 
 @dataclass(frozen=True)
 class Use:
-    """Why a cell is trained."""
+    """The reason for which a cell is trained."""
 
     condition: Condition
     kind: Literal["condition", "published", "twin"]
@@ -39,7 +39,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be trained, and for whom."""
+    """All cells to be trained, and the conditions that use them."""
 
     uses: dict[Cell, tuple[Use, ...]]  # every distinct cell, in the order of the study
     stacks: tuple[Stack, ...]
@@ -51,7 +51,7 @@ class Plan:
         return {cell: stack.engine for stack in self.stacks for cell in stack.cells}
 
     def shards(self, done: Container[Cell] = ()) -> tuple[Stack, ...]:
-        """What is left to do, longest first. Of a pair of twins both are done or both are left."""
+        """The shards that are left, the longest first. Of a pair of twins both cells are done, or both are left."""
         left = []
         for stack in self.stacks:
             pairs = {cell.original for cell in stack.cells if cell.twin}
@@ -66,12 +66,12 @@ class Plan:
         return tuple(sorted(left, key=lambda shard: -seconds(shard)))  # stable: equal ones keep the study's order
 
     def model_steps(self) -> int:
-        """SGD steps of single models, all in all."""
+        """The number of SGD steps of all single models together."""
         return sum(cell.schedule.steps for cell in self.uses)
 
 
 def plan_study(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
-    """Every cell once, however many conditions read it; stacks split by graph, schedule and engine only."""
+    """Plan every cell once, for all conditions that read it. Stacks are split by graph, schedule and engine only."""
     uses: dict[Cell, tuple[Use, ...]] = {}
 
     def add(cell: Cell, use: Use) -> None:
@@ -119,7 +119,7 @@ def twin_cells(spec: Spec) -> list[tuple[Condition, Cell]]:
 
 
 def split(stack: Stack, size: int) -> list[Stack]:
-    """Shards of at most `size` cells, as even as they come; one more where a twin would be parted from its original."""
+    """Shards of at most `size` cells and of nearly equal size. A twin is never parted from its original."""
     pairs = {cell.original for cell in stack.cells if cell.twin}
     count, done = -(-len(stack.cells) // size), 0
     shards: list[list[Cell]] = [[] for _ in range(count)]
@@ -132,7 +132,7 @@ def split(stack: Stack, size: int) -> list[Stack]:
 
 
 def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
-    """Expected duration of a shard on one core: a rough figure, for the plan and for starting the longest first."""
+    """The expected seconds of a shard on one core, roughly: for the text of a plan, and to start the longest first."""
     network, schedule = shard.network, shard.schedule
     weights = sum(a * b for a, b in network.shapes(vocabulary))
     relative = 0.2 + 0.8 * weights / REFERENCE * schedule.batch_size / 32
@@ -148,7 +148,7 @@ def seconds(shard: Stack, vocabulary: int = LECTURE) -> float:
 
 
 def makespan(shards: Sequence[Stack], workers: int, vocabulary: int = LECTURE) -> float:
-    """Expected duration of the shards on `workers` cores, longest first, in seconds; for so many characters."""
+    """The expected seconds of the shards on `workers` cores, the longest first, for so many characters."""
     loads = [0.0] * workers
     for shard in shards:
         loads[loads.index(min(loads))] += seconds(shard, vocabulary)

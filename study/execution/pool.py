@@ -1,4 +1,4 @@
-"""Shards through an executor: handed over, watched, tried again when they fail, and never in anybody's way."""
+"""Run shards through an executor: hand them over, watch them, and try again those that fail."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from study.execution.plan import split
 from study.measurement.rows import Rows
 from study.training.cells import Cell, Stack
 
-POLL = 0.2  # seconds between two looks at the shards' progress
+POLL = 0.2  # seconds between two checks of the progress
 BACKOFF = (1.0, 4.0)  # seconds before each new try of a shard that failed
-DEAD = (BrokenExecutor, CancelledError)  # what a shard says whose worker is gone, or whose pool is
-DEATHS = 6  # workers that may die under a shard, of it or of a neighbour, before it counts as the reason
+DEAD = (BrokenExecutor, CancelledError)  # the errors of a shard whose worker or whose pool has died
+DEATHS = 6  # number of deaths of workers, by a shard or by its neighbour, after which the shard is given up
 
 Watch = Callable[[Sequence[float], Sequence[float]], None]
 Say = Callable[[str], None]
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a shard could not be trained, after all tries."""
+    """The error of a shard that failed in all tries."""
 
     cells: tuple[Cell, ...]
     traceback: str
@@ -39,13 +39,13 @@ class Failure:
 
 @dataclass
 class Task:
-    """A shard on its way."""
+    """A shard that is waiting or running."""
 
     shard: Stack
-    slot: int  # where it reports
+    slot: int  # the place of its progress
     tries: int = 0
     deaths: int = 0
-    due: float = 0.0  # not before this moment
+    due: float = 0.0  # the earliest moment of its next try
 
 
 def run(
@@ -56,8 +56,11 @@ def run(
     say: Say = lambda text: None,
     fail_fast: bool = False,
 ) -> Iterator[dict[Cell, Rows] | Failure]:
-    """The rows of every shard's cells as it finishes, or why it could not; `watch` is called with model-steps done and
-    last loss of each slot, `say` with what went wrong when it does. Results do not depend on the place or the order."""
+    """Yield the rows of the cells of each shard when it finishes, or its Failure.
+
+    `watch` is called with the model-steps done and the last loss of each slot, and `say` with a line for each problem.
+    The results do not depend on the backend or on the order.
+    """
     slots = sum(len(shard.cells) for shard in shards)  # a shard that fails is tried again cell by cell
     starts = [sum(len(shard.cells) for shard in shards[:n]) for n in range(len(shards))]
     waiting = [Task(shard, start) for shard, start in zip(shards, starts, strict=True)]
@@ -76,13 +79,15 @@ def run(
             look()
             broken = broken or any(isinstance(future.exception(), DEAD) for future in done if not future.cancelled())
             if broken:
-                place.stop()  # which settles every shard that was handed over
+                place.stop()  # every shard that was handed over then has a result or an error
                 done = set(running)
             for future in done:
                 task = running.pop(future)
                 try:
                     rows = future.result()
-                except SpecError:  # a full disk, say: the user's to mend, and no better the second time
+                except (
+                    SpecError
+                ):  # a full disk, for example: only the user can mend it, so that a second try is useless
                     raise
                 except DEAD as error:
                     yield from _died(task, error, waiting, say)
@@ -108,7 +113,7 @@ def _hand_over(
     waiting: list[Task],
     running: dict[Future[dict[Cell, Rows]], Task],
 ) -> bool:
-    """Give the executor what is due, as much as the place takes at a time; False where it has broken down."""
+    """Hand over the shards that are due, as many as the backend takes at a time. False where its pool has died."""
     now = time.monotonic()
     for task in [task for task in waiting if task.due <= now]:
         if place.at_once is not None and len(running) >= place.at_once:
@@ -118,16 +123,16 @@ def _hand_over(
         except BrokenExecutor:
             return False
         except Exception:
-            place.progress()  # says so where the place is gone
+            place.progress()  # raises SpecError where the backend is gone
             raise
         waiting.remove(task)
     if not running:
-        time.sleep(POLL)  # all that is left waits for its next try
+        time.sleep(POLL)  # all shards that are left wait for their next try
     return True
 
 
 def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
-    """Put a shard back whose worker is gone; too often, and it is the reason."""
+    """Put back a shard whose worker has died. After DEATHS deaths it is given up."""
     task.deaths += 1
     if task.deaths < DEATHS:
         say(f"a worker died under {_named(task)}; a new one goes on from the last checkpoint")
@@ -138,7 +143,7 @@ def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterat
 
 
 def _failed(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
-    """Put a shard back that failed, the last time cell by cell, so that one cell's fault is not its neighbours'."""
+    """Put back a shard that failed. Its last try is cell by cell, so that one faulty cell does not fail its neighbours."""
     text, task.tries = _text(error), task.tries + 1
     reason = text.strip().splitlines()[-1]
     if task.tries > len(BACKOFF):

@@ -1,4 +1,4 @@
-"""What a run needs torch for besides training: the device, the kind of CPU, draws, the probe.
+"""Work of a run that needs torch besides training: the device, the kind of CPU, the draws, the probe.
 
 Torch is loaded by whoever calls a function: a run does so in a process that ends with it.
 """
@@ -19,7 +19,7 @@ from study.spec.records import Spec
 
 @dataclass(frozen=True)
 class Preflight:
-    """What a run knows before it trains."""
+    """The facts that a run has before it trains."""
 
     cpu: dict[str, str]
     draws: dict[str, str]  # seed -> sha256 of its unscaled draws and of its first minibatches
@@ -27,7 +27,7 @@ class Preflight:
 
 
 def facts(spec: Spec, words: Words, device: str) -> Preflight:
-    """All of it; SpecError unless torch sees the device."""
+    """Find all these facts. Raises SpecError unless torch sees the device."""
     with one_thread():
         check_device(device)
         probe = [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
@@ -35,7 +35,7 @@ def facts(spec: Spec, words: Words, device: str) -> Preflight:
 
 
 def check_device(device: str) -> None:
-    """SpecError unless torch sees the device."""
+    """Raise SpecError unless torch sees the device."""
     import torch
 
     try:

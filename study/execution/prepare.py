@@ -1,4 +1,4 @@
-"""A Spec as what a run begins with: its words, its plan, and the store that its keys lead to. Trains nothing."""
+"""Prepare a run: read the words of a study, plan its cells, and open its place in the cache. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from study.spec.schema import BATCH_SIZES
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a study needs before its first step."""
+    """All that a run needs before its first step."""
 
     words: Words
     plan: Plan
-    reading: Request  # what is measured of every cell
+    reading: Request  # the steps and batch sizes to be measured
     store: Store
 
 
 def prepare(spec: Spec, engine: str, device: str, cache: Path) -> Prepared:
-    """The words of a study, its plan, and its place in the cache; SpecError for what cannot be run."""
+    """Prepare a study. Raises SpecError for a study that cannot be run."""
     words = load(spec.data, spec.folder)
     check_batch_sizes(spec, words)
     reading = Request(spec.measure, spec.batch_sizes)
@@ -35,9 +35,9 @@ def prepare(spec: Spec, engine: str, device: str, cache: Path) -> Prepared:
 
 
 def check_batch_sizes(spec: Spec, words: Words) -> None:
-    """SpecError where BatchNorm would be read in batches of a size that dev has too few examples for.
+    """Raise SpecError where dev has too few examples for one of the batch sizes in which BatchNorm is to be read.
 
-    Of the default sizes those are read that can be: a short word list needs no entry.
+    Of the default sizes only those that fit are read, so that a short word list needs no entry.
     """
     sizes, examples = spec.batch_sizes, words.examples("dev")
     left = [str(size) for size in sizes if size not in fillable(sizes, examples)]

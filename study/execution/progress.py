@@ -1,4 +1,4 @@
-"""Model-steps done and last losses as a bar on a terminal, as plain lines elsewhere. Driven by the parent alone."""
+"""Show model-steps and losses: as a bar on a terminal, as plain lines elsewhere. Only the parent process does this."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-COMPILING = -1.0  # the loss that a shard shows while the fused engine is compiled
+COMPILING = -1.0  # a shard reports this as its loss while the fused engine is compiled
 LINE = 15.0  # seconds between two plain lines
 
 
 class Display(Protocol):
-    """Something that shows how far a training is."""
+    """A display of the progress of a training."""
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
         """Show the model-steps done and the last mean loss of every shard."""
@@ -75,7 +75,9 @@ class _Lines:
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
         now, steps = time.monotonic(), sum(done)
-        begun = COMPILING in loss and not self._compiling  # said when it begins: it takes as long as a line
+        begun = (
+            COMPILING in loss and not self._compiling
+        )  # told at once, since compiling takes as long as the pause between two lines
         self._compiling = COMPILING in loss
         if now - self._last < LINE and not begun:
             return

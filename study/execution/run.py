@@ -1,4 +1,4 @@
-"""A Spec as tables on disk: the only module that knows the order of the stages."""
+"""Turn a Spec into tables on disk. Only this module knows the order of the stages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from study.training.cells import Cell
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a study is run: nothing here changes a number, but for the engine and the device in their last digits."""
+    """Options of a run. None changes a number, except that engine and device change last digits."""
 
     workers: int  # processes; 0: all work is done in this process
     engine: str = "auto"
@@ -47,22 +47,22 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Done:
-    """What a run did."""
+    """The outcome of a run."""
 
     cells: int
-    trained: int  # of them; the trajectories of the others were in the cache
-    model_steps: int  # that were not
+    trained: int  # of these; the trajectories of the others were in the cache
+    model_steps: int  # model-steps that were trained now
     conditions: int  # those of the study file that have a training to show
     failures: tuple[Failure, ...]
 
     def log(self) -> dict[str, Any]:
-        """What run.json says of it."""
+        """The entries of run.json about the run."""
         counts = {"cells": self.cells, "trained": self.trained, "model_steps": self.model_steps}
         return {**counts, "failures": [failure.traceback for failure in self.failures]}
 
 
 def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
-    """Train and measure the study; tables and manifest in `out`, which are published together, the manifest last."""
+    """Train and measure the study. Its tables and then its manifest are published in `out`, all at the end."""
     writable(out, "--out")
     made = prepare(spec, how.engine, how.device, how.cache)
     words, work = made.words, made.plan
@@ -81,7 +81,7 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Nobody else writes to `out` meanwhile. The lock goes with the process, however it ends."""
+    """Keep other runs from writing to `out`. The lock ends with the process, however that ends."""
     lock = FileLock(out / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -95,7 +95,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell, Rows], Done]:
-    """Rows of every cell that did not fail: out of the cache, or trained now."""
+    """The rows of every cell that did not fail, from the cache or trained now."""
     store = job.store
     assert store is not None
     store.cache.tidy()
@@ -110,7 +110,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell
     failures = []
     try:
         if shards:
-            writable(store.cache.folder, "--cache")  # a folder that may only be read serves while it holds everything
+            writable(store.cache.folder, "--cache")  # a read-only cache is enough where it holds everything
             with show_progress(len(left), sum(cell.schedule.steps for cell in left)) as display:
                 site = backend(how.executor, min(how.workers, len(shards)))
                 for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):
@@ -118,7 +118,9 @@ def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell
                         failures.append(result)
                         continue
                     for cell, rows in result.items():
-                        if not store.measured(cell, work.engines[cell]):  # a worker elsewhere has a cache of its own
+                        if not store.measured(
+                            cell, work.engines[cell]
+                        ):  # a worker of another machine may have its own cache
                             store.keep_rows(cell, work.engines[cell], rows)
                         found[cell] = rows
     finally:
@@ -133,7 +135,7 @@ def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell
 
 
 def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how: RunOptions) -> dict[str, Any]:
-    """The manifest, the hashes of the tables aside."""
+    """The manifest without the hashes of the tables."""
     return {
         "format": provenance.MANIFEST_FORMAT,
         "title": spec.title,
@@ -169,7 +171,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
 
 
 def engines(work: Plan) -> dict[str, Any]:
-    """How many cells each engine trains, and why some are not trained by the fused one."""
+    """The number of cells of each engine, and the reasons for which some are not trained by the fused engine."""
     found: dict[str, Any] = {}
     for stack in work.stacks:
         entry = found.setdefault(stack.engine, {"cells": 0, "reasons": []})
@@ -180,13 +182,13 @@ def engines(work: Plan) -> dict[str, Any]:
 
 
 def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) -> None:
-    """Everything written beside its place first, then moved there, the manifest last: readers believe what it names."""
+    """Write all files beside their places, then move them there, the manifest last: readers use only what it names."""
     with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
         new = Path(name)
         facts["tables"] = {table: parquet.write(table, frame, new) for table, frame in frames.items()}
         provenance.write_manifest(facts, new)
         (out / "data").mkdir(exist_ok=True)
-        # a cut between two of these leaves tables that the manifest does not name: readers notice, and a run mends it
+        # after a crash between two of these, the manifest does not name the new tables: readers refuse them, a run mends it
         for table in frames:
             os.replace(new / f"{table}.parquet", out / "data" / f"{table}.parquet")
         os.replace(new / "manifest.json", out / "manifest.json")

@@ -1,4 +1,4 @@
-"""One shard, trained and measured: what runs in worker processes. What the cache holds is not trained again."""
+"""Train and measure one shard, in a worker process. Cells that the cache holds are not trained again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train_shard(
     report: Progress | None = None,
     store: Store | None = None,
 ) -> dict[Cell, Rows]:
-    """Train the cells of a shard together and measure each by itself: the rows of every cell."""
+    """Train the cells of a shard together, measure each cell by itself, and return the rows of every cell."""
     pauses = boundaries(shard.schedule, reading.measure)
     found: dict[Cell, Trajectory] = {}
     for cell in shard.cells:
@@ -60,7 +60,7 @@ def train_shard(
 def parts(
     shard: Stack, found: dict[Cell, Trajectory], pauses: Iterable[int], vocabulary: int, device: str
 ) -> Iterator[tuple[Stack, Lacking]]:
-    """What is trained together: cells with the same gap, unless stacking would change their bits here."""
+    """The cells that are trained together: those with the same gap, unless stacking would change their bits here."""
     lacking: dict[Lacking, list[Cell]] = {}
     for cell in shard.cells:
         for gap in found[cell].gaps(pauses):
@@ -74,7 +74,7 @@ def parts(
 
 
 def trainer(part: Stack, data: Dataset, device: str) -> Training:
-    """The stack in training, by the engine that it is planned for."""
+    """A trainer of the stack, of the engine that the plan names."""
     train, vocabulary = data.splits["train"], data.vocabulary
     if part.engine == "fused":
         from study.training.fused import compiled

@@ -1,4 +1,4 @@
-"""Which cells of a study are done, new or stale, and why: what `study plan` says of the cache. No torch."""
+"""The states of cells for `study plan`: done, new or stale, and the reason. No torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.training.trajectory import Trajectory
 
 
 def statuses(spec: Spec, work: Plan, store: Store) -> dict[Cell, str]:
-    """Every cell's state in words: `done`, `new`, `stale: training.steps 10000 → 200000`."""
+    """The state of every cell in words: `done`, `new`, `stale: training.steps 10000 → 200000`."""
     earlier = recall(store.cache, _study(spec))
     return {cell: _status(cell, uses[0], work, store, earlier) for cell, uses in work.uses.items()}
 
@@ -28,14 +28,14 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
         return _trained(cell, trajectory, store, again)
     if known is None:
         return "new"
-    if known["training"].get("format", 0) < KEY_FORMAT:  # all that it says may have meant something else
+    if known["training"].get("format", 0) < KEY_FORMAT:  # its facts may have had another meaning
         return "stale: made by an older version"
     reason = difference(known["training"], store.keys.training(cell, engine))
     return f"stale: {reason}" if reason else "new: its entry is gone from the cache"
 
 
 def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> str:
-    """The state of a cell that has been trained, if not to the end, and whose rows are not there; `again`: why not."""
+    """The state of a cell that has a trajectory, finished or not, and no rows. `again` is the reason for which it has none."""
     left = store.lacking(cell, trajectory)
     if trajectory.step < cell.schedule.steps:
         return f"stopped at step {trajectory.step:,}; {left:,} steps to go"
@@ -44,13 +44,13 @@ def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> st
 
 
 def _again(measured: Facts, now: Facts) -> str:
-    """Why a cell is measured again."""
+    """The reason for which a cell is measured again."""
     old, new = ({k: v for k, v in facts.items() if k != "training"} for facts in (measured, now))
     return difference(old, new) or "its rows are gone"
 
 
 def remember_keys(spec: Spec, work: Plan, store: Store, done: Container[Cell]) -> None:
-    """Remember what the finished cells depend on, so that the next plan can say what has changed."""
+    """Keep the facts of the finished cells, so that the next plan can name the differences."""
     facts = {
         _slot(cell, uses[0]): {
             "training": store.keys.training(cell, work.engines[cell]),
@@ -67,5 +67,5 @@ def _study(spec: Spec) -> str:
 
 
 def _slot(cell: Cell, use: Use) -> str:
-    """The place of a cell in its study, whatever it is made of."""
+    """The place of a cell in its study, which does not depend on the cell's network or schedule."""
     return f"{use.kind} {use.condition.name}, seed {cell.seed}{', twin' if cell.twin else ''}"

@@ -1,4 +1,4 @@
-"""Time and memory of a command: what differs from run to run, and is not committed."""
+"""The time and memory of a command. They differ from run to run, so that they are not committed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EVERY = 1.0  # seconds between two samples of the memory
 
 @dataclass
 class Usage:
-    """Seconds by stage, and the largest memory of all processes together, as far as it was sampled."""
+    """The seconds of each stage, and the largest sampled memory of all processes together."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    peak: int = 0  # bytes: proportional set sizes, so that a page shared by two processes counts once
+    peak: int = 0  # bytes, as proportional set sizes: a page that two processes share counts once
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage, memory included."""
+        """Measure the time and the memory of a stage."""
         start, ended = time.monotonic(), threading.Event()
         sampler = threading.Thread(target=self._sample, args=(ended,), daemon=True)
         sampler.start()
@@ -45,7 +45,7 @@ class Usage:
                 return
 
     def write(self, out: Path, more: dict[str, Any]) -> None:
-        """run.json in `out`."""
+        """Write run.json in `out`."""
         log = {"seconds": self.seconds, "peak_bytes": self.peak, **more}
         with writing(out, "--out"):
             replace(out / "run.json", (json.dumps(log, indent=1) + "\n").encode())
@@ -56,7 +56,10 @@ class Usage:
 
 
 def memory(process: int) -> int:
-    """Bytes that a process and all its descendants hold now: proportional set sizes on Linux, resident ones elsewhere."""
+    """The bytes that a process and all its descendants hold now.
+
+    These are proportional set sizes on Linux, and resident set sizes elsewhere.
+    """
     import psutil
 
     total = 0
@@ -69,6 +72,6 @@ def memory(process: int) -> int:
         try:
             full = member.memory_full_info() if sys.platform == "linux" else member.memory_info()
             total += getattr(full, "pss", full.rss)
-        except psutil.Error:  # ended meanwhile
+        except psutil.Error:  # the process has ended meanwhile
             continue
     return total

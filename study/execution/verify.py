@@ -1,4 +1,4 @@
-"""Cells of a report trained again: is what it says of them what comes out here?"""
+"""Train cells of a report again, and compare the results with the report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OTHER = 5e-3  # nats: on another kind of CPU or with other versions; a start wit
 
 @dataclass(frozen=True)
 class Check:
-    """What came of one cell."""
+    """The result of the comparison of one cell."""
 
     cell: str
     condition: str
@@ -48,7 +48,7 @@ class Check:
 
 
 def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers: int) -> tuple[str, bool]:
-    """Train `count` cells of a report again, chosen by `seed`, or all of them: a table, and whether it holds.
+    """Train `count` cells of a report again, chosen by `seed`, or all. Returns a table, and whether the report holds.
 
     By the fused engine parameters must come out bit for bit on any CPU, unless versions differ. By autograd they do on
     the same kind of CPU, mostly; the final losses must agree within SAME there, within OTHER where CPU or versions differ.
@@ -94,7 +94,7 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
 
 
 def differences(facts: dict[str, Any]) -> list[str]:
-    """What here is not what the report was made with, as far as numbers may depend on it."""
+    """The differences between this machine and that of the report on which numbers may depend."""
     packages = {"cpu": (facts["cpu"].get("level"), cpu_level())}
     packages |= {
         name: (facts["versions"].get(name), installed(name)) for engine in KEY_PACKAGES.values() for name in engine
