@@ -21,6 +21,7 @@ from study.data.examples import Dataset
 from study.execution.collect import collect_tables
 from study.execution.listing import graph
 from study.execution.plan import plan_study, seconds
+from study.execution.shard import parts, trainer
 from study.measurement.histograms import bins_of
 from study.measurement.measure import loss_rows, readings
 from study.measurement.metrics import METRICS, names
@@ -39,6 +40,7 @@ from study.training.cells import Stack
 from study.training.engines import choose, supported
 from study.training.fused.layout import Layout
 from study.training.fused.workspace import Workspace
+from study.training.trajectory import NEW
 from tests.support import synthetic
 from tests.support.nets import cell, dataset, network, split
 from tests.support.tiny import GONE, prepare, refusal, write
@@ -214,6 +216,8 @@ BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
     ("Network.norm", "layer", lambda: spec(network=LAYER).conditions[0].properties()),
     ("_kinds", "layer", lambda: graph(LAYER, V)),
     ("_kinds", "gelu", lambda: graph(GELU, V)),
+    ("trainer", "turbo", lambda: trainer(Stack((cell(PLAIN),), "turbo"), dataset(), "cpu")),  # type: ignore[arg-type]
+    ("parts", "turbo", lambda: list(parts(Stack((cell(PLAIN),), "turbo"), {cell(PLAIN): NEW}, [1], V, "cpu"))),  # type: ignore[arg-type]
     ("seconds", "turbo", lambda: seconds(Stack((cell(PLAIN),), "turbo"))),  # type: ignore[arg-type]
     ("Network.norm", "layer", lambda: seconds(Stack((cell(LAYER),)))),
     ("collect_tables", "spare", lambda: collected(spec(), kind="spare")),

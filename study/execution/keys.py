@@ -14,6 +14,7 @@ from typing import Any
 from study import environment
 from study.data.words import Words
 from study.environment import cpu_level, installed
+from study.errors import unknown
 from study.measurement.rows import Request
 from study.training.cells import Cell, Engine
 from study.training.identity import cell_values, gained, sha256
@@ -45,8 +46,13 @@ class Keys:
             "code that trains": environment.code_digest(engine),
             "versions": {package: installed(package) for package in KEY_PACKAGES[engine]},
         }
-        # the fused engine gives the same bits on every CPU; torch's kernels choose by what the CPU has
-        return facts if engine == "fused" else {**facts, "cpu": self.cpu}
+        match engine:
+            case "fused":  # it gives the same bits on every CPU
+                return facts
+            case "autograd":  # torch chooses its kernels by the features of the CPU
+                return {**facts, "cpu": self.cpu}
+            case _:
+                unknown(engine)
 
     def measuring(self, cell: Cell, engine: Engine) -> Facts:
         """Everything on which the rows of a cell depend. A twin's original is known by the twin's own facts."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from study.data.examples import Dataset
+from study.errors import unknown
 from study.measurement.measure import measure_cell
 from study.measurement.rows import Request, Rows
 from study.training.autograd import Trainer
@@ -67,7 +68,14 @@ def parts(
             lacking.setdefault(gap, []).append(cell)
     for gap in sorted(lacking):
         part = replace(shard, cells=tuple(lacking[gap]))
-        if part.engine == "fused" or stackable(part, vocabulary, device):
+        match part.engine:
+            case "fused":  # it trains one model after the other
+                together = True
+            case "autograd":
+                together = stackable(part, vocabulary, device)
+            case _:
+                unknown(part.engine)
+        if together:
             yield part, gap
         else:
             yield from ((replace(part, cells=(cell,)), gap) for cell in part.cells)
@@ -76,9 +84,13 @@ def parts(
 def trainer(part: Stack, data: Dataset, device: str) -> Training:
     """A trainer of the stack, of the engine that the plan names."""
     train, vocabulary = data.splits["train"], data.vocabulary
-    if part.engine == "fused":
-        from study.training.fused import compiled
-        from study.training.fused.trainer import FusedTrainer
+    match part.engine:
+        case "fused":
+            from study.training.fused import compiled
+            from study.training.fused.trainer import FusedTrainer
 
-        return FusedTrainer(part, train, vocabulary, compiled.train(), device)
-    return Trainer(part, train, vocabulary, device)
+            return FusedTrainer(part, train, vocabulary, compiled.train(), device)
+        case "autograd":
+            return Trainer(part, train, vocabulary, device)
+        case _:
+            unknown(part.engine)
