@@ -405,7 +405,7 @@ def test_an_interrupt_is_one_line_and_exit_130(study: Study, monkeypatch: pytest
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("study.spec.read.read_study", interrupted)
+    monkeypatch.setattr("study.spec.read.resolve_study", interrupted)
     assert study("plan") == Done(130, "", "interrupted; the same command goes on from here\n")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import study
 from study import parquet
-from study.analysis import export
+from study.analysis import export, ledger
 from study.analysis.results import Results
 from study.errors import SpecError
 from study.provenance import write_manifest
@@ -28,7 +28,8 @@ def write(found: Results, folder: Path) -> Path:
     hashes = {name: parquet.write(name, table, folder / "data") for name, table in found.tables.items()}
     manifest = {**found.facts, "format": 2, "tables": hashes}
     write_manifest(manifest, folder)
-    record = export.report_record(Results(found.spec, found.tables, manifest))
+    written = Results(found.spec, found.tables, manifest)
+    record = export.report_record(written, ledger.judge(written))
     (folder / "report.json").write_text(export.record_text(record), "utf-8")
     return folder
 

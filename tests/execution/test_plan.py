@@ -115,9 +115,9 @@ def test_scales_and_seeds_share_a_stack_and_graphs_and_schedules_do_not(tmp_path
     [
         {"seed": 1},
         {"protocol": "lecture"},
-        {"training": Schedule(32, 100, ((0, 0.2),))},
-        {"setup": replace(SETUP, embedding=Init(std=2.0))},
-        {"setup": replace(SETUP, embedding=Init(gain=1.0))},
+        {"schedule": Schedule(32, 100, ((0, 0.2),))},
+        {"network": replace(SETUP, embedding=Init(std=2.0))},
+        {"network": replace(SETUP, embedding=Init(gain=1.0))},
     ],
 )
 def test_a_cell_is_known_by_all_that_it_is(change: dict[str, Any]) -> None:

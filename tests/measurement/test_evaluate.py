@@ -71,7 +71,7 @@ def test_a_stack_is_read_model_by_model() -> None:
 
 def test_a_model_with_batchnorm_is_not_read_without_statistics() -> None:
     setup = network(norm="batch")
-    with pytest.raises(ValueError, match="read under given statistics"):
+    with pytest.raises(ValueError, match="read with given statistics"):
         split_loss(params(setup, 9), setup, split())
 
 

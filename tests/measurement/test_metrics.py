@@ -126,10 +126,10 @@ def test_every_metric_has_a_label() -> None:
 
 
 def test_metrics_apply_where_they_mean_something() -> None:
-    assert "saturation_99" in metrics.names("level", TANH)
-    assert "saturation_99" not in metrics.names("level", RELU)
-    assert "dead" in metrics.names("level", RELU)
-    assert "dead" not in metrics.names("level", Layer(Init(std=1.0), None, "none", "linear"))
+    assert "saturation_99" in metrics.names("layer", TANH)
+    assert "saturation_99" not in metrics.names("layer", RELU)
+    assert "dead" in metrics.names("layer", RELU)
+    assert "dead" not in metrics.names("layer", Layer(Init(std=1.0), None, "none", "linear"))
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_another_exception_or_a_message_without_a_place_is_counted(
     def broken(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(fuzz, "read", broken)
+    monkeypatch.setattr(fuzz, "read_study", broken)
     monkeypatch.setattr(sys, "argv", ["fuzz", "--documents", "3", "--seed", "5"])
     assert fuzz.main() == 1
     out = capsys.readouterr().out
