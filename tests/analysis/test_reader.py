@@ -19,7 +19,7 @@ from study.analysis.results import Results
 from study.errors import SpecError
 from study.provenance import write_manifest
 from tests.support.synthetic import results, tiny
-from tests.support.tiny import one_line
+from tests.support.tiny import load, one_line
 
 
 def write(found: Results, folder: Path) -> Path:
@@ -87,12 +87,16 @@ def test_a_metric_is_that_of_its_layer_of_its_parameter_or_of_the_output(
     assert found.to_dict() == dict(zip(rows["seed"], rows["value"], strict=True))
 
 
-def test_activations_of_a_batch_reading_are_those_of_calibrated_statistics(folder: Path) -> None:
-    report = study.open_report(folder)
-    calibrated = report.metric("batchnorm", "h_std", layer=1, step=0)
-    pd.testing.assert_series_equal(calibrated, report.metric("batchnorm", "h_std", 1, step=0, statistics="calibrated"))
+def test_activations_of_a_condition_read_in_batches_are_those_of_calibrated_statistics(tmp_path: Path) -> None:
+    found = results(load(tmp_path, {"conditions.batchnorm.statistics": "batch"}))
+    metrics = found.tables["metrics"]
+    metrics.loc[metrics["statistics"] == "calibrated", "value"] += 5
+    report = study.open_report(write(found, tmp_path / "out"))
+    rows = metrics.query("condition == 'batchnorm' and step == 30 and metric == 'h_std' and statistics == 'calibrated'")
+    assert list(report.metric("batchnorm", "h_std", layer=1)) == list(rows["value"])
+    assert (report.metric("batchnorm", "h_std", layer=1, statistics="batch") < 5).all()
     with pytest.raises(SpecError, match="not read with 'none' statistics; known: batch, calibrated, running"):
-        report.metric("batchnorm", "h_std", layer=1, step=0, statistics="none")
+        report.metric("batchnorm", "h_std", layer=1, statistics="none")
 
 
 def test_a_seed_that_has_diverged_is_nan_from_then_on(tmp_path: Path) -> None:
