@@ -55,7 +55,8 @@ def pool(count: int, ready: Callable[..., None] = start, *arguments: object) -> 
 
     Each process begins with the call ready(<the id of this process>, *arguments).
     """
-    return Pool(count, CONTEXT, initializer=ready, initargs=(os.getpid(), *arguments))
+    with safe_path():  # the first pool starts a process of Python's own, which tracks resources
+        return Pool(count, CONTEXT, initializer=ready, initargs=(os.getpid(), *arguments))
 
 
 @contextlib.contextmanager

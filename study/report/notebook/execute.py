@@ -77,7 +77,8 @@ def execute_notebooks(folder: str, file: str, conditions: Sequence[str]) -> dict
     from papermill.engines import Engine, papermill_engines
 
     reset = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%reset -f")])
-    # The kernel warns of its own transport on loopback. IPython would look for modules in the working folder.
+    # The kernel warns of its own transport on loopback. Older IPythons look for modules in the working
+    # folder even where Python itself does not.
     quiet, safe = "--log-level=50", "--InteractiveShellApp.ignore_cwd=True"
     kernel = NotebookClient(reset, kernel_name="python3", extra_arguments=[quiet, safe])
 
