@@ -22,8 +22,14 @@ def command(*words: str | Path, cwd: Path, **variables: str) -> str:
     """What a command prints, in an environment that knows nothing of the repository."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "STUDY", "JUPYTER"))}
     done = subprocess.run(
-        [str(word) for word in words], cwd=cwd, env=kept | variables, capture_output=True, text=True, timeout=400, check=False
-    )  # fmt: skip
+        [str(word) for word in words],
+        cwd=cwd,
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
