@@ -1,4 +1,4 @@
-"""What a set of tables came from, as JSON: the same on every run of the same code, data and kind of CPU."""
+"""The manifest: the origin of a set of tables, as JSON. The same code, data and kind of CPU give the same manifest."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ NAMED_PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that a number or a page may depend on."""
+    """The versions of all packages on which a number or a page may depend."""
     # a run without the report's packages is still a run
     found = {package: installed(package) for package in ("study", *NAMED_PACKAGES)}
     return {"python": platform.python_version(), **found}
 
 
 def cpu() -> dict[str, str]:
-    """The kind of CPU, as far as results may depend on it: architecture, model, and what torch and BLAS use of it."""
+    """The kind of CPU as far as results may depend on it: architecture, model, and the features that torch and BLAS use."""
     import torch
 
     build = torch.__config__.show()
@@ -59,13 +59,13 @@ def cpu() -> dict[str, str]:
 
 
 def write_manifest(manifest: dict[str, Any], folder: Path, name: str = "manifest.json") -> None:
-    """The manifest as folder/manifest.json, keys in order, one per line."""
+    """Write the manifest as folder/manifest.json, with its keys in order, one on each line."""
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     replace(folder / name, text.encode())
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a report folder; SpecError where there is none."""
+    """The manifest of a report folder. Raises SpecError where there is none."""
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_text("utf-8"))
@@ -84,7 +84,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def intact(manifest: dict[str, Any], folder: Path) -> None:
-    """SpecError unless the tables beside a manifest are those that it names: a run may have been cut off in between."""
+    """Raise SpecError unless the tables beside a manifest are those that it names. A crash may have left others."""
     for name, expected in manifest["tables"].items():
         path = folder / "data" / f"{name}.parquet"
         with contextlib.suppress(OSError):  # what is not there is said by whoever reads it
@@ -93,7 +93,7 @@ def intact(manifest: dict[str, Any], folder: Path) -> None:
 
 
 def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
-    """SpecError where the word list is not the one that the tables were made from; one that is gone is not needed."""
+    """Raise SpecError where the tables were made from another word list. A missing word list is no error."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
         found = hashlib.sha256((spec.folder / spec.data.path).read_bytes()).hexdigest()
         if found != manifest["data"]["sha256"]:
@@ -102,7 +102,7 @@ def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
 
 
 def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
-    """What has changed since the tables were made, and the page, in words; empty when the study would give the same."""
+    """The changes since the tables and the page were made, in words. Empty when the study would give the same."""
     from study import environment
 
     found = []

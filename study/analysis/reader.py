@@ -127,7 +127,7 @@ class Report:
 
 
 def _equal(column: pd.Series, wanted: object) -> pd.Series:
-    """Where a column holds the value; None stands for an empty cell."""
+    """The rows in which a column holds the value. None stands for an empty cell."""
     return column.isna() if wanted is None else (column == wanted).fillna(False)
 
 

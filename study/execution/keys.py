@@ -1,7 +1,7 @@
-"""What a training, and its measurement, are identified by: everything their numbers depend on, and nothing else. No torch.
+"""The keys of trainings and of measurements: everything on which their numbers depend, and nothing else. No torch.
 
-Not in a key: name and title of a condition, its place in the file, the stack it happens to be in, the number of
-workers, the length of blocks, the steps at which a training pauses. They change no bit, and tests hold that.
+The name and the title of a condition, its place in the file, the stack of a cell, the number of workers, the length of
+blocks and the steps at which a training pauses are not in a key. They change no bit, and tests hold that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a worker does: one shard at a time, on one compute thread. A worker process does not outlive its parent."""
+"""The work of a worker: one shard at a time, on one compute thread. A worker process ends with its parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker needs besides a shard."""
+    """Everything that a worker needs besides a shard."""
 
     words: Words
     reading: Request

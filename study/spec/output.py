@@ -1,4 +1,4 @@
-"""A study file and what is made of it as the folder in which its results go."""
+"""The folder in which the results of a study file go."""
 
 from __future__ import annotations
 

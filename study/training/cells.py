@@ -30,8 +30,10 @@ class Schedule:
         return replace(self, steps=steps, lr=tuple((start, rate) for start, rate in self.lr if start < steps))
 
     def measured(self, steps: Iterable[int]) -> list[int]:
-        """Where everything is measured of a study that asks for these `steps`: at the first, the last, and those of them
-        that the training reaches, ascending."""
+        """The steps at which everything is measured, ascending.
+
+        They are the first, the last, and those of the study's `steps` that the training reaches.
+        """
         return sorted({0, self.steps, *(step for step in steps if step <= self.steps)})
 
 
