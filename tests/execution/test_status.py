@@ -229,7 +229,7 @@ def test_two_studies_at_once_share_a_cache(tmp_path: Path) -> None:
         for out in ("a", "b")
     ]
     for process in both:
-        _, errors = process.communicate(timeout=170)
+        _, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
     for table in ("losses", "metrics", "curves", "cells"):
         a, b = ((tmp_path / out / "data" / f"{table}.parquet").read_bytes() for out in ("a", "b"))

@@ -27,7 +27,7 @@ HERE = Path(__file__).parents[1]
 
 def study(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "study", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd or HERE.parent, timeout=170, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd or HERE.parent, timeout=500, check=False)
 
 
 def digests(folder: Path) -> dict[str, str]:
