@@ -61,6 +61,7 @@ def cpu_level() -> str:
 # -- the hash of the code ---------------------------------------------------------------------------------------------
 
 
+@cache  # every key of every cell asks for it
 def code_digest(role: Role) -> str:
     """The sha256 of all code that a role runs."""
     return _installed().digest(ROOTS[role])
@@ -76,6 +77,7 @@ def kernel_number() -> int:
     return int(_installed().content((KERNELS,))[:15], 16)
 
 
+@cache  # every notebook's key asks for it
 def bytes_of(*modules: str) -> str:
     """The sha256 of all files that modules reach, byte by byte. This is for a page, in which every word counts."""
     return _installed().content(modules)
@@ -124,6 +126,7 @@ class Code:
     folder: Path
     _parsed: dict[str, Module] = field(default_factory=dict)
     _hashes: dict[str, str] = field(default_factory=dict)
+    _defined: dict[Binding, str] = field(default_factory=dict)
 
     def digest(self, roots: Iterable[str]) -> str:
         """The sha256 over the sorted hashes of the modules that the roots reach."""
@@ -174,6 +177,11 @@ class Code:
 
     def defined(self, binding: Binding) -> str:
         """The text that stands in a hash for the use of an imported name."""
+        if binding not in self._defined:  # most names are used many times
+            self._defined[binding] = self._definition(binding)
+        return self._defined[binding]
+
+    def _definition(self, binding: Binding) -> str:
         if not binding.inside or binding.module == SILENT:
             return f"<{binding}>"
         if not binding.name:
@@ -234,9 +242,8 @@ class Module:
             for alias in node.names:
                 whole_ = alias.name if alias.asname else alias.name.partition(".")[0]
                 yield alias.asname or whole_, self._binding(whole_)
-                if (
-                    not alias.asname and "." in alias.name
-                ):  # it is imported, though only its first part is bound to a name
+                # the whole is imported, though only its first part is bound to a name
+                if not alias.asname and "." in alias.name:
                     yield f"<{alias.name}>", self._binding(alias.name)
         elif isinstance(node, ast.ImportFrom):
             within = self._binding(self._absolute(node))

@@ -118,9 +118,8 @@ def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell
                         failures.append(result)
                         continue
                     for cell, rows in result.items():
-                        if not store.measured(
-                            cell, work.engines[cell]
-                        ):  # a worker of another machine may have its own cache
+                        # a worker of another machine may have its own cache
+                        if not store.measured(cell, work.engines[cell]):
                             store.keep_rows(cell, work.engines[cell], rows)
                         found[cell] = rows
     finally:
