@@ -1,9 +1,10 @@
-"""What all tests share: one compute thread, the project's own study and its data, read once."""
+"""What all tests share: one compute thread, Ctrl-C as in a terminal, the project's own study and its data."""
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from study.spec.read import read_study
 from study.spec.records import Spec
 
 torch.set_num_threads(1)  # as a worker; two runs then add in the same order
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C; tests press it
 
 ROOT = Path(__file__).parents[1]
 

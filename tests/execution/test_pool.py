@@ -232,8 +232,6 @@ def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # a shell's background job ignores Ctrl-C, and so would its children
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120  # a slow machine under load
     # two at once are workers in training; before them, single processes look at the study
