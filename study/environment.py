@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import platform
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -56,6 +57,33 @@ def cpu_level() -> str:
     flags = fields.get("flags", fields.get("Features", "")).split()
     widest = next((level for level in ("avx512f", "avx2", "avx", "sve", "asimd") if level in flags), "")
     return " ".join(filter(None, (platform.machine(), fields.get("vendor_id", ""), widest)))
+
+
+# -- where an entry is written ----------------------------------------------------------------------------------------
+
+Origin = tuple[tuple[str, int], ...]  # (file, line) pairs, from the line that makes an entry to the top of its module
+
+
+def origin(registry: str) -> Origin:
+    """The lines that are making an entry of a registry, from the innermost call to the top of the module that calls.
+
+    `registry` is the name of the module of the registry. Its own functions are passed over, since they make no entry of
+    their own accord. Calls are followed while they come from files in one folder, so that a helper beside the file is
+    followed and a program that runs the file is not.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith("<")  # the __init__ that dataclasses write
+        or (frame.f_globals.get("__name__") in (registry, __name__) and frame.f_code.co_name != "<module>")
+    ):
+        frame = frame.f_back
+    found, folder = [(frame.f_code.co_filename, frame.f_lineno)], Path(frame.f_code.co_filename).parent
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+        if Path(frame.f_code.co_filename).parent != folder:
+            break
+        found.append((frame.f_code.co_filename, frame.f_lineno))
+    return tuple(found)
 
 
 # -- the hash of the code ---------------------------------------------------------------------------------------------
