@@ -11,9 +11,9 @@ import torch
 from benchmarks.work import Work, examples, training_split
 from study.network.mlp import example_loss, forward, fresh_statistics, initialise
 from study.rng import streams
-from study.training.autograd import MOMENTUM
 
 MODELS = (100, 1000, 10_000)
+MOMENTUM = 0.001  # of the lecture's running statistics
 STEPS = 100  # the steps whose minibatches are on the device; they are repeated
 
 
@@ -45,11 +45,11 @@ class Graph:
         gradients = torch.autograd.grad(loss, self.tensors, self.share)
         with torch.no_grad():
             torch._foreach_add_(self.tensors, torch._foreach_mul(gradients, -self.lr))
-            for i in self.setup.batchnorm_layers:
+            for i in self.setup.layers_with_statistics:
                 layer = activations.layers[i]
-                for average, batch in ((self.running.mean[i], layer.mean), (self.running.std[i], layer.std)):
-                    assert average is not None
-                    assert batch is not None
+                running, used = self.running[i], layer.statistics
+                assert running is not None and used is not None
+                for average, batch in ((running.mean, used.mean), (running.spread, used.spread)):
                     average.copy_((1 - MOMENTUM) * average + MOMENTUM * batch)
             self.losses.copy_(loss.detach().mean(1))
             self.number += 1

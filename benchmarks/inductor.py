@@ -73,7 +73,7 @@ class Inductor:
         self.shape = (work.models, work.schedule.batch_size)
         params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         self.params = dict(params.named())
-        shape = {i + 1: params.layers[i].W[:, :1] for i in stack.network.batchnorm_layers}  # (M, 1, H)
+        shape = {i + 1: params.layers[i].W[:, :1] for i in stack.network.layers_with_statistics}  # (M, 1, H)
         self.running = {f"mean{i}": torch.zeros_like(t) for i, t in shape.items()}
         self.running |= {f"std{i}": torch.ones_like(t) for i, t in shape.items()}
         self.step = make_step(stack.network, work.schedule.rate(0))

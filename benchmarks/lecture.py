@@ -23,7 +23,7 @@ class Lecture:
         assert [layer.activation for layer in network.hidden] == ["tanh"], "the lecture's network has one tanh layer"
         self.model_steps, self.lr = float(work.models), work.schedule.rate(0)
         self.minibatches, self.split = Minibatches(work), training_split()
-        self.normed = bool(network.batchnorm_layers)
+        self.normed = bool(network.layers_with_statistics)
         self.models = []
         for cell in work.stack.cells:
             alone = initialise([cell.network], examples().vocabulary, [streams(cell.seed, cell.protocol)])

@@ -64,11 +64,10 @@ class Fused:
         params = initialise(stack.setups, self.layout.vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         running = fresh_statistics(params, stack.network)
         arrays = {name: tensor.numpy() for name, tensor in params.named()}
-        for i in stack.network.batchnorm_layers:
-            mean, std = running.mean[i], running.std[i]
-            assert mean is not None
-            assert std is not None
-            arrays |= {f"mean{i + 1}": mean.numpy(), f"std{i + 1}": std.numpy()}
+        for i in stack.network.layers_with_statistics:
+            own = running[i]
+            assert own is not None
+            arrays |= {f"mean{i + 1}": own.mean.numpy(), f"std{i + 1}": own.std.numpy()}
         return [self.layout.pack({name: a[m] for name, a in arrays.items()}) for m in range(work.models)]
 
     def draw(self, steps: int) -> None:

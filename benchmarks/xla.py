@@ -76,7 +76,7 @@ class Scan:
         params = initialise(stack.setups, examples().vocabulary, [streams(c.seed, c.protocol) for c in stack.cells])
         arrays = {name: jnp.array(tensor.numpy()) for name, tensor in params.named()}
         running: dict[str, Any] = {}
-        for i in stack.network.batchnorm_layers:
+        for i in stack.network.layers_with_statistics:
             like = arrays[f"W{i + 1}"][:, :1]  # (M, 1, H)
             running |= {f"mean{i + 1}": jnp.zeros_like(like), f"std{i + 1}": jnp.ones_like(like)}
         self.state = (arrays, running)

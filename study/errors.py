@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Literal, Never
 
@@ -49,6 +49,17 @@ def on_autograd(why: Literal["asked", "lecture"]) -> str:
 def on_device(device: str) -> str:
     """Why a cell on another device than the CPU is trained by autograd."""
     return f"device {device}"
+
+
+def no_kernel(*what: str) -> str:
+    """Why a network is trained by autograd: the fused engine has no kernel for a part of it."""
+    return f"the fused engine has no kernel for {' and '.join(what)}"
+
+
+def refuse_entry(kind: str, name: object, origin: Sequence[tuple[str, int]], problem: str) -> Never:
+    """Refuse an entry of a registry, with the line that makes it. Raises SpecError."""
+    file, line = origin[0]
+    raise SpecError(f"{file}:{line}: {kind} {name!r:.60}: {problem}")
 
 
 def unknown(value: Never) -> Never:

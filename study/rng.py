@@ -6,13 +6,16 @@ Nothing here depends on a global generator, on hash() or on the clock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol as Interface
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+CUT, CUT_STD = 2.0, 0.8796256610342398  # of the truncated normal: its ends, and the std of a standard normal cut there
 NUMBERS = 10**6  # the numbers that are drawn or gathered together at most, so that memory does not grow with the stack
 
 
@@ -21,6 +24,12 @@ class Streams(Interface):
 
     def normal(self, name: str, shape: Sequence[int]) -> Tensor:
         """A standard normal draw (*shape), float32, for the parameter `name`."""
+
+    def uniform(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A uniform draw on ± √3, whose std is 1, (*shape), float32, for the parameter `name`."""
+
+    def truncated(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A standard normal draw cut at ± 2 and divided by its std, which is then 1, (*shape), float32."""
 
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
         """Row numbers (steps, batch_size), int64, uniform on 0 … high − 1. Each call continues the one before it."""
@@ -45,6 +54,16 @@ class Paired:
         draw = generator(self._seed, f"init.{name}").standard_normal(tuple(shape))
         return torch.from_numpy(draw.astype(np.float32))
 
+    def uniform(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A uniform draw on ± √3 from the stream init.<name>, (*shape), rounded once to float32."""
+        draw = generator(self._seed, f"init.{name}").uniform(-(3**0.5), 3**0.5, tuple(shape))
+        return torch.from_numpy(draw.astype(np.float32))
+
+    def truncated(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A standard normal draw cut at ± 2 from the stream init.<name>, divided by its std and rounded once."""
+        stream = generator(self._seed, f"init.{name}")
+        return torch.from_numpy((_within(stream.standard_normal, tuple(shape)) / CUT_STD).astype(np.float32))
+
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
         """Row numbers (steps, batch_size), int64. They are the same whether they are drawn in blocks or at once."""
         return torch.from_numpy(self._batches.integers(high, size=(steps, batch_size)))
@@ -60,10 +79,33 @@ class Lecture:
         """A standard normal draw (*shape), float32. It depends on the order of the calls, not on the name."""
         return torch.randn(tuple(shape), generator=self._generator)
 
+    def uniform(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A uniform draw on ± √3, (*shape), float32."""
+        return (torch.rand(tuple(shape), generator=self._generator) * 2 - 1) * 3**0.5
+
+    def truncated(self, name: str, shape: Sequence[int]) -> Tensor:
+        """A standard normal draw cut at ± 2, divided by its std, (*shape), float32."""
+
+        def normal(size: int) -> NDArray[np.float64]:
+            return np.asarray(torch.randn(size, generator=self._generator), np.float64)
+
+        return torch.from_numpy((_within(normal, tuple(shape)) / CUT_STD).astype(np.float32))
+
     def indices(self, high: int, steps: int, batch_size: int) -> Tensor:
         """Row numbers (steps, batch_size), int64, by one call of randint per step, as in the lecture's loop."""
         rows = [torch.randint(0, high, (batch_size,), generator=self._generator) for _ in range(steps)]
         return torch.stack(rows) if rows else torch.empty((0, batch_size), dtype=torch.int64)
+
+
+def _within(normal: Callable[[int], NDArray[np.float64]], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A standard normal draw (*shape), in which every number beyond ± 2 was drawn again until it was within.
+
+    No function of the library decides a number, so that the bits are the same on every CPU.
+    """
+    found = normal(math.prod(shape))
+    while len(beyond := np.flatnonzero(np.abs(found) > CUT)):
+        found[beyond] = normal(len(beyond))
+    return found.reshape(shape)
 
 
 class Minibatches:

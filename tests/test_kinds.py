@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from pydantic.fields import FieldInfo
@@ -16,30 +15,21 @@ from pydantic.fields import FieldInfo
 from study import cli
 from study.analysis.ledger import judge_claims
 from study.analysis.results import Results
-from study.analysis.theory import growth, predict
 from study.data.examples import Dataset
 from study.execution.collect import collect_tables
-from study.execution.listing import graph
 from study.execution.plan import plan_study, seconds
 from study.execution.shard import parts, trainer
-from study.measurement.histograms import bins_of
-from study.measurement.measure import loss_rows, readings
-from study.measurement.metrics import METRICS, names
-from study.measurement.probe import PROBES, ProbeSizes, probe_growth
+from study.measurement.measure import loss_rows
 from study.measurement.rows import as_rows
-from study.network.inits import Init
 from study.network.layers import Network
-from study.network.mlp import LayerTrace, Params, Statistics, forward, fresh_statistics, initialise
+from study.network.mlp import Params, Statistics, fresh_statistics, initialise
 from study.rng import streams
 from study.spec.comparisons import COMPARISONS
-from study.spec.describe import described
 from study.spec.records import Spec, Twins
-from study.spec.schema import ClaimEntry, ConditionEntry, DataEntry, Entry, LayerEntry, PublishedEntry
+from study.spec.schema import ClaimEntry, ConditionEntry, DataEntry, Entry, PublishedEntry
 from study.spec.subset import only_conditions
 from study.training.cells import Stack
-from study.training.engines import choose, supported
-from study.training.fused.layout import Layout
-from study.training.fused.workspace import Workspace
+from study.training.engines import choose
 from study.training.trajectory import NEW
 from tests.support import synthetic
 from tests.support.nets import cell, dataset, network, split
@@ -87,10 +77,6 @@ def unknown(name: str, where: str = r"\S+") -> str:
 
 SPLITS = {"train": 0.6, "dev": 0.2, "test": 0.2}
 STUDIES = {
-    "norm": (LayerEntry, "norm", "conditions.batchnorm.hidden.norm", "layer", "batch"),
-    "norm of the output": (LayerEntry, "norm", "conditions.fixed.output.norm", "layer", "batch"),
-    "activation": (LayerEntry, "activation", "conditions.batchnorm.hidden.activation", "gelu", "relu"),
-    "activation of the output": (LayerEntry, "activation", "conditions.fixed.output.activation", "gelu", "tanh"),
     "statistics": (ConditionEntry, "statistics", "conditions.calibrated.statistics", "frozen", "batch"),
     "split": (DataEntry, "splits", "data.splits", {**SPLITS, "train": 0.5, "extra": 0.1}, SPLITS),
     "protocol": (PublishedEntry, "protocol", "published.protocol", "mixed", "lecture"),
@@ -117,9 +103,9 @@ def test_a_study_with_a_claim_is_refused_by_the_name_of_its_comparison(tmp_path:
 
 
 def test_the_command_stops_at_the_kind_before_it_writes_anything(tmp_path: Path) -> None:
-    path, out = write(tmp_path, {"conditions.batchnorm.hidden.norm": "layer"}), tmp_path / "out"
+    path, out = write(tmp_path, {"conditions.batchnorm.statistics": "frozen"}), tmp_path / "out"
     command = ["run", str(path), "--out", str(out), "--cache", str(tmp_path / "cache")]
-    with allowed(LayerEntry, "norm"), pytest.raises(AssertionError, match=unknown("layer")):
+    with allowed(ConditionEntry, "statistics"), pytest.raises(AssertionError, match=unknown("frozen")):
         cli.app(command, standalone_mode=False)
     assert sorted(tmp_path.iterdir()) == [path.with_suffix(".txt"), path]
 
@@ -127,7 +113,6 @@ def test_the_command_stops_at_the_kind_before_it_writes_anything(tmp_path: Path)
 # -- every branch by itself ---------------------------------------------------------------------------------------
 
 PLAIN, NORMED = network(), network(norm="batch")
-LAYER, GELU = network(norm="layer"), network(activation="gelu")  # type: ignore[arg-type]
 
 
 def params(setup: Network) -> Params:
@@ -136,18 +121,6 @@ def params(setup: Network) -> Params:
 
 def statistics(setup: Network) -> Statistics:
     return fresh_statistics(params(setup), setup)
-
-
-def workspace(setup: Network) -> Workspace:
-    """That of a layout whose network was exchanged: of the network itself there is no layout."""
-    layout = Layout(PLAIN, V)
-    layout.network = setup
-    return Workspace(layout, 8, np.float32)
-
-
-def measure(metric: str) -> None:
-    h = torch.zeros((1, 2, 3))
-    METRICS[metric].measure(LayerTrace(h, None, None, h, h), GELU.hidden[0])
 
 
 def spec(**changes: Any) -> Spec:
@@ -189,37 +162,12 @@ def results(study: Spec) -> Results:
 X = torch.zeros((4, 3), dtype=torch.int64)
 FROZEN: dict[str, Any] = {"statistics": "frozen"}
 BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
-    ("Layer.batch_norm", "layer", lambda: LAYER.batchnorm_layers),
-    ("Network.norm", "layer", lambda: LAYER.norm),
-    ("initialise", "layer", lambda: params(LAYER)),
-    ("forward", "layer", lambda: forward(params(PLAIN), LAYER, X)),
-    ("activate", "gelu", lambda: forward(params(PLAIN), GELU, X)),
-    ("fresh_statistics", "layer", lambda: fresh_statistics(params(PLAIN), LAYER)),
-    ("Layout.__init__", "layer", lambda: Layout(LAYER, V)),
-    ("Workspace.__init__", "layer", lambda: workspace(LAYER)),
-    ("code", "gelu", lambda: workspace(GELU)),
-    ("supported", "layer", lambda: supported(LAYER)),
-    ("supported", "gelu", lambda: supported(GELU)),
     ("choose", "mixed", lambda: choose(cell(PLAIN, protocol="mixed"))),  # type: ignore[arg-type]
     ("choose", "mixed", lambda: choose(cell(PLAIN, protocol="mixed"), "autograd")),  # type: ignore[arg-type]
-    ("_propagate", "layer", lambda: predict(LAYER, V)),
-    ("moments", "gelu", lambda: predict(GELU, V)),
-    ("moments", "gelu", lambda: growth(Init(std=1.0), 10, "gelu")),  # type: ignore[arg-type]
-    ("gradient_pass", "gelu", lambda: measure("gradient_pass")),
-    ("dead", "gelu", lambda: measure("dead")),
-    ("names", "gelu", lambda: names("layer", GELU.hidden[0])),
-    ("bins_of", "gelu", lambda: bins_of("h", GELU.hidden[0])),
-    ("Network.norm", "layer", lambda: readings(params(PLAIN), statistics(PLAIN), LAYER, dataset(), 0)),
     ("loss_rows", "extra", extra),
-    ("_norm", "layer", lambda: described(LAYER)),
-    ("_activation", "gelu", lambda: described(GELU)),
-    ("Network.norm", "layer", lambda: spec(network=LAYER).conditions[0].properties()),
-    ("_kinds", "layer", lambda: graph(LAYER, V)),
-    ("_kinds", "gelu", lambda: graph(GELU, V)),
     ("trainer", "turbo", lambda: trainer(Stack((cell(PLAIN),), "turbo"), dataset(), "cpu")),  # type: ignore[arg-type]
     ("parts", "turbo", lambda: list(parts(Stack((cell(PLAIN),), "turbo"), {cell(PLAIN): NEW}, [1], V, "cpu"))),  # type: ignore[arg-type]
     ("seconds", "turbo", lambda: seconds(Stack((cell(PLAIN),), "turbo"))),  # type: ignore[arg-type]
-    ("Network.norm", "layer", lambda: seconds(Stack((cell(LAYER),)))),
     ("collect_tables", "spare", lambda: collected(spec(), kind="spare")),
     ("reading_at", "frozen", lambda: collected(spec(**FROZEN))),
     ("reading_at", "frozen", lambda: results(spec()).loss(spec(**FROZEN).conditions[0], "train", 0)),
@@ -237,12 +185,6 @@ def test_a_branch_that_is_reached_refuses_the_kind(where: str, name: str, reache
 def test_random_numbers_are_drawn_by_a_known_protocol_alone() -> None:
     with pytest.raises(ValueError, match="expected the protocol paired or lecture, got 'mixed'"):
         streams(0, "mixed")
-
-
-def test_the_probe_refuses_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROBES, "gelu", (Init(std=1.0), GELU.hidden[0].activation))
-    with pytest.raises(AssertionError, match=unknown("gelu", "activate")):
-        probe_growth(ProbeSizes(examples=2, units=2, fan_in=(2,)), (0,))
 
 
 @pytest.mark.usefixtures("far")

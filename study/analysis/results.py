@@ -60,7 +60,7 @@ class Results:
     @property
     def with_batchnorm(self) -> list[Condition]:
         """The conditions with BatchNorm."""
-        return [c for c in self.conditions if c.network.batchnorm_layers]
+        return [c for c in self.conditions if c.network.layers_with_statistics]
 
     @property
     def common(self) -> int | None:

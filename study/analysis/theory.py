@@ -4,7 +4,7 @@ All predictions are expectations over seeds. Given its input, a pre-activation i
 q = |input|² · σ_w² + σ_b², because the weights are Gaussian. |embedding|² differs from context to context, so that the
 pre-activations of the first layer are a mixture of Gaussians (exactly). For the layers after it, widths are assumed to
 be large: |h|² = fan_in · E[φ(√q z)²] for each node of that mixture (Poole et al. 2016; Schoenholz et al. 2017).
-BatchNorm sets q to 1 and ends the mixture. Squares are averaged, so that a predicted std is the root mean square over
+A norm sets q to 1, and BatchNorm ends the mixture. Squares are averaged, so that a predicted std is the root mean square over
 seeds, which is slightly above the mean of measured stds.
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,11 @@ from scipy.interpolate import CubicSpline
 from scipy.special import erfc, lambertw, ndtr
 from scipy.stats import chi2
 
-from study.errors import unknown
-from study.network.activations import Activation
-from study.network.inits import Init
-from study.network.layers import Network
+from study.network.activations import ACTIVATIONS, Floats
+from study.network.expectations import moments
+from study.network.inits import Init, log_frequencies
+from study.network.layers import Layer, Network
 
-Floats = NDArray[np.float64]
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
 Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
 
@@ -79,38 +79,6 @@ def _thin(values: Floats, weights: Floats, bins: int) -> tuple[Floats, Floats]:
     return np.asarray(mean[mass > 0], float), np.asarray(mass[mass > 0], float)
 
 
-def _tanh_moments(q: Floats) -> tuple[Floats, Floats]:
-    """E[tanh²(√q z)] and E[1 - tanh²(√q z)] for standard normal z, to rounding, at any q.
-
-    The integral is a trapezoid rule on 0 ≤ z ≤ min(9, 20/√q). Beyond it the Gaussian or 1 - tanh² is below 1e-16, and
-    the step is far below the distance π / (2√q) to the nearest pole of tanh.
-    """
-    root = np.sqrt(q)[:, None]
-    end = 20 / np.maximum(root, 20 / 9)
-    z = np.linspace(0, 1, 201) * end
-    step = end / 200 * np.where(np.arange(201) % 200, 2, 1) * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    passed = (step / np.cosh(root * z) ** 2).sum(1)
-    squared = (step * np.tanh(root * z) ** 2).sum(1)
-    return np.where(q < 1, squared, 1 - passed), passed
-
-
-def moments(q: Floats, activation: Activation) -> tuple[Floats, Floats, Floats]:
-    """E[h], E[h²] and E[φ'] of h = φ(√q z) for standard normal z.
-
-    They are closed forms for relu (He et al. 2015) and linear.
-    """
-    match activation:
-        case "tanh":
-            squared, passed = _tanh_moments(q)
-            return np.zeros_like(q), squared, passed
-        case "relu":  # at q = 0 every unit is at the kink, where the derivative is taken as 0
-            return np.sqrt(q / (2 * math.pi)), q / 2, np.where(q > 0, 0.5, 0.0)
-        case "linear":
-            return np.zeros_like(q), q, np.ones_like(q)
-        case _:
-            unknown(activation)
-
-
 def saturation(q: Floats, threshold: float) -> Floats:
     """The share of units with |tanh(√q z)| > threshold: P(|z| > artanh(threshold) / √q)."""
     with np.errstate(divide="ignore"):
@@ -160,38 +128,59 @@ def initial_loss(variance: Floats, weights: Floats, classes: int, nodes: int = N
     return float(weights @ curve(np.arcsinh(std))), 0.0, "quadrature of E log Σ exp"
 
 
-def growth(init: Init, fan_in: int, activation: Activation = "linear") -> float:
-    """The standard deviation of x @ w, or of its activation, for standard normal x.
+def growth(init: Init, fan_in: int, activation: str = "linear") -> float:
+    """The standard deviation of x @ w, or of its activation, for standard normal x and a wide w.
 
     It is √fan_in · scale before the activation (Glorot & Bengio 2010). Given x, the product is Gaussian with variance
     |x|² · scale², and |x|² is χ² with fan_in degrees of freedom.
     """
     square, weights = embedding_norm(fan_in, {(1,): 1.0})
-    mean, squared, _ = moments(square * init.scale(fan_in) ** 2, activation)
+    mean, squared, _ = moments(square * init.scale(fan_in, fan_in) ** 2, activation)
     return math.sqrt(weights @ squared - (weights @ mean) ** 2)
 
 
+def cross_entropy_of_frequencies(targets: Sequence[int], variance: float) -> tuple[float, float, str]:
+    """The first loss in nats on examples with these target counts (V,), its error and its method, for an output bias of
+    log frequencies and other logits of this variance.
+
+    With p = softmax(b), it is the cross-entropy of the counts with p, and s²/2 · (1 − Σ p²) more for logits of a small
+    std s, which is the second term of E log Σ p_c exp(z_c). The next term is of the order of s⁴.
+    """
+    if not variance <= SMALL**2:
+        return math.nan, math.nan, f"no prediction: log frequencies with logits of std above {SMALL}"
+    b, n = np.array(log_frequencies(targets)), np.array(targets, float)
+    p = np.exp(b) / np.exp(b).sum()
+    loss = float(n / n.sum() @ -np.log(p)) + variance / 2 * float(1 - (p**2).sum())
+    return loss, variance**2 / 4, "cross-entropy with softmax(b) + s²/2 (1 − Σ p²)"
+
+
 def predict(
-    network: Network, vocabulary: int, patterns: Repeats | None = None, examples: float = math.inf
+    network: Network,
+    vocabulary: int,
+    patterns: Repeats | None = None,
+    examples: float = math.inf,
+    targets: Sequence[int] = (),
 ) -> pd.DataFrame:
     """The predictions at initialisation, a row per layer and metric: layer, metric, predicted, error, method.
 
     Layers are counted from 1, as in W1. Shares and stds are over examples and units, and the loss is in nats.
-    preact_std is before BatchNorm, and normed_std is after it. Logits are those of the output layer before any
-    activation. `patterns` are the `repeats` of the contexts (by default no character occurs twice). BatchNorm divides
-    by the unbiased std over `examples` examples, which leaves a variance of 1 - 1 / examples.
+    preact_std is before a norm, and normed_std is after it. Logits are those of the output layer before any
+    activation. `patterns` are the `repeats` of the contexts (by default no character occurs twice). The lecture's
+    BatchNorm divides by the unbiased std over `examples` examples, which leaves a variance of 1 - 1 / examples.
+    `targets` are the counts of the targets, (V,), for an output bias of log frequencies.
 
     `error` is the numerical error. It does not include the error of the assumptions that `method` names. The first
     layer is exact, given the patterns. "mean field" neglects that |h|² fluctuates by 1/√width. "unit Gaussian" neglects
     that the values of a unit are only roughly Gaussian, since there are finitely many embeddings: with the few
     characters of an alphabet their tails are heavier, and from the second layer on thinner by a term of order
-    1 / (T · E). A BatchNorm of constant values has no prediction (NaN).
+    1 / (T · E). What has no prediction is NaN, and `method` says why: a BatchNorm of constant values, a constant weight,
+    a norm or an initialiser that has no theory.
     """
     patterns = patterns or {(1,) * network.context: 1.0}
     assert all(sum(pattern) == network.context for pattern in patterns), f"{network.context} characters, got {patterns}"
     assert math.isclose(sum(patterns.values()), 1), f"shares of patterns add up to 1, got {patterns}"
-    fine = _propagate(network, vocabulary, patterns, examples, NODES)
-    rough = _propagate(network, vocabulary, patterns, examples, NODES * 2 // 3)
+    fine = _propagate(network, vocabulary, patterns, examples, targets, NODES)
+    rough = _propagate(network, vocabulary, patterns, examples, targets, NODES * 2 // 3)
     rows = [
         (layer, metric, value, error + abs(value - other[2]), method)
         for (layer, metric, value, error, method), other in zip(fine, rough, strict=True)
@@ -199,47 +188,147 @@ def predict(
     return pd.DataFrame(rows, columns=["layer", "metric", "predicted", "error", "method"])
 
 
-def _propagate(network: Network, vocabulary: int, patterns: Repeats, examples: float, nodes: int) -> list[Predicted]:
+def _propagate(
+    network: Network, vocabulary: int, patterns: Repeats, examples: float, targets: Sequence[int], nodes: int
+) -> list[Predicted]:
     """All predictions with `nodes` nodes per χ², with the part of the error that is known in closed form."""
+    signal = _embedded(network, vocabulary, patterns, nodes)
     rows: list[Predicted] = []
-    norm, weights = embedding_norm(network.embedding_size, patterns, nodes)
-    size = network.context * network.embedding_size
-    scale = network.embedding.scale(vocabulary)
-    square = norm / size * scale**2  # the mean square of the layer's input, per node of the mixture
-    basis = "χ² mixture over embeddings"
+
+    def add(number: int, metric: str, value: float, error: float, method: str) -> None:
+        known = not signal.lacking
+        rows.append((number, metric, value, error, method) if known else (number, metric, math.nan, 0.0, signal.why))
+
     layers = zip(network.layers, network.shapes(vocabulary), strict=True)
-    for number, (layer, (fan_in, _)) in enumerate(layers, start=1):
+    for number, (layer, (fan_in, fan_out)) in enumerate(layers, start=1):
         output = number == len(network.layers)
-        scale *= layer.weight.scale(fan_in)  # 0 from the layer on whose values are the same for every example
-        q = fan_in * square * layer.weight.scale(fan_in) ** 2
-        q = q + (layer.bias.scale(fan_in) ** 2 if layer.bias else 0.0)
+        signal = _multiplied(signal, layer, fan_in, fan_out, output)
         if not output:
-            rows.append((number, "preact_std", math.sqrt(weights @ q), 0.0, "closed form" if number == 1 else basis))
-        match layer.norm:
-            case "none":
-                pass
-            case "batch":
-                q, weights, basis = np.array([1 - 1 / examples if scale > 0 else math.nan]), np.ones(1), "unit Gaussian"
-                if not output:
-                    rows.append((number, "normed_std", math.sqrt(q[0]), 0.0, "by construction"))
-            case _:
-                unknown(layer.norm)
+            add(number, "preact_std", signal.rms, 0.0, "closed form" if number == 1 else signal.basis)
+        if layer.norm_entry is not None:
+            signal = _normalised(signal, layer, examples)
+            if not output:
+                add(number, "normed_std", signal.rms, 0.0, "by construction")
         if output:
-            rows.append((number, "logit_std", math.sqrt(weights @ q), 0.0, basis))
-            value, error, method = initial_loss(q, weights, vocabulary, nodes)
-            rows.append((number, "initial_loss", value, error, f"{method}; {basis}"))
+            add(number, "logit_std", _logit_std(signal, layer, targets), 0.0, signal.basis)
+            value, error, method = _first_loss(signal, layer, vocabulary, targets, nodes)
+            add(number, "initial_loss", value, error, method)
             return rows
+        q, weights = signal.q, signal.weights
         mean, square, passed = moments(q, layer.activation)
-        match layer.activation:
-            case "tanh":
-                how = basis
-                for metric, threshold in THRESHOLDS.items():
-                    rows.append((number, metric, float(weights @ saturation(q, threshold)), 0.0, basis))
-            case "relu" | "linear":
-                how = "closed form"
-            case _:
-                unknown(layer.activation)
-        rows.append((number, "h_std", math.sqrt(weights @ square - (weights @ mean) ** 2), 0.0, basis))
-        rows.append((number, "gradient_pass", float(weights @ passed), 0.0, how))
-        basis = basis if "mean field" in basis else f"{basis}, mean field behind it"
+        closed = ACTIVATIONS[layer.activation].moments is not None
+        how = signal.basis if closed else f"{signal.basis}; quadrature"
+        if layer.activation == "tanh":
+            for metric, threshold in THRESHOLDS.items():
+                add(number, metric, float(weights @ saturation(q, threshold)), 0.0, signal.basis)
+        add(number, "h_std", _root(float(weights @ square - (weights @ mean) ** 2)), 0.0, how)
+        add(number, "gradient_pass", float(weights @ passed), 0.0, "closed form" if closed else how)
+        basis = signal.basis if "mean field" in signal.basis else f"{signal.basis}, mean field behind it"
+        signal = replace(signal, q=square, basis=basis)
     raise AssertionError("a network has an output layer")
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """What theory knows of a layer's values: a mixture of Gaussians of mean 0 over the examples."""
+
+    q: Floats  # the variance of a value in every part of the mixture; behind an activation the mean square
+    weights: Floats  # the share of examples in every part
+    varies: bool  # whether the values differ from example to example at all
+    basis: str  # the assumptions, in words
+    lacking: str = ""  # why nothing can be predicted from here on; empty where it can
+
+    @property
+    def why(self) -> str:
+        """The method in the words of the page, where there is no prediction."""
+        return f"no prediction: {self.lacking}"
+
+    @property
+    def rms(self) -> float:
+        """The std of all values."""
+        return _root(float(self.weights @ self.q))
+
+    def without(self, reason: str) -> _Signal:
+        """The same signal where nothing can be predicted any more, for the first such reason."""
+        return replace(self, lacking=self.lacking or reason)
+
+
+def _root(square: float) -> float:
+    return math.sqrt(square) if square >= 0 else math.nan
+
+
+def _embedded(network: Network, vocabulary: int, patterns: Repeats, nodes: int) -> _Signal:
+    """The concatenated embeddings: q is their mean square."""
+    init, size = network.embedding, network.context * network.embedding_size
+    scale = init.scale(vocabulary, network.embedding_size)
+    if init.gaussian:
+        norm, weights = embedding_norm(network.embedding_size, patterns, nodes)
+        return _Signal(norm / size * scale**2, weights, scale > 0, "χ² mixture over embeddings")
+    signal = _Signal(np.array([scale**2]), np.ones(1), scale > 0, "|embedding|² taken as its mean")
+    return signal if init.centred else signal.without(f"the embedding is drawn as {init.words}")
+
+
+def _multiplied(signal: _Signal, layer: Layer, fan_in: int, fan_out: int, output: bool) -> _Signal:
+    """The pre-activations out of the values of the layer before."""
+    weight, bias = layer.weight, layer.bias
+    scale = weight.scale(fan_in, fan_out)
+    q = fan_in * signal.q * scale**2
+    if bias is not None and bias.centred:
+        q = q + bias.scale(fan_in, fan_out) ** 2
+    found = replace(signal, q=q, varies=signal.varies and scale > 0)
+    if not weight.centred:
+        return found.without(f"a weight is drawn as {weight.words}")
+    # A bias that is the same for all classes changes no loss, and the log frequencies are added by `_first_loss`.
+    added = output and layer.norm == "none" and bias is not None and bias.kind in ("constant", "log frequencies")
+    if bias is not None and not bias.centred and not added:
+        return found.without(f"a bias is drawn as {bias.words}")
+    return found
+
+
+def _normalised(signal: _Signal, layer: Layer, examples: float) -> _Signal:
+    """The values behind the norm of a layer."""
+    entry, settings = layer.norm_entry, layer.norm_settings
+    assert entry is not None
+    if entry.variance is None:
+        return signal.without(f"there is no theory of {layer.norm_words}")
+    if entry.needs_statistics:  # every unit is normalised over the examples, which ends the mixture
+        variance = np.atleast_1d(np.asarray(entry.variance(signal.weights @ signal.q, examples, settings), float))
+        q, weights = (variance if signal.varies else np.array([math.nan])), np.ones(1)
+        plain = 1 - 1 / examples
+        if signal.varies and variance[0] < plain * (1 - 1e-3):
+            signal = signal.without("the eps of the norm is not small beside the variance")
+    else:
+        q, weights = np.asarray(entry.variance(signal.q, examples, settings), float), signal.weights
+    found = replace(signal, q=q, weights=weights, basis="unit Gaussian")
+    for key, _, init in layer.norm_parameters:
+        if key == "gain" and init.kind == "constant":
+            found = replace(found, q=found.q * init.settings.constant**2)
+        elif key == "bias" and init.centred:
+            found = replace(found, q=found.q + init.scale(1, 1) ** 2)
+        else:
+            found = found.without(f"the {key} of {entry.label} is drawn as {init.words}")
+    return found
+
+
+def _has_frequencies(layer: Layer) -> bool:
+    return layer.bias is not None and layer.bias.kind == "log frequencies"
+
+
+def _logit_std(signal: _Signal, layer: Layer, targets: Sequence[int]) -> float:
+    """The std of the logits over examples and classes, of which the bias is a part where the classes have their own."""
+    if not _has_frequencies(layer):
+        return signal.rms
+    return math.sqrt(signal.rms**2 + float(np.var(log_frequencies(targets)))) if targets else math.nan
+
+
+def _first_loss(
+    signal: _Signal, layer: Layer, vocabulary: int, targets: Sequence[int], nodes: int
+) -> tuple[float, float, str]:
+    """The first loss in nats, its error and its method."""
+    if _has_frequencies(layer):
+        if not targets:
+            return math.nan, math.nan, "no prediction: the frequencies of the targets are not known"
+        value, error, method = cross_entropy_of_frequencies(targets, float(signal.weights @ signal.q))
+    else:
+        value, error, method = initial_loss(signal.q, signal.weights, vocabulary, nodes)
+    return value, error, f"{method}; {signal.basis}"

@@ -21,6 +21,11 @@ class Split:
     vocabulary: int  # V
 
     @cached_property
+    def targets(self) -> tuple[int, ...]:
+        """The number of examples of which each character is the next one, (V,)."""
+        return tuple(torch.bincount(self.Y, minlength=self.vocabulary).tolist())
+
+    @cached_property
     def distinct(self) -> tuple[Tensor, Tensor, Tensor]:
         """Distinct contexts (U, T), distinct examples (P,), and the number of times that each example occurs (P,).
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from study.errors import unknown
 from study.execution.plan import makespan
 from study.execution.prepare import prepare
 from study.execution.status import statuses
@@ -86,17 +85,5 @@ def graph(network: Network, vocabulary: int) -> str:
 
 def _kinds(layer: Layer) -> str:
     """` BatchNorm tanh`; nothing for a layer without a norm and an activation."""
-    match layer.norm:
-        case "none":
-            norm = ""
-        case "batch":
-            norm = " BatchNorm"
-        case _:
-            unknown(layer.norm)
-    match layer.activation:
-        case "linear":
-            return norm
-        case "tanh" | "relu":
-            return f"{norm} {layer.activation}"
-        case _:
-            unknown(layer.activation)
+    words = (layer.norm_words if layer.norm != "none" else "", layer.activation if layer.activation != "linear" else "")
+    return "".join(f" {word}" for word in words if word)

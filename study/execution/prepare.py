@@ -43,7 +43,7 @@ def check_batch_sizes(spec: Spec, words: Words) -> None:
     left = [str(size) for size in sizes if size not in fillable(sizes, examples)]
     runs = () if spec.published is None else spec.published.runs
     normed = any(
-        condition.network.batchnorm_layers for condition in (*spec.conditions, *(run.condition for run in runs))
+        condition.network.layers_with_statistics for condition in (*spec.conditions, *(run.condition for run in runs))
     )
     if left and normed and sizes != BATCH_SIZES:
         problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples:,}"

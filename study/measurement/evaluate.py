@@ -7,6 +7,7 @@ float64. The results are those of the full split, and memory does not grow with 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor
 from study.data.examples import Split
 from study.network.layers import Network
 from study.network.mlp import Activations, Params, Statistics, forward, fresh_statistics
+from study.network.norms import LayerStatistics
 
 CHUNK = 250_000  # numbers per chunk: contexts × units of all hidden layers, or × characters where these are more
 
@@ -64,39 +66,36 @@ class Moments:
         return (self.squares / (self.n - 1)).sqrt()
 
 
-def _partial(params: Params, network: Network) -> tuple[list[Tensor | None], list[Tensor | None]]:
-    """Lists of statistics, to be filled in from the first layer with BatchNorm to the last."""
-    blank = fresh_statistics(params, network)
-    return list(blank.mean), list(blank.std)
-
-
 @torch.no_grad()
 def calibrate(params: Params, network: Network, split: Split) -> Statistics:
-    """Mean and std of the pre-activations of every layer with BatchNorm, over the split as one batch, (M, 1, H).
+    """Mean and spread of the pre-activations of every layer that has statistics, over the split as one batch, (M, 1, H).
 
-    This is the lecture's definition: unbiased std, no eps. The layers are measured one after another, and each gets its
+    The std is the unbiased one, also where a norm divides a batch by the biased one. The layers are measured one after another, and each gets its
     input from layers that use the statistics measured before. PyTorch's recipe (fvcore's precise_bn) averages the
     statistics of minibatches instead.
     """
-    mean, std = _partial(params, network)
-    for i in network.batchnorm_layers:
+    found = list(fresh_statistics(params, network))  # filled in from the first layer to the last
+    for i in network.layers_with_statistics:
+        blank = found[i]
+        assert blank is not None
         moments = Moments()
         for X, counts in chunks(split, network):
-            layer = forward(params, network, X, Statistics(tuple(mean), tuple(std)), depth=i + 1).layers[i]
+            layer = forward(params, network, X, tuple(found), depth=i + 1).layers[i]
             moments.add(Moments.of(layer.preact, counts.sum(1)))
-        mean[i], std[i] = moments.mean.float(), moments.std().float()
-    return Statistics(tuple(mean), tuple(std))
+        found[i] = LayerStatistics.of(moments.mean.float(), moments.std().float(), blank.measure)
+    return tuple(found)
 
 
 @torch.no_grad()
 def batch_statistics(params: Params, network: Network, X: Tensor, size: int) -> Statistics:
-    """Mean and std of consecutive batches of `size` contexts of X (n, T), repeated for every example, (M, n, H)."""
-    layers = _in_batches(params, network, X, size).layers
-    mean, std = (
-        tuple(None if t is None else t.repeat_interleave(size, dim=1) for t in ts)
-        for ts in ([layer.mean for layer in layers], [layer.std for layer in layers])
-    )
-    return Statistics(mean, std)
+    """The statistics of consecutive batches of `size` contexts of X (n, T), repeated for every example, (M, n, H)."""
+    used = [layer.statistics for layer in _in_batches(params, network, X, size).layers]
+    return tuple(None if one is None else _for_every_example(one, size) for one in used)
+
+
+def _for_every_example(batches: LayerStatistics, size: int) -> LayerStatistics:
+    mean, spread = (t.repeat_interleave(size, dim=1) for t in (batches.mean, batches.spread))
+    return replace(batches, mean=mean, spread=spread)
 
 
 def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activations:
@@ -121,10 +120,12 @@ def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
 def split_loss(params: Params, network: Network, split: Split, statistics: Statistics | None = None) -> Tensor:
     """The mean loss over a whole split with `statistics`, in nats, (M,) float64.
 
-    ValueError: the network has BatchNorm, and no statistics are given.
+    ValueError: the network normalises over a batch, and no statistics are given.
     """
-    if network.batchnorm_layers and statistics is None:
-        raise ValueError("a model with BatchNorm is read with given statistics: running, calibrated or the split's own")
+    if network.layers_with_statistics and statistics is None:
+        raise ValueError(
+            "a model that normalises over a batch is read with given statistics: running, calibrated or the split's own"
+        )
     total = torch.zeros(len(params.C), dtype=torch.float64)
     for X, counts in chunks(split, network):
         total += negative_log_likelihood(forward(params, network, X, statistics).logits, counts)

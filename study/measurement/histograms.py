@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from study.errors import unknown
 from study.measurement.metrics import artanh, not_below
+from study.network.activations import ACTIVATIONS
 from study.network.layers import Layer
 
 
@@ -74,6 +74,7 @@ def _bounds(bins: Bins, dtype: torch.dtype) -> Tensor:
 BINS = {
     "preact": Bins(40, 160, knee=2.0),
     "h": Bins(1, 80, through="tanh"),
+    "h bounded": Bins(1, 80),
     "h unbounded": Bins(40, 160, knee=2.0),
     "logits": Bins(100, 200, knee=0.5),
 }
@@ -105,10 +106,6 @@ def bins_of(quantity: str, layer: Layer) -> Bins:
     """The bins of preact, h or logits in a layer."""
     if quantity != "h":
         return BINS[quantity]
-    match layer.activation:
-        case "tanh":
-            return BINS["h"]
-        case "relu" | "linear":
-            return BINS["h unbounded"]
-        case _:
-            unknown(layer.activation)
+    if layer.activation == "tanh":
+        return BINS["h"]
+    return BINS["h bounded" if ACTIVATIONS[layer.activation].bounded else "h unbounded"]

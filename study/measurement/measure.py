@@ -41,7 +41,7 @@ def measure_cell(
 
     for step, everything in boundaries(cell.schedule, reading.measure).items():
         state = trajectory.at(step)
-        params, running = stacked([state.arrays], len(cell.network.layers))
+        params, running = stacked([state.arrays], cell.network)
         keys = {"seed": cell.seed, "step": step}
         if cell.twin:
             if everything:
@@ -57,35 +57,36 @@ def measure_cell(
     keys = {"seed": cell.seed}
     losses = torch.from_numpy(trajectory.losses)  # (steps,)
     add(curves=[{**keys, **bin_} for bin_ in curve_rows(losses.double())])
-    add(cells=[{**keys, **outcome(trajectory.at(cell.schedule.steps), losses)}])
+    add(cells=[{**keys, **outcome(trajectory.at(cell.schedule.steps), cell.network, losses)}])
     if original is not None:
         for state in trajectory.states:
             if state.step in boundaries(cell.schedule, reading.measure):
-                gap = distance(state, original.at(state.step))
+                gap = distance(state, original.at(state.step), cell.network)
                 add(twins=[{"step": state.step, "distance": gap}])
     return as_rows(found)
 
 
-def distance(state: State, original: State) -> float | None:
+def distance(state: State, original: State, network: Network) -> float | None:
     """The distance of a twin from its original after the same number of steps: |θ' − θ| / |θ| over all parameters.
 
     It is None where it is not finite.
     """
-    theirs, ours = (torch.cat([t.flatten() for t in parameters(of)[0]]).double() for of in (state, original))  # (P,)
+    theirs, ours = (
+        torch.cat([t.flatten() for t in parameters(of, network)[0]]).double() for of in (state, original)
+    )  # (P,)
     gap = float((theirs - ours).norm() / ours.norm())
     return gap if math.isfinite(gap) else None
 
 
-def parameters(state: State) -> tuple[list[Tensor], list[Tensor]]:
+def parameters(state: State, network: Network) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters, in the order C, W1, b1, …, and the running statistics, (1, rows, columns) each."""
-    params, running = stacked([state.arrays], sum(name.startswith("W") for name in state.arrays))
-    pairs = zip(running.mean, running.std, strict=True)
-    return params.tensors(), [tensor for pair in pairs for tensor in pair if tensor is not None]
+    params, running = stacked([state.arrays], network)
+    return params.tensors(), [t for own in running if own is not None for t in (own.mean, own.spread)]
 
 
-def outcome(end: State, losses: Tensor) -> Row:
+def outcome(end: State, network: Network, losses: Tensor) -> Row:
     """The status and the hash of a finished cell. A NaN or an infinity anywhere makes it a diverged cell."""
-    tensors = [tensor for part in parameters(end) for tensor in part]
+    tensors = [tensor for part in parameters(end, network) for tensor in part]
     bad = (~torch.isfinite(losses)).nonzero()  # (n, 1)
     diverged = bool(len(bad)) or not all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
     digest = hashlib.sha256()
@@ -143,14 +144,10 @@ def readings(
     params: Params, running: Statistics, network: Network, data: Dataset, step: int
 ) -> dict[str, Statistics | None]:
     """The statistics with which a model is read, by name. Before the first step there are no running ones yet."""
-    match network.norm:
-        case "none":
-            return {"none": None}
-        case "batch":
-            calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, network, data.splits["train"])}
-            return calibrated if step == 0 else {"running": running, **calibrated}
-        case _:
-            unknown(network.norm)
+    if not network.layers_with_statistics:
+        return {"none": None}
+    calibrated: dict[str, Statistics | None] = {"calibrated": calibrate(params, network, data.splits["train"])}
+    return calibrated if step == 0 else {"running": running, **calibrated}
 
 
 def _everything(
@@ -170,7 +167,7 @@ def _everything(
         metrics_ += activation_rows(params, network, data.splits["train"], values, {**keys, "statistics": kind})
     last = list(statistics)[-1]  # the histograms are of calibrated readings, or of those without a norm
     histograms = histogram_rows(params, network, data.splits["train"], statistics[last], {"step": keys["step"]})
-    if network.batchnorm_layers:
+    if network.layers_with_statistics:
         metrics_ += gap_rows(params, network, statistics, X[0], keys)
         if end:
             losses += batch_size_rows(params, network, data.splits["dev"], reading.batch_sizes, keys)
@@ -185,7 +182,7 @@ def loss_rows(
     found = list[Row]()
     for name, split in data.splits.items():
         losses = {kind: float(split_loss(params, network, split, values)) for kind, values in statistics.items()}
-        if network.batchnorm_layers:
+        if network.layers_with_statistics:
             match name:
                 case "train":  # "calibrated" reads the training split as one batch
                     losses["batch"] = losses["calibrated"]
@@ -276,12 +273,10 @@ def gap_rows(
     for kind, values in {**statistics, "batch": minibatch}.items():
         if kind == "calibrated" or values is None:
             continue
-        for i in network.batchnorm_layers:
-            for metric, a, b in (
-                ("gap_mean", values.mean[i], calibrated.mean[i]),
-                ("gap_std", values.std[i], calibrated.std[i]),
-            ):
-                assert a is not None and b is not None
+        for i in network.layers_with_statistics:
+            one, other = values[i], calibrated[i]
+            assert one is not None and other is not None
+            for metric, a, b in (("gap_mean", one.mean, other.mean), ("gap_std", one.std, other.std)):
                 found.append(
                     {
                         **keys,

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from study.errors import unknown
 from study.measurement.reducers import All, Chunk, Extreme, Mean, Reducer, Spread
-from study.network.activations import Activation
+from study.network.activations import in_torch
 from study.network.layers import Layer
 from study.network.mlp import Activations, LayerTrace
 
@@ -28,7 +27,7 @@ class Metric:
 
     name: str
     needs: Needs
-    activations: tuple[Activation, ...]  # the activations of the layers to which it applies
+    activations: tuple[str, ...] | None  # the activations of the layers to which it applies; None: all
     reduce: Callable[[], Reducer] | None
     measure: Callable[..., Tensor]
 
@@ -39,13 +38,14 @@ METRICS: dict[str, Metric] = {}
 def metric(
     needs: Needs,
     reduce: Callable[[], Reducer] | None = None,
-    activations: Iterable[Activation] = ("tanh", "relu", "linear"),
+    activations: Iterable[str] | None = None,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Register a metric under the name of its function. Its label in the report is in labels.py."""
 
     def register(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
         name = measure.__name__
-        METRICS[name] = Metric(name, needs, tuple(activations), reduce, measure)
+        applies = None if activations is None else tuple(activations)
+        METRICS[name] = Metric(name, needs, applies, reduce, measure)
         return measure
 
     return register
@@ -74,15 +74,16 @@ def dead(a: LayerTrace, layer: Layer) -> Tensor:
             return saturated(a, "0.99")
         case "relu":
             return a.h == 0
-        case "linear":
-            raise AssertionError("a linear unit passes every gradient")
         case _:
-            unknown(layer.activation)
+            raise AssertionError(f"{layer.activation}: this metric is for tanh and relu")
 
 
 @metric("layer", Mean)
 def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
-    """The mean local gradient of the activation over units, per example: 1 − h² for tanh, (M, n)."""
+    """The mean local gradient of the activation over units, per example: 1 − h² for tanh, (M, n).
+
+    For an activation without a shorter way it is the derivative that training uses, found by autograd.
+    """
     match layer.activation:
         case "tanh":
             return 1 - a.h.double().square().mean(-1)
@@ -91,7 +92,10 @@ def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
         case "linear":
             return _share(torch.ones_like(a.h, dtype=torch.bool))
         case _:
-            unknown(layer.activation)
+            with torch.enable_grad():
+                z = a.z.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(in_torch(layer.activation)(z).sum(), z)
+            return slope.double().mean(-1)
 
 
 @metric("layer", lambda: Spread("mean"))
@@ -218,11 +222,7 @@ def names(needs: Needs, layer: Layer | None = None) -> list[str]:
     chosen = [m for m in METRICS.values() if m.needs == needs]
     if layer is None:
         return [m.name for m in chosen]
-    match layer.activation:
-        case "tanh" | "relu" | "linear":
-            return [m.name for m in chosen if layer.activation in m.activations]
-        case _:  # no metric names it, so all of them would be left out
-            unknown(layer.activation)
+    return [m.name for m in chosen if m.activations is None or layer.activation in m.activations]
 
 
 def reducers(chosen: Iterable[str]) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from study.network.activations import Activation
-from study.network.inits import GAINS, Init
+from study.network.expectations import gain
+from study.network.inits import Init
 
 # name -> the scale of the Gaussian w, and the activation that is applied to x @ w
-PROBES: dict[str, tuple[Init, Activation]] = {
+PROBES: dict[str, tuple[Init, str]] = {
     "std 1": (Init(std=1.0), "linear"),
     "1 / √fan_in": (Init(gain=1.0), "linear"),
     "tanh after 1 / √fan_in": (Init(gain=1.0), "tanh"),
-    "tanh after (5/3) / √fan_in": (Init(gain=GAINS["tanh"]), "tanh"),
+    "tanh after (5/3) / √fan_in": (Init(gain=gain("tanh")), "tanh"),
 }
 
 
@@ -33,7 +33,7 @@ def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, ob
     import numpy as np
     import torch
 
-    from study.network.mlp import activate
+    from study.network.activations import in_torch
     from study.rng import generator
 
     rows: list[dict[str, object]] = []
@@ -42,9 +42,9 @@ def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, ob
             draw = generator(seed, f"probe.{fan_in}")
             x = torch.from_numpy(draw.standard_normal((sizes.examples, fan_in)).astype(np.float32))
             w = torch.from_numpy(draw.standard_normal((fan_in, sizes.units)).astype(np.float32))
-            # The draws are scaled by Init.apply, as the weights of the models are.
             for name, (init, activation) in PROBES.items():
-                y = activate(x @ init.apply(w, fan_in), activation)  # (examples, units)
+                # as the weights of the models are scaled, rounding by rounding
+                y = in_torch(activation)(x @ init.settings.scaled(w, fan_in, sizes.units))  # (examples, units)
                 rows.append(
                     {
                         "init": name,

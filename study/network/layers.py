@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from study.errors import unknown
-from study.network.activations import Activation
+from study.network.activations import ACTIVATIONS
 from study.network.inits import Init
-from study.network.norms import Norm
+from study.network.norms import NORMS, Norm
+from study.network.options import Written
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,48 @@ class Layer:
 
     weight: Init
     bias: Init | None
-    norm: Norm = "none"
-    activation: Activation = "tanh"
+    norm: str = "none"  # the name of an entry of NORMS, or none
+    activation: str = "tanh"  # the name of an entry of ACTIVATIONS
+    norm_options: Written = ()  # those that are not at their defaults
+    norm_inits: tuple[tuple[str, Init], ...] = ()  # (key of a parameter of the norm, initialiser), unless the default
+
+    def __post_init__(self) -> None:
+        assert self.norm == "none" or self.norm in NORMS, f"no norm {self.norm!r}"
+        assert self.activation in ACTIVATIONS, f"no activation {self.activation!r}"
 
     @property
-    def batch_norm(self) -> bool:
-        """Whether the layer has BatchNorm, and therefore is read with given statistics."""
-        match self.norm:
-            case "none":
-                return False
-            case "batch":
-                return True
-            case _:
-                unknown(self.norm)
+    def norm_entry(self) -> Norm | None:
+        """The entry of the norm. None: the layer has no norm."""
+        return None if self.norm == "none" else NORMS[self.norm]
+
+    @property
+    def norm_settings(self) -> Any:
+        """The options of the norm."""
+        assert self.norm_entry is not None, "a layer without a norm"
+        return self.norm_entry.options(**dict(self.norm_options))
+
+    @property
+    def norm_parameters(self) -> tuple[tuple[str, str, Init], ...]:
+        """The parameters of the norm: the key, the name and the initialiser of each."""
+        chosen = dict(self.norm_inits)
+        parameters = () if self.norm_entry is None else self.norm_entry.parameters
+        return tuple((p.key, p.name, chosen.get(p.key, p.init)) for p in parameters)
+
+    @property
+    def norm_words(self) -> str:
+        """The norm in words: `none`, `BatchNorm`, `LayerNorm (gain constant 0.1)`."""
+        if self.norm_entry is None:
+            return "none"
+        options = [f"{name} {value}" for name, value in self.norm_options]
+        inits = [f"{key} {init.words}" for key, init in self.norm_inits]
+        return (
+            f"{self.norm_entry.label} ({', '.join((*options, *inits))})" if options or inits else self.norm_entry.label
+        )
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether the layer normalises over a batch, and therefore is read with given statistics."""
+        return self.norm_entry is not None and self.norm_entry.needs_statistics
 
 
 @dataclass(frozen=True)
@@ -54,26 +84,34 @@ class Network:
         return list(pairwise(ends))
 
     @property
-    def batchnorm_layers(self) -> tuple[int, ...]:
-        """The indices of the layers with BatchNorm, counted from 0."""
-        return tuple(i for i, layer in enumerate(self.layers) if layer.batch_norm)
+    def layers_with_statistics(self) -> tuple[int, ...]:
+        """The indices of the layers that normalise over a batch, counted from 0."""
+        return tuple(i for i, layer in enumerate(self.layers) if layer.needs_statistics)
 
     @property
-    def norm(self) -> Norm:
-        """The norm of the layers that have one; "none" where no layer has one."""
-        found: Norm = "none"
-        for layer in self.layers:
-            match layer.norm:
-                case "none":
-                    pass
-                case "batch":
-                    found = "batch"
-                case _:
-                    unknown(layer.norm)
-        return found
+    def norm(self) -> str:
+        """The norm of the layers that have one, "none" where no layer has one, and "several" where they differ."""
+        found = {layer.norm for layer in self.layers if layer.norm != "none"}
+        return "several" if len(found) > 1 else next(iter(found), "none")
+
+    @property
+    def least_batch(self) -> int:
+        """The smallest minibatch with which the network trains."""
+        return max((layer.norm_entry.least_batch for layer in self.layers if layer.norm_entry is not None), default=1)
+
+    @property
+    def inits(self) -> tuple[Init, ...]:
+        """The initialisers of all parameters, the embedding's first."""
+        of_layers = [
+            (layer.weight, *([] if layer.bias is None else [layer.bias]), *(init for *_, init in layer.norm_parameters))
+            for layer in self.layers
+        ]
+        return (self.embedding, *(init for own in of_layers for init in own))
 
     @property
     def graph(self) -> tuple[object, ...]:
         """The properties that are equal in a stack: sizes, norms, presence of biases, activations. Scales are free."""
-        kinds = tuple((layer.norm, layer.bias is not None, layer.activation) for layer in self.layers)
+        kinds = tuple(
+            (layer.norm, layer.norm_options, layer.bias is not None, layer.activation) for layer in self.layers
+        )
         return (self.context, self.embedding_size, self.widths, kinds)

@@ -7,7 +7,7 @@ width of a layer. The model axis is first and always there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,22 +16,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.errors import unknown
-from study.network.activations import Activation
-from study.network.layers import Network
+from study.network.activations import in_torch
+from study.network.inits import Facts, Init, Place
+from study.network.layers import Layer, Network
+from study.network.norms import LayerStatistics
 from study.rng import Streams
-
-EPS = 1e-5  # for readings in batches of a few examples: identical contexts in a batch of two have std 0
 
 
 @dataclass(frozen=True)
 class LayerParams:
-    """The parameters of a layer. A parameter that the network does not have is None."""
+    """The parameters of a layer."""
 
     W: Tensor  # (M, in, out)
-    b: Tensor | None  # (M, 1, out)
-    bngain: Tensor | None  # (M, 1, out)
-    bnbias: Tensor | None  # (M, 1, out)
+    b: Tensor | None  # (M, 1, out); None: the layer has no bias
+    norm: Mapping[str, Tensor]  # the parameters of the norm by name, such as bngain, (M, 1, out) each
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,18 @@ class Params:
         """Yield (name, tensor), with the lecture's names: C, W1, b1, bngain1, bnbias1, W2, …"""
         yield "C", self.C
         for number, layer in enumerate(self.layers, start=1):
-            for name in ("W", "b", "bngain", "bnbias"):
-                tensor = getattr(layer, name)
-                if tensor is not None:
-                    yield f"{name}{number}", tensor
+            yield f"W{number}", layer.W
+            if layer.b is not None:
+                yield f"b{number}", layer.b
+            for name, tensor in layer.norm.items():
+                yield f"{name}{number}", tensor
 
     def tensors(self) -> list[Tensor]:
         """The parameters in the order of named()."""
         return [tensor for _, tensor in self.named()]
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """The mean that each layer with BatchNorm subtracts, and the std by which it divides; None for the other layers."""
-
-    mean: tuple[Tensor | None, ...]  # (M, 1, H) per layer
-    std: tuple[Tensor | None, ...]  # (M, 1, H) per layer
+Statistics = tuple[LayerStatistics | None, ...]  # of every layer; None for a layer that is read without statistics
 
 
 @dataclass(frozen=True)
@@ -68,8 +62,7 @@ class LayerTrace:
     """The values of one layer in a forward pass."""
 
     preact: Tensor  # (M, N, H), before the norm
-    mean: Tensor | None  # (M, 1, H), which the norm subtracted; (M, N / batch, H) in batches
-    std: Tensor | None  # (M, 1, H), by which the norm divided; (M, N / batch, H) in batches
+    statistics: LayerStatistics | None  # those by which the norm normalised, (M, 1, H); (M, N / batch, H) in batches
     z: Tensor  # (M, N, H), the input of the activation
     h: Tensor  # (M, N, H), the output of the activation
 
@@ -92,48 +85,56 @@ def initialise(
     streams: Sequence[Streams],
     device: str = "cpu",
     twins: Sequence[bool] = (),
+    facts: Facts = Facts(),  # noqa: B008 (it is frozen)
 ) -> Params:
     """The parameters of models of one graph at step 0.
 
-    There is a draw per model and parameter, in the order C, W1, b1, W2, …, scaled by the parameter's Init. In a twin,
-    one weight of W1 is one unit in the last place larger.
+    There is a draw per model and parameter, in the order C, W1, b1, bngain1, …, W2, …, by the parameter's Init. `facts`
+    are of the training split, for initialisers that look at it. In a twin, one weight of W1 is one unit in the last
+    place larger.
     """
 
     def column(draws: list[Tensor]) -> Tensor:
         return torch.stack(draws).to(device)
 
-    shared, twins = setups[0], twins or [False] * len(setups)
-    embedding = (vocabulary, shared.embedding_size)
-    C = column([s.embedding.apply(r.normal("C", embedding), vocabulary) for s, r in zip(setups, streams, strict=True)])
-    layers = []
-    for i, (fan_in, fan_out) in enumerate(shared.shapes(vocabulary)):
-        kind = shared.layers[i]
-        W, b = [], []
-        for network, twin, random in zip(setups, twins, streams, strict=True):
-            layer = network.layers[i]
-            W.append(layer.weight.apply(random.normal(f"W{i + 1}", (fan_in, fan_out)), fan_in))
-            if twin and i == 0:  # the smallest possible difference, in one weight
-                W[-1][0, 0] = torch.nextafter(W[-1][0, 0], torch.tensor(torch.inf))
-            if layer.bias is not None:  # a layer without a bias draws none
-                b.append(layer.bias.apply(random.normal(f"b{i + 1}", (fan_out,)), fan_in).view(1, fan_out))
-        bngain = bnbias = None
-        match kind.norm:
-            case "none":
-                pass
-            case "batch":
-                bngain = torch.ones((len(setups), 1, fan_out), device=device)
-                bnbias = torch.zeros_like(bngain)
-            case _:
-                unknown(kind.norm)
-        layers.append(
-            LayerParams(
-                W=column(W),  # (M, in, out)
-                b=column(b) if b else None,  # (M, 1, out)
-                bngain=bngain,  # (M, 1, out)
-                bnbias=bnbias,  # (M, 1, out)
-            )
+    drawn: list[list[dict[str, Tensor]]] = []  # by model and layer
+    embeddings = []
+    for network, twin, random in zip(setups, twins or [False] * len(setups), streams, strict=True):
+        C = Place("C", (vocabulary, network.embedding_size), vocabulary, network.embedding_size)
+        embeddings.append(network.embedding.draw(random, C, facts))
+        drawn.append(
+            [
+                _layer(layer, i + 1, fan_in, fan_out, random, facts)
+                for i, (layer, (fan_in, fan_out)) in enumerate(
+                    zip(network.layers, network.shapes(vocabulary), strict=True)
+                )
+            ]
         )
-    return Params(C, tuple(layers))
+        if twin:  # the smallest possible difference, in one weight
+            W = drawn[-1][0]["W"]
+            W[0, 0] = torch.nextafter(W[0, 0], torch.tensor(torch.inf))
+    layers = []
+    for i in range(len(setups[0].layers)):
+        own = {name: column([model[i][name] for model in drawn]) for name in drawn[0][i]}
+        layers.append(LayerParams(own.pop("W"), own.pop("b", None), own))
+    return Params(column(embeddings), tuple(layers))
+
+
+def _layer(layer: Layer, number: int, fan_in: int, fan_out: int, streams: Streams, facts: Facts) -> dict[str, Tensor]:
+    """The parameters of one layer of one model: W (in, out), and b and those of the norm, (1, out) each.
+
+    A layer without a bias draws none.
+    """
+
+    def draw(name: str, init: Init, *shape: int) -> Tensor:
+        return init.draw(streams, Place(f"{name}{number}", shape, fan_in, fan_out), facts)
+
+    found = {"W": draw("W", layer.weight, fan_in, fan_out)}
+    if layer.bias is not None:
+        found["b"] = draw("b", layer.bias, fan_out).view(1, fan_out)
+    for _, name, init in layer.norm_parameters:
+        found[name] = draw(name, init, fan_out).view(1, fan_out)
+    return found
 
 
 def embed(C: Tensor, X: Tensor) -> Tensor:
@@ -158,10 +159,9 @@ def forward(
 ) -> Activations:
     """The activations of contexts X (M, N, T), or (N, T) where all models share them.
 
-    A layer with BatchNorm takes its mean and std from `statistics`, or from the batch X itself where they are None, by
-    the lecture's definition: unbiased std and no eps. PyTorch's BatchNorm1d divides by √(biased variance + 1e-5)
-    instead. With `batch`, every `batch` consecutive contexts are normalised as a batch of their own, and EPS is added
-    to its variance. With `depth`, only the first `depth` layers are computed.
+    A layer that normalises over a batch takes its statistics from `statistics`, or from the batch X itself where they
+    are None. With `batch`, every `batch` consecutive contexts are normalised as a batch of their own. With `depth`,
+    only the first `depth` layers are computed.
     """
     x = embed(params.C, X)  # (M, N, T·E)
     layers = []
@@ -169,39 +169,29 @@ def forward(
         preact = torch.bmm(x, own.W)  # (M, N, H)
         if own.b is not None:
             preact = preact + own.b
-        mean = std = None
-        match layer.norm:
-            case "none":
-                normed = preact
-            case "batch":
-                assert own.bngain is not None and own.bnbias is not None
-                if batch is not None:
-                    normed, mean, std = _in_batches(preact, batch, own.bngain, own.bnbias)
-                elif statistics is None:
-                    mean, std = preact.mean(1, keepdim=True), preact.std(1, keepdim=True)  # (M, 1, H)
-                else:
-                    mean, std = statistics.mean[i], statistics.std[i]
-                if batch is None:
-                    assert mean is not None and std is not None
-                    normed = own.bngain * (preact - mean) / std + own.bnbias  # (M, N, H)
-            case _:
-                unknown(layer.norm)
-        x = activate(normed, layer.activation)  # (M, N, H)
-        layers.append(LayerTrace(preact, mean, std, normed, x))
+        z, used = normalise(preact, own, layer, None if statistics is None else statistics[i], batch)
+        x = in_torch(layer.activation)(z)  # (M, N, H)
+        layers.append(LayerTrace(preact, used, z, x))
     return Activations(tuple(layers))
 
 
-def activate(x: Tensor, activation: Activation) -> Tensor:
-    """Apply the activation to every entry of x. The result has the shape of x."""
-    match activation:
-        case "tanh":
-            return torch.tanh(x)
-        case "relu":
-            return torch.relu(x)
-        case "linear":
-            return x
-        case _:
-            unknown(activation)
+def normalise(
+    preact: Tensor, own: LayerParams, layer: Layer, given: LayerStatistics | None, batch: int | None
+) -> tuple[Tensor, LayerStatistics | None]:
+    """The pre-activations (M, N, H) after the layer's norm, if it has one, and the statistics that it used."""
+    norm = layer.norm_entry
+    if norm is None:
+        return preact, None
+    params, settings = {key: own.norm[name] for key, name, _ in layer.norm_parameters}, layer.norm_settings
+    if batch is None or not norm.needs_statistics:
+        return norm.normalise(preact, params, given, settings)
+    if norm.in_batches is not None:
+        return norm.in_batches(preact, params, batch, settings)
+    M, N, H = preact.shape
+    repeated = {key: tensor.repeat_interleave(N // batch, dim=0) for key, tensor in params.items()}  # (M·n, 1, H)
+    z, used = norm.normalise(preact.view(-1, batch, H), repeated, None, settings)
+    assert used is not None, f"{norm.name} returns the statistics of a batch"
+    return z.view(M, N, H), replace(used, mean=used.mean.view(M, -1, H), spread=used.spread.view(M, -1, H))
 
 
 def example_loss(logits: Tensor, Y: Tensor) -> Tensor:
@@ -215,58 +205,42 @@ def cross_entropy(logits: Tensor, Y: Tensor) -> Tensor:
     return example_loss(logits, Y).mean(1)
 
 
-def _in_batches(preact: Tensor, size: int, gain: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise every `size` examples of preact (M, N, H) by their own mean and std.
-
-    Return the result (M, N, H), and the means and stds, (M, N / size, H) each. The deviations from the mean serve for
-    the std and for the result, since torch's own std takes twenty times as long along this axis.
-    """
-    batches = preact.unflatten(1, (-1, size))  # (M, N / size, size, H)
-    mean = batches.mean(2, keepdim=True)
-    gaps = batches - mean
-    variance = gaps.square().sum(2, keepdim=True) / (size - 1)
-    scale = gain.unsqueeze(2) / torch.sqrt(variance + EPS)  # (M, N / size, 1, H)
-    return gaps.mul_(scale).add_(bias.unsqueeze(2)).flatten(1, 2), mean.squeeze(2), variance.sqrt().squeeze(2)
-
-
 def fresh_statistics(params: Params, network: Network) -> Statistics:
-    """The running statistics before the first step: mean 0 and std 1, (M, 1, H) per layer with BatchNorm."""
-    mean: list[Tensor | None] = []
-    std: list[Tensor | None] = []
+    """The running statistics before the first step: mean 0 and std 1, (M, 1, H) per layer that has them."""
+    found: list[LayerStatistics | None] = []
     for own, layer in zip(params.layers, network.layers, strict=True):
-        match layer.norm:
-            case "none":
-                mean.append(None)
-                std.append(None)
-            case "batch":
-                assert own.bngain is not None
-                mean.append(torch.zeros_like(own.bngain))
-                std.append(torch.ones_like(own.bngain))
-            case _:
-                unknown(layer.norm)
-    return Statistics(tuple(mean), tuple(std))
+        if layer.norm_entry is None or not layer.needs_statistics:
+            found.append(None)
+            continue
+        zeros = own.W.new_zeros((len(own.W), 1, own.W.shape[2]))
+        found.append(LayerStatistics(zeros, torch.ones_like(zeros), layer.norm_entry.measure(layer.norm_settings)))
+    return tuple(found)
 
 
 def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
     """Copies of the parameters and running statistics of model m by name, (rows, columns) each."""
     tensors = dict(params.named())
-    for number, (mean, std) in enumerate(zip(running.mean, running.std, strict=True), start=1):
-        if mean is not None and std is not None:
-            tensors |= {f"mean{number}": mean, f"std{number}": std}
+    for number, own in enumerate(running, start=1):
+        if own is not None:
+            tensors |= {f"mean{number}": own.mean, f"{own.measure}{number}": own.spread}
     return {name: tensor.detach()[m].cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
 def stacked(
-    models: Sequence[Mapping[str, NDArray[np.float32]]], layers: int, device: str = "cpu"
+    models: Sequence[Mapping[str, NDArray[np.float32]]], network: Network, device: str = "cpu"
 ) -> tuple[Params, Statistics]:
-    """Stack the results of arrays() for several models: new tensors, (M, rows, columns) each."""
+    """Stack the results of arrays() for several models of one graph: new tensors, (M, rows, columns) each."""
 
-    def column(name: str) -> Tensor | None:
-        return (
-            torch.stack([torch.from_numpy(model[name]) for model in models]).to(device) if name in models[0] else None
-        )
+    def column(name: str) -> Tensor:
+        return torch.stack([torch.from_numpy(model[name]) for model in models]).to(device)
 
-    names = [tuple(f"{name}{number}" for name in ("W", "b", "bngain", "bnbias")) for number in range(1, layers + 1)]
-    params = Params(column("C"), tuple(LayerParams(*map(column, layer)) for layer in names))  # type: ignore[arg-type]
-    numbers = range(1, layers + 1)
-    return params, Statistics(tuple(column(f"mean{n}") for n in numbers), tuple(column(f"std{n}") for n in numbers))
+    layers, running = list[LayerParams](), list[LayerStatistics | None]()
+    for number, layer in enumerate(network.layers, start=1):
+        norm = {name: column(f"{name}{number}") for _, name, _ in layer.norm_parameters}
+        layers.append(LayerParams(column(f"W{number}"), column(f"b{number}") if layer.bias else None, norm))
+        if layer.norm_entry is None or not layer.needs_statistics:
+            running.append(None)
+            continue
+        measure = layer.norm_entry.measure(layer.norm_settings)
+        running.append(LayerStatistics(column(f"mean{number}"), column(f"{measure}{number}"), measure))
+    return Params(column("C"), tuple(layers)), tuple(running)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from study.errors import unknown
+from study.network.expectations import gain
+from study.network.inits import INITIALISERS, Scheme
 from study.network.layers import Layer, Network
 from study.network.norms import Reading
 from study.spec.describe import condition_words
@@ -63,8 +65,9 @@ def network_of(file: StudyFile, draft: Draft) -> Network:
     if draft.embedding is None:
         problem = "missing key 'embedding'; a condition without a parent says how C is drawn"
         raise file.error(draft.place, problem)
-    if draft.embedding.gain is not None:
-        problem = "the embedding has no fan_in; expected {std: …}, got a gain"
+    if isinstance(draft.embedding, Scheme) or "embedding" not in draft.embedding.entry.of:
+        got = draft.embedding.name if isinstance(draft.embedding, Scheme) else f"a {draft.embedding.entry.key}"
+        problem = f"the embedding has no fan_in; expected {{std: …}}, got {got}"
         raise file.error((*draft.place, "embedding"), problem)
     network = Network(
         context=draft.model["context"],
@@ -72,7 +75,7 @@ def network_of(file: StudyFile, draft: Draft) -> Network:
         widths=tuple(draft.model["hidden"]),
         embedding=draft.embedding,
         hidden=_hidden_layers(file, draft),
-        output=_layer(file, (*draft.place, "output"), draft.output, "linear"),
+        output=_layer(file, (*draft.place, "output"), draft.output, output=True),
     )
     weights = sum(fan_in * fan_out for fan_in, fan_out in network.shapes(1)[:-1])
     if weights > MAX_WEIGHTS:
@@ -87,13 +90,26 @@ def _hidden_layers(file: StudyFile, draft: Draft) -> tuple[Layer, ...]:
     if len(layers) != len(widths):
         problem = f"{len(layers)} layers listed for the {len(widths)} of model.hidden {shown_value(list(widths))}"
         raise file.error(place, problem)
-    return tuple(_layer(file, place, fields, "tanh") for fields in layers)
+    return tuple(_layer(file, place, fields) for fields in layers)
 
 
-def _layer(file: StudyFile, place: Place, fields: Fields, activation: str) -> Layer:
+def _layer(file: StudyFile, place: Place, fields: Fields, output: bool = False) -> Layer:
     if fields.get("weight") is None:
         raise file.error(place, "missing key 'weight'; expected {std: …} or {gain: …}")
-    return Layer(**complete_layer(fields, activation))
+    whole = complete_layer(fields, "linear" if output else "tanh")
+    own_gain = 1.0 if output else gain(whole["activation"])
+    drawn = {}
+    for key in ("weight", "bias"):
+        chosen = whole[key]
+        drawn[key] = chosen.of(own_gain) if isinstance(chosen, Scheme) else chosen
+        fitting = {key, f"output {key}"} if output else {key}
+        if drawn[key] is not None and not fitting & set(drawn[key].entry.of):
+            where = "an output's" if output else "a hidden layer's"
+            problem = f"the initialiser '{drawn[key].entry.key}' cannot draw {where} {key}"
+            known = [name for name, entry in INITIALISERS.items() if fitting & set(entry.of)]
+            raise file.error((*place, key), f"{problem}; known: {', '.join(known)}")
+    norm = whole["norm"]
+    return Layer(drawn["weight"], drawn["bias"], norm.name, whole["activation"], norm.options, norm.inits)
 
 
 # -- statistics -------------------------------------------------------------------------------------------------------
@@ -101,7 +117,7 @@ def _layer(file: StudyFile, place: Place, fields: Fields, activation: str) -> La
 
 def _statistics(draft: Draft, network: Network) -> Reading:
     """The statistics that a condition is read with: the running ones, unless it or an ancestor names others."""
-    if network.norm == "none":
+    if not network.layers_with_statistics:
         return "none"
     match draft.statistics:
         case None | "none":
@@ -115,9 +131,9 @@ def _statistics(draft: Draft, network: Network) -> Reading:
 def _check_statistics(file: StudyFile, entry: ConditionEntry, draft: Draft, network: Network) -> None:
     """Raise SpecError where a condition without BatchNorm names statistics, or one with BatchNorm names `none`."""
     place, asked = (*draft.place, "statistics"), entry.statistics
-    if network.batchnorm_layers and asked == "none":
+    if network.layers_with_statistics and asked == "none":
         raise file.error(place, "BatchNorm is read with running, calibrated or batch statistics, got none")
-    if not network.batchnorm_layers and asked not in (None, "none"):
+    if not network.layers_with_statistics and asked not in (None, "none"):
         raise file.error(place, f"no layer has norm: batch, so there are no {asked} statistics; leave this key out")
 
 
@@ -139,8 +155,13 @@ def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
             raise file.error(("training",), f"missing key '{key}'")
     lr, steps, batch_size = fields["lr"], fields["steps"], fields["batch_size"]
     where = _nearest(file, draft, "training")
-    if network.batchnorm_layers and batch_size < 2:
-        problem = f"BatchNorm needs 2 or more, as one example has no standard deviation; got {batch_size}"
+    if batch_size < network.least_batch:
+        least = next(
+            layer for layer in network.layers if layer.norm_entry and layer.norm_entry.least_batch > batch_size
+        )
+        assert least.norm_entry is not None
+        why = ", as one example has no standard deviation" if least.needs_statistics else ""
+        problem = f"{least.norm_entry.label} needs {least.norm_entry.least_batch} or more{why}; got {batch_size}"
         raise file.error((*where, "batch_size"), problem)
     if 0 not in lr:
         raise file.error((*where, "lr"), f"no rate for step 0; the first entry starts at {min(lr)}")

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.errors import unknown
-from study.network.activations import Activation
-from study.network.inits import GAINS, Init
 from study.network.layers import Network
-from study.network.norms import Norm, Reading
+from study.network.norms import Reading
 from study.spec.records import Condition
 from study.training.cells import Schedule
-
-
-def init_words(init: Init) -> str:
-    """An initialiser in words, such as `std 0.01` or `gain tanh / √fan_in`."""
-    if init.std is not None:
-        return f"std {init.std:g}"
-    name = next((n for n, g in GAINS.items() if n != "linear" and g == init.gain), None)
-    return f"gain {name or f'{init.gain:g}'} / √fan_in"
 
 
 def schedule_words(schedule: Schedule) -> str:
@@ -39,32 +28,14 @@ def _facts(network: Network) -> dict[str, str]:
         "context": str(network.context),
         "embedding": str(network.embedding_size),
         "widths": "-".join(map(str, network.widths)),
-        "C": init_words(network.embedding),
+        "C": network.embedding.words,
     }
     for number, layer in enumerate(network.layers, start=1):
-        facts[f"W{number}"] = init_words(layer.weight)
-        facts[f"b{number}"] = "none" if layer.bias is None else init_words(layer.bias)
-        facts[f"norm {number}"] = _norm(layer.norm)
-        facts[f"activation {number}"] = _activation(layer.activation)
+        facts[f"W{number}"] = layer.weight.words
+        facts[f"b{number}"] = "none" if layer.bias is None else layer.bias.words
+        facts[f"norm {number}"] = layer.norm_words
+        facts[f"activation {number}"] = layer.activation
     return facts
-
-
-def _norm(norm: Norm) -> str:
-    match norm:
-        case "none":
-            return "none"
-        case "batch":
-            return "BatchNorm"
-        case _:
-            unknown(norm)
-
-
-def _activation(activation: Activation) -> str:
-    match activation:
-        case "tanh" | "relu" | "linear":
-            return activation
-        case _:
-            unknown(activation)
 
 
 def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.errors import suggest
-from study.network.inits import Init
-from study.network.norms import Reading
-from study.spec.schema import ConditionEntry, Entry, InitEntry, LayerEntry, ModelEntry, TrainingEntry, shown_value
+from study.network.inits import Init, Scheme
+from study.network.norms import NormChoice, Reading
+from study.spec.schema import ConditionEntry, Entry, LayerEntry, ModelEntry, TrainingEntry, shown_value
 from study.spec.study_file import StudyFile
 
 Place = tuple[str, ...]
@@ -25,7 +25,7 @@ class Draft:
     model: Fields
     training: Fields  # without the fields of its group and of the study
     statistics: Reading | None
-    embedding: Init | None
+    embedding: Init | Scheme | None
     hidden: Fields | list[Fields]  # one mapping for all hidden layers, or a list with one for each
     output: Fields
 
@@ -87,9 +87,9 @@ def draft(file: StudyFile, place: Place, entry: ConditionEntry, drafts: Mapping[
         model=model,
         training={**training, **numbers(entry.training)},
         statistics=parent.statistics if entry.statistics is None else entry.statistics,
-        embedding=parent.embedding if entry.embedding is None else _init(entry.embedding),
+        embedding=parent.embedding if entry.embedding is None else entry.embedding,
         hidden=_hidden(file, place, entry, parent, len(model["hidden"] or [])),
-        output={**parent.output, **_layer(entry.output)},
+        output={**parent.output, **_given(entry.output)},
     )
 
 
@@ -109,7 +109,7 @@ def shared_training(file: StudyFile, place: Place, group: str) -> Fields:
 
 def complete_layer(fields: Fields, activation: str = "tanh") -> Fields:
     """The fields of a layer, with the default for each one that is not given."""
-    return {"bias": None, "norm": "none", "activation": activation, **fields}
+    return {"bias": None, "norm": NormChoice("none"), "activation": activation, **fields}
 
 
 def _hidden(file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft, depth: int) -> Fields | list[Fields]:
@@ -121,9 +121,9 @@ def _hidden(file: StudyFile, place: Place, entry: ConditionEntry, parent: Draft,
     if entry.hidden is None:
         return base
     if isinstance(entry.hidden, LayerEntry):
-        patch = _layer(entry.hidden)
+        patch = _given(entry.hidden)
         return [{**fields, **patch} for fields in base] if isinstance(base, list) else {**base, **patch}
-    patches = [_layer(layer) for layer in entry.hidden]
+    patches = [_given(layer) for layer in entry.hidden]
     if isinstance(base, list) and len(base) != len(patches):
         return patches  # a list of another length than the model has layers is refused when the network is made
     bases = base if isinstance(base, list) else [base] * len(patches)
@@ -157,13 +157,3 @@ def numbers(entry: ModelEntry | TrainingEntry | None) -> Fields:
 
 def _given(entry: Entry | None) -> Fields:
     return {} if entry is None else {key: getattr(entry, key) for key in entry.model_fields_set}
-
-
-def _init(entry: InitEntry) -> Init:
-    return Init(
-        std=None if entry.std is None else float(entry.std), gain=None if entry.gain is None else float(entry.gain)
-    )
-
-
-def _layer(entry: LayerEntry | None) -> Fields:
-    return {key: _init(value) if isinstance(value, InitEntry) else value for key, value in _given(entry).items()}

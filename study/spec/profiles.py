@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.errors import suggest
-from study.spec.document import Document
+from study.spec.document import Document, Path_
 from study.spec.records import FULL_PROFILE
 from study.spec.schema import check_study, shown_value
 from study.spec.study_file import StudyFile
@@ -59,16 +59,19 @@ def overlay(document: Document, profile: str, patch: Any) -> Document:
     return Document(document.name, _merge(document.value, patch), {**document.lines, **moved})
 
 
-def _merge(base: Any, patch: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(patch, dict)) or _whole(patch):
+def _merge(base: Any, patch: Any, above: Path_ = ()) -> Any:
+    if not (isinstance(base, dict) and isinstance(patch, dict)) or _whole(patch, above):
         return patch
-    return {**base, **{key: _merge(base.get(key), value) for key, value in patch.items()}}
+    return {**base, **{key: _merge(base.get(key), value, (*above, key)) for key, value in patch.items()}}
 
 
-def _whole(patch: dict[Any, Any]) -> bool:
-    """Whether a mapping is one value, which replaces another as a whole.
+def _whole(patch: dict[Any, Any], place: Path_) -> bool:
+    """Whether the mapping at a place is one value, which replaces another as a whole.
 
-    Such are an initialiser, {std: 0.2}, and learning rates, {0: 0.1, 9: 0.01}.
+    Such are an initialiser, {std: 0.2}, a norm, {batch: {definition: torch}}, and learning rates, {0: 0.1, 9: 0.01}.
     """
-    init = set(patch) <= {"std", "gain"} and not any(isinstance(value, dict) for value in patch.values())
-    return bool(patch) and (init or all(isinstance(key, int) for key in patch))
+    if not patch:
+        return False
+    of_layer = place[-1:] in [("weight",), ("bias",), ("norm",)] and place[-2:-1] in [("hidden",), ("output",)]
+    embedding = place[-1:] == ("embedding",) and place[-2:-1] != ("model",)
+    return of_layer or embedding or all(isinstance(key, int) for key in patch)

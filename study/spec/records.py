@@ -8,6 +8,7 @@ from typing import Any
 
 from study.data.words import WordList
 from study.measurement.probe import ProbeSizes
+from study.network.inits import Init
 from study.network.layers import Network
 from study.network.norms import Reading
 from study.spec.schema import ClaimEntry
@@ -34,8 +35,7 @@ class Condition:
 
     def properties(self) -> dict[str, Any]:
         """The properties by which claims and sections select conditions."""
-        fan_ins = [fan_in for fan_in, _ in self.network.shapes(1)]
-        bias = self.network.output.bias
+        shapes, output = self.network.shapes(1), self.network.output
         return {
             "name": self.name,
             "parent": self.parent,
@@ -44,11 +44,22 @@ class Condition:
             "norm": self.network.norm,
             "activation": self.network.hidden[0].activation,
             "depth": len(self.network.hidden),
-            "hidden_std": self.network.hidden[0].weight.scale(fan_ins[0]),
-            "output_std": self.network.output.weight.scale(fan_ins[-1]),
-            "output_bias_std": 0.0 if bias is None else bias.scale(fan_ins[-1]),
-            "output_norm": self.network.output.norm,
+            "hidden_std": _std(self.network.hidden[0].weight, *shapes[0]),
+            "output_std": _std(output.weight, shapes[-1][0]),
+            "output_bias_std": 0.0 if output.bias is None else _std(output.bias, shapes[-1][0]),
+            "output_norm": output.norm,
         }
+
+
+def _std(init: Init, fan_in: int, fan_out: int | None = None) -> float | None:
+    """The std of a parameter that is drawn around 0.
+
+    It is None where the draw has another mean, and where the std depends on the fan_out of the output layer, the size
+    of the vocabulary, which no study file says.
+    """
+    if not init.centred or (fan_out is None and init.scale(fan_in, 1) != init.scale(fan_in, 10**9)):
+        return None
+    return init.scale(fan_in, fan_out or 1)
 
 
 @dataclass(frozen=True)

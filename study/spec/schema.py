@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
     Tag,
     ValidationError,
     model_validator,
@@ -21,9 +22,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from study.data.words import SplitName, WordList
 from study.errors import suggest
 from study.measurement.probe import ProbeSizes
-from study.network.activations import Activation
-from study.network.inits import GAINS
-from study.network.norms import Norm, Reading
+from study.network.activations import ACTIVATIONS
+from study.network.inits import read_init
+from study.network.norms import Reading, read_norm
+from study.network.options import OptionError
 from study.spec.comparisons import COMPARISONS, Comparison, names_condition
 from study.spec.document import Document
 
@@ -72,11 +74,23 @@ def _profile_name(name: str) -> str:
     return name
 
 
-def _gain(value: Any) -> Any:
-    if isinstance(value, str):
-        if value not in GAINS:
-            raise _problem(f"expected a number or one of {', '.join(GAINS)}, got {shown_value(value)}")
-        return GAINS[value]
+def _read_as(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A validator out of a reader of network/, whose problem may name a key within the value."""
+
+    def read(value: Any) -> Any:
+        try:
+            return reader(value)
+        except OptionError as problem:
+            context = {"message": str(problem), "at": problem.at}
+            raise PydanticCustomError("option", "{message}", context) from None
+
+    return read
+
+
+def _activation(value: Any) -> str:
+    """The name of an activation that is known."""
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise _problem(f"no activation {shown_value(value)}{suggest(str(value), ACTIVATIONS)}")
     return value
 
 
@@ -149,26 +163,18 @@ class TrainingEntry(Entry):
     lr: Annotated[dict[Step, Positive], BeforeValidator(_schedule)] | None = None
 
 
-class InitEntry(Entry):
-    """The scale of a normal draw, such as {std: 0.2} or {gain: tanh}."""
-
-    std: Scale | None = None
-    gain: Annotated[Scale, BeforeValidator(_gain)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> InitEntry:
-        if (self.std is None) == (self.gain is None):
-            raise _problem("expected either std or gain, got " + ("neither" if self.std is None else "both"))
-        return self
+_init = _read_as(read_init)
+InitWords = Annotated[Any, PlainValidator(_init)]  # an Init, or a Scheme
+NormWords = Annotated[Any, PlainValidator(_read_as(read_norm))]  # a NormChoice
 
 
 class LayerEntry(Entry):
     """The keys of a layer in a condition. A key that is left out is inherited from the parent."""
 
-    weight: InitEntry | None = None
-    bias: Annotated[InitEntry | None, OrNone] = None
-    norm: Annotated[Norm | None, BeforeValidator(_none_word)] = None
-    activation: Annotated[Activation | None, BeforeValidator(_none_word)] = None
+    weight: InitWords = None
+    bias: Annotated[Any, PlainValidator(lambda value: None if _none(value) is None else _init(value))] = None
+    norm: NormWords = None
+    activation: Annotated[Any, PlainValidator(_activation)] = None
 
 
 Hidden = Annotated[
@@ -184,7 +190,7 @@ class ConditionEntry(Entry):
     from_: Annotated[str | None, OrNone] = Field(default=None, alias="from")
     group: str | None = None
     statistics: Annotated[Reading | None, BeforeValidator(_none_word)] = None
-    embedding: InitEntry | None = None
+    embedding: InitWords = None
     hidden: Hidden | None = None
     output: LayerEntry | None = None
     model: ModelEntry | None = None
@@ -378,6 +384,8 @@ def check_study(document: Document, value: Any) -> StudyEntry:
             raise document.error((*path, error["ctx"]["at"]), error["msg"]) from None
         if error["type"] == "missing":
             raise document.error(path, f"missing key '{error['loc'][-1]}'") from None
+        if error["type"] == "option":
+            raise document.error((*path, *filter(None, [error["ctx"]["at"]])), error["msg"]) from None
         if error["type"] == "study":
             raise document.error(path, error["msg"]) from None
         raise document.error(path, f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}") from None

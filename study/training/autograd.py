@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.data.examples import Split
+from study.network.inits import Facts
 from study.network.mlp import (
     Activations,
     Params,
@@ -28,8 +29,6 @@ from study.network.mlp import (
 from study.rng import Minibatches, blocks, streams
 from study.training.cells import Stack
 
-MOMENTUM = 0.001  # the momentum of the lecture's running statistics
-
 # The minibatches of this many steps are gathered together, of fewer steps where they are large. Any number gives the
 # same bits.
 AT_ONCE = 200
@@ -41,13 +40,19 @@ class Trainer:
     def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
         self.stack, self.step = stack, 0
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins)
+        self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins, Facts(split.targets))
         self.running: Statistics = fresh_statistics(self.params, stack.network)
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
         batch_size = stack.schedule.batch_size
         self._minibatches = Minibatches(draws, len(split.Y), batch_size)
         # (M, batch): the weight of each example in the mean of its minibatch
         self._share = torch.ones((len(stack.cells), batch_size), device=device) / batch_size
+        # the layers that keep running statistics, and the momentum of each
+        self._momenta = [
+            (i, layer.norm_entry.momentum(layer.norm_settings))
+            for i, layer in enumerate(stack.network.layers)
+            if layer.norm_entry is not None and layer.needs_statistics
+        ]
         self._parameters = self.params.tensors()
         for tensor in self._parameters:
             tensor.requires_grad_()
@@ -59,7 +64,7 @@ class Trainer:
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         """Continue after `step` steps from the arrays of every model. The training must not have begun."""
         assert self.step == 0, "already begun"
-        params, running = stacked(models, len(self.stack.network.layers), str(self._X.device))
+        params, running = stacked(models, self.stack.network, str(self._X.device))
         with torch.no_grad():
             for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
                 own.copy_(kept)
@@ -97,9 +102,9 @@ class Trainer:
         return loss.detach()
 
     def _update_running(self, activations: Activations) -> None:
-        """Update the moving averages of the batches' mean and std. The lecture averages the std, not the variance."""
-        for i in self.stack.network.batchnorm_layers:
-            layer = activations.layers[i]
-            for average, batch in ((self.running.mean[i], layer.mean), (self.running.std[i], layer.std)):
-                assert average is not None and batch is not None
-                average.mul_(1 - MOMENTUM).add_(MOMENTUM * batch)
+        """Update the moving averages of the batches' mean and spread."""
+        for i, momentum in self._momenta:
+            running, used = self.running[i], activations.layers[i].statistics
+            assert running is not None and used is not None
+            for average, batch in ((running.mean, used.mean), (running.spread, used.spread)):
+                average.mul_(1 - momentum).add_(momentum * batch)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from study.errors import SpecError, on_autograd, on_device, unknown
+from dataclasses import replace
+
+from study.errors import SpecError, no_kernel, on_autograd, on_device, unknown
 from study.network.layers import Network
 from study.training.cells import Cell, Engine
+from study.training.fused.layout import NORMS
+from study.training.fused.workspace import CODES
 
 ASKED = ("auto", "autograd", "fused")
 
@@ -37,19 +41,11 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
 
 
 def supported(network: Network) -> str | None:
-    """None if the fused engine can train the network, otherwise the reason in words.
-
-    Every kind of layer has a kernel today. A kind without a kernel is to give its reason here; autograd trains it then.
-    """
+    """None if the fused engine can train the network, otherwise the reason in words."""
+    lacking = dict[str, None]()
     for layer in network.layers:
-        match layer.activation:
-            case "linear" | "tanh" | "relu":
-                pass
-            case _:
-                unknown(layer.activation)
-        match layer.norm:
-            case "none" | "batch":
-                pass
-            case _:
-                unknown(layer.norm)
-    return None
+        if layer.activation not in CODES:
+            lacking[layer.activation] = None
+        if (layer.norm, layer.norm_options) not in NORMS:
+            lacking[replace(layer, norm_inits=()).norm_words] = None  # how they are drawn does not matter
+    return no_kernel(*lacking) if lacking else None

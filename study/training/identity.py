@@ -57,7 +57,10 @@ def layer_values(layer: Layer) -> Values:
         "norm": layer.norm,
         "activation": layer.activation,
     }
-    return own | gained(layer, *own)
+    more = gained(layer, *own)
+    if layer.norm_inits:  # the initialisers as values
+        more["norm_inits"] = {key: init_values(init) for key, init in layer.norm_inits}
+    return own | more
 
 
 def init_values(init: Init) -> Values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -24,7 +24,8 @@ from study.measurement.evaluate import (
     split_loss,
 )
 from study.network.layers import Network
-from study.network.mlp import EPS, Activations, Params, Statistics, forward, initialise
+from study.network.mlp import Activations, Params, Statistics, forward, initialise
+from study.network.norms import LayerStatistics
 from study.rng import streams
 from study.spec.records import Spec
 from tests.support.nets import cell, model, network, params, split, statistics, trained
@@ -32,13 +33,15 @@ from tests.support.nets import cell, model, network, params, split, statistics, 
 # float32 activations of order one: a product of another shape adds in another order, some roundings of 6e-8
 FLOAT32 = 2e-6
 
+T = TypeVar("T")
+
 
 def one_piece(p: Params, setup: Network, data: Split, given: Statistics | None) -> float:
     """Mean loss over all N examples at once, none of them merged."""
     return float(F.cross_entropy(forward(p, setup, data.X, given).logits[0].double(), data.Y))
 
 
-def value(tensor: Tensor | None) -> Tensor:
+def value(tensor: T | None) -> T:
     assert tensor is not None
     return tensor
 
@@ -103,7 +106,7 @@ def test_initial_losses_of_the_full_split_are_in_the_range_of_the_reference(
         p = initialise([one.network], 27, [streams(seed, "lecture")])
         assert (
             low
-            < float(split_loss(p, setup, data, calibrate(p, setup, data) if setup.batchnorm_layers else None))
+            < float(split_loss(p, setup, data, calibrate(p, setup, data) if setup.layers_with_statistics else None))
             < high
         )
 
@@ -114,20 +117,16 @@ def test_initial_losses_of_the_full_split_are_in_the_range_of_the_reference(
 def concatenated(p: Params, setup: Network, data: Split) -> Statistics:
     """Mean and unbiased std of the pre-activations of all N examples, level after level, in one piece."""
     x = F.embedding(data.X, p.C[0]).flatten(1).double()
-    mean: list[Tensor | None] = []
-    std: list[Tensor | None] = []
+    found: list[LayerStatistics | None] = []
     for level, layer in zip(p.layers, setup.layers, strict=True):
         preact = x @ level.W[0].double() + (0 if level.b is None else level.b[0].double())
+        found.append(None)
         if layer.norm == "batch":
             mu, sigma = preact.mean(0), preact.std(0)
-            preact = value(level.bngain)[0] * (preact - mu) / sigma + value(level.bnbias)[0]
-            mean.append(mu.view(1, 1, -1))
-            std.append(sigma.view(1, 1, -1))
-        else:
-            mean.append(None)
-            std.append(None)
+            preact = level.norm["bngain"][0] * (preact - mu) / sigma + level.norm["bnbias"][0]
+            found[-1] = LayerStatistics(mu.view(1, 1, -1), sigma.view(1, 1, -1))
         x = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda t: t}[layer.activation](preact)
-    return Statistics(tuple(mean), tuple(std))
+    return tuple(found)
 
 
 @pytest.mark.parametrize("chunk", [1, 1500, 10**6])
@@ -139,9 +138,9 @@ def test_calibration_is_mean_and_std_of_all_preactivations(
     setup, data = network(widths, norm="batch"), split(examples=700)
     p = params(setup, 9)
     found, literal = calibrate(p, setup, data), concatenated(p, setup, data)
-    for i in setup.batchnorm_layers:
-        torch.testing.assert_close(value(found.mean[i]).double(), value(literal.mean[i]).double(), rtol=0, atol=FLOAT32)
-        torch.testing.assert_close(value(found.std[i]).double(), value(literal.std[i]).double(), rtol=FLOAT32, atol=0)
+    for i in setup.layers_with_statistics:
+        torch.testing.assert_close(value(found[i]).mean.double(), value(literal[i]).mean.double(), rtol=0, atol=FLOAT32)
+        torch.testing.assert_close(value(found[i]).std.double(), value(literal[i]).std.double(), rtol=FLOAT32, atol=0)
 
 
 def test_calibrating_a_level_computes_none_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,8 +165,8 @@ def test_calibration_of_a_trained_model_on_the_real_split_is_the_lectures(study:
     hpreact = p.C[0][data.X].view(len(data.Y), -1) @ p.layers[0].W[0]
     found = calibrate(p, setup, data)
     # the literal one is a float32 mean of 182,625 values of order one
-    torch.testing.assert_close(value(found.mean[0])[0], hpreact.mean(0, keepdim=True), rtol=0, atol=2e-5)
-    torch.testing.assert_close(value(found.std[0])[0], hpreact.std(0, keepdim=True), rtol=2e-5, atol=0)
+    torch.testing.assert_close(value(found[0]).mean[0], hpreact.mean(0, keepdim=True), rtol=0, atol=2e-5)
+    torch.testing.assert_close(value(found[0]).std[0], hpreact.std(0, keepdim=True), rtol=2e-5, atol=0)
 
 
 def test_calibrated_is_the_split_as_one_batch() -> None:
@@ -199,8 +198,10 @@ def literal(p: Params, X: Tensor) -> Tensor:
     x = p.C[0][X].flatten(1).double()
     for layer in p.layers:
         x = x @ layer.W[0].double() + value(layer.b)[0].double()
-        if layer.bngain is not None:
-            x = torch.tanh(layer.bngain[0] * (x - x.mean(0)) / (x.var(0) + EPS).sqrt() + value(layer.bnbias)[0])
+        if layer.norm:
+            x = torch.tanh(
+                layer.norm["bngain"][0] * (x - x.mean(0)) / (x.var(0) + 1e-5).sqrt() + layer.norm["bnbias"][0]
+            )
     return x
 
 
@@ -227,8 +228,8 @@ def test_batch_statistics_are_those_of_each_batch() -> None:
     )
     for n in range(12):
         batch = preact[0, n // 4 * 4 : n // 4 * 4 + 4]
-        torch.testing.assert_close(value(found.mean[0])[0, n], batch.mean(0), rtol=0, atol=FLOAT32)
-        torch.testing.assert_close(value(found.std[0])[0, n], batch.std(0), rtol=FLOAT32, atol=FLOAT32)
+        torch.testing.assert_close(value(found[0]).mean[0, n], batch.mean(0), rtol=0, atol=FLOAT32)
+        torch.testing.assert_close(value(found[0]).std[0, n], batch.std(0), rtol=FLOAT32, atol=FLOAT32)
 
 
 # -- moments ------------------------------------------------------------------------------------------------------

@@ -21,11 +21,10 @@ from study.measurement.labels import LABELS
 from study.measurement.measure import activation_rows, gap_rows, gradient_rows, histogram_rows, picture_rows
 from study.measurement.metrics import METRICS, saturated
 from study.measurement.reducers import Extreme
-from study.network.activations import Activation
+from study.network.activations import in_torch
 from study.network.inits import Init
 from study.network.layers import Layer
-from study.network.mlp import Activations, LayerTrace, activate, cross_entropy, forward, initialise
-from study.network.norms import Norm
+from study.network.mlp import Activations, LayerTrace, cross_entropy, forward, initialise
 from study.rng import streams
 from study.spec.records import Spec
 from tests.support.nets import model, network, params, split, statistics
@@ -36,11 +35,11 @@ CLOSE = 1e-6
 
 def tanh_level(h: Tensor) -> LayerTrace:
     z = torch.atanh(h.double())
-    return LayerTrace(z, None, None, z, h)
+    return LayerTrace(z, None, z, h)
 
 
 def relu_level(h: Tensor) -> LayerTrace:
-    return LayerTrace(h, None, None, h, h)
+    return LayerTrace(h, None, h, h)
 
 
 TANH, RELU = (Layer(Init(std=1.0), None, "none", a) for a in ("tanh", "relu"))
@@ -49,7 +48,7 @@ TANH, RELU = (Layer(Init(std=1.0), None, "none", a) for a in ("tanh", "relu"))
 # -- whole networks, streamed -------------------------------------------------------------------------------------
 
 
-def in_one_piece(a: Activations, activation: Activation, layers: int) -> dict[tuple[int | None, str], float]:
+def in_one_piece(a: Activations, activation: str, layers: int) -> dict[tuple[int | None, str], float]:
     """Every registered figure of model 0, by its plain definition over all N examples. (layer, metric) -> value"""
     found: dict[tuple[int | None, str], float] = {}
     for i in range(layers):
@@ -81,7 +80,7 @@ def in_one_piece(a: Activations, activation: Activation, layers: int) -> dict[tu
     [("tanh", "none"), ("relu", "none"), ("linear", "none"), ("tanh", "batch"), ("relu", "batch")],
 )
 def test_streamed_metrics_are_those_of_all_examples_in_one_piece(
-    activation: Activation, norm: Norm, chunk: int, monkeypatch: pytest.MonkeyPatch
+    activation: str, norm: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "CHUNK", chunk)
     setup, data = network((12, 9), norm, activation), split(examples=600)
@@ -89,7 +88,7 @@ def test_streamed_metrics_are_those_of_all_examples_in_one_piece(
     p.layers[0].W.mul_(6)  # wide pre-activations, so that units saturate and die
     p.layers[0].W[:, :, 0] = 0  # one unit saturated or dead whatever the example
     given_statistics = statistics(setup, 9) if norm == "batch" else None
-    b, bn = p.layers[0].b, p.layers[0].bnbias
+    b, bn = p.layers[0].b, p.layers[0].norm.get("bnbias")
     assert b is not None
     b[:, :, 0] = 40 if activation == "tanh" else -40
     if bn is not None:
@@ -143,7 +142,7 @@ def test_initial_saturation_is_that_of_the_reference(
     0.9 %. One seed lies off their mean by about a third of it at most (the spread over seeds of a saturated tail)."""
     setup, data = study.condition(name).network, names.splits["train"]
     p = initialise([setup], 27, [streams(0, "lecture")])
-    given_statistics = evaluate.calibrate(p, setup, data) if setup.batchnorm_layers else None
+    given_statistics = evaluate.calibrate(p, setup, data) if setup.layers_with_statistics else None
     rows = activation_rows(p, setup, data, given_statistics, {})
     assert next(r["value"] for r in rows if r["metric"] == "saturation_99") == pytest.approx(share, abs=within)
 
@@ -166,7 +165,7 @@ def test_the_first_saturated_number_is_the_first_beyond_artanh(bound: str) -> No
         expected = [mpmath.mpf(float(number)) > exact for number in z]
     assert {True, False} == set(expected)
     for sign in (1, -1):
-        layer = LayerTrace(sign * z, None, None, sign * z, torch.tanh(sign * z))
+        layer = LayerTrace(sign * z, None, sign * z, torch.tanh(sign * z))
         assert saturated(layer, bound).tolist() == expected
 
 
@@ -193,7 +192,7 @@ def test_extremes_are_over_all_chunks_and_per_model() -> None:
 
 def test_entropy_of_a_certain_and_of_a_uniform_prediction() -> None:
     def of(logits: Tensor) -> float:
-        layer = LayerTrace(logits, None, None, logits, logits)
+        layer = LayerTrace(logits, None, logits, logits)
         return float(METRICS["entropy"].measure(Activations((layer,))))
 
     assert of(torch.tensor([[[0.0, -1e4, -1e4]]])) == 0
@@ -360,7 +359,7 @@ def moved(function: Callable[..., Tensor], towards: float) -> Callable[..., Tens
 @pytest.mark.parametrize("towards", [-math.inf, math.inf])
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_last_bit_of_a_function_decides_no_bin_and_no_flag(
-    towards: float, norm: Norm, monkeypatch: pytest.MonkeyPatch
+    towards: float, norm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A grid of what tanh may see, on and beside every edge, so that each jump has numbers next to it."""
     setup, data = network((12,), norm), split(examples=600)
@@ -373,8 +372,8 @@ def test_the_last_bit_of_a_function_decides_no_bin_and_no_flag(
     def figures() -> tuple[list[Any], list[Any]]:
         """(jumps, all that may follow the last bit)"""
         rows = activation_rows(p, setup, data, given_statistics, {})
-        h = activate(z, "tanh")
-        grid = LayerTrace(z[None, None], None, None, z[None, None], h[None, None])
+        h = in_torch("tanh")(z)
+        grid = LayerTrace(z[None, None], None, z[None, None], h[None, None])
         histogram = Histogram(BINS["h"])
         histogram.add(grid.z[0], torch.ones(1).double())
         flags = [
@@ -435,12 +434,10 @@ def test_gaps_are_the_largest_over_units() -> None:
     found = {(r["layer"], r["statistics"], r["metric"]): r["value"] for r in rows}
     assert len(found) == 2 * 2 * 2
     for i in (0, 1):
-        for name, a, b in (
-            ("gap_mean", running.mean[i], calibrated.mean[i]),
-            ("gap_std", running.std[i], calibrated.std[i]),
-        ):
-            assert a is not None
-            assert b is not None
+        one, other = running[i], calibrated[i]
+        assert one is not None
+        assert other is not None
+        for name, a, b in (("gap_mean", one.mean, other.mean), ("gap_std", one.std, other.std)):
             assert found[i + 1, "running", name] == max(
                 abs(x - y) for x, y in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)
             ) or (
@@ -450,7 +447,7 @@ def test_gaps_are_the_largest_over_units() -> None:
     first = model(p, 0).layers[0]
     assert first.b is not None
     preact = p.C[0][data.X[:32]].flatten(1) @ first.W[0] + first.b[0]
-    mean = calibrated.mean[0]
-    assert mean is not None
+    assert calibrated[0] is not None
+    mean = calibrated[0].mean
     # float32 means of order one
     assert found[1, "batch", "gap_mean"] == pytest.approx(float((preact.mean(0) - mean[0, 0]).abs().max()), abs=1e-5)

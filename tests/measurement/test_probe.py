@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from study.measurement.probe import PROBES, ProbeSizes, probe_growth
-from study.network.inits import GAINS
 from study.rng import generator
 
 SIZES = ProbeSizes(examples=400, units=60, fan_in=(10, 100, 300))
@@ -51,7 +50,7 @@ def test_y_is_x_times_the_scaled_w_of_the_same_draw() -> None:
     assert rows["std 1", 100, 2]["std_y"] == pytest.approx((x @ w).std(ddof=1), rel=1e-5)
     assert rows["1 / √fan_in", 100, 2]["std_y"] == pytest.approx((x @ w / 10).std(ddof=1), rel=1e-5)
     assert rows["tanh after 1 / √fan_in", 100, 2]["std_y"] == pytest.approx(np.tanh(x @ w / 10).std(ddof=1), rel=1e-5)
-    gained = np.tanh(x @ w * GAINS["tanh"] / 10)
+    gained = np.tanh(x @ w * (5 / 3) / 10)
     assert rows["tanh after (5/3) / √fan_in", 100, 2]["std_y"] == pytest.approx(gained.std(ddof=1), rel=1e-5)
 
 

@@ -12,27 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from study.data.examples import Dataset
-from study.network.activations import Activation
+from study.network.activations import in_torch
 from study.network.inits import Init
 from study.network.layers import Network
 from study.network.mlp import (
     LayerParams,
     Params,
-    Statistics,
-    activate,
     cross_entropy,
     embed,
     forward,
     fresh_statistics,
     initialise,
 )
-from study.network.norms import Norm
 from study.rng import streams
 from study.spec.records import Spec
 from study.training.cells import Cell
 from tests.support.nets import LECTURE, cell, network, params, split, statistics
 
-KINDS: list[tuple[Norm, Activation, bool, tuple[int, ...]]] = [
+KINDS: list[tuple[str, str, bool, tuple[int, ...]]] = [
     ("none", "tanh", True, (12,)),
     ("none", "relu", True, (7, 9)),
     ("none", "linear", False, (5,)),
@@ -62,24 +59,26 @@ def test_a_twin_differs_by_one_unit_in_the_last_place_of_one_weight() -> None:
         assert torch.equal(tensor[0], tensor[1])
 
 
-def test_w1_is_apply_of_one_unscaled_draw_in_every_condition(study: Spec) -> None:
+def test_w1_is_the_scaling_of_one_unscaled_draw_in_every_condition(study: Spec) -> None:
     draw = streams(3, "paired").normal("W1", (30, 200))
     for condition in study.conditions:
         W1 = start([cell(condition.network, seed=3)], 27).layers[0].W
-        assert torch.equal(W1[0], condition.network.hidden[0].weight.apply(draw, 30)), condition.name
+        assert torch.equal(W1[0], condition.network.hidden[0].weight.settings.scaled(draw, 30, 200)), condition.name
 
 
-def test_every_parameter_is_apply_of_its_own_draw_in_every_condition(study: Spec) -> None:
+def test_every_parameter_is_the_scaling_of_its_own_draw_in_every_condition(study: Spec) -> None:
     draws = streams(5, "paired")
     for condition in study.conditions:
         setup, found = condition.network, start([cell(condition.network, seed=5)], 27)
-        assert torch.equal(found.C[0], setup.embedding.apply(draws.normal("C", (27, 10)), 27))
+        assert torch.equal(found.C[0], setup.embedding.settings.scaled(draws.normal("C", (27, 10)), 27, 10))
         for i, (layer, shape) in enumerate(zip(setup.layers, setup.shapes(27), strict=True), start=1):
             level = found.layers[i - 1]
-            assert torch.equal(level.W[0], layer.weight.apply(draws.normal(f"W{i}", shape), shape[0]))
+            assert torch.equal(level.W[0], layer.weight.settings.scaled(draws.normal(f"W{i}", shape), *shape))
             assert (level.b is None) == (layer.bias is None)
             if level.b is not None and layer.bias is not None:
-                assert torch.equal(level.b[0, 0], layer.bias.apply(draws.normal(f"b{i}", (shape[1],)), shape[0]))
+                assert torch.equal(
+                    level.b[0, 0], layer.bias.settings.scaled(draws.normal(f"b{i}", (shape[1],)), *shape)
+                )
 
 
 def test_the_lecture_protocol_draws_in_the_lectures_order_and_none_for_a_missing_bias() -> None:
@@ -106,14 +105,13 @@ def test_batchnorm_starts_as_the_identity() -> None:
     setup = network((6, 8), norm="batch")
     found = start([cell(setup, seed=s) for s in range(3)], 9)
     for layer, width in zip(found.layers, (6, 8), strict=False):
-        assert layer.bngain is not None
-        assert layer.bnbias is not None
-        assert torch.equal(layer.bngain, torch.ones(3, 1, width))
-        assert torch.equal(layer.bnbias, torch.zeros(3, 1, width))
+        assert list(layer.norm) == ["bngain", "bnbias"]
+        assert torch.equal(layer.norm["bngain"], torch.ones(3, 1, width))
+        assert torch.equal(layer.norm["bnbias"], torch.zeros(3, 1, width))
     running = fresh_statistics(found, setup)
-    assert running.mean[2] is None
-    assert running.std[0] is not None
-    assert torch.equal(running.std[0], torch.ones(3, 1, 6))
+    assert running[2] is None
+    assert running[0] is not None
+    assert torch.equal(running[0].std, torch.ones(3, 1, 6))
 
 
 def test_parameters_have_the_lectures_names_in_order() -> None:
@@ -162,9 +160,12 @@ def modules(p: Params, m: int, setup: Network, X: Tensor) -> Tensor:
         if level.b is not None:
             linear.bias.data = level.b[m, 0]
         x = linear(x)
-        if level.bngain is not None and level.bnbias is not None:
+        if level.norm:
             norm = nn.BatchNorm1d(fan_out, eps=1e-30, dtype=x.dtype)
-            norm.weight.data, norm.bias.data = level.bngain[m, 0] * math.sqrt((n - 1) / n), level.bnbias[m, 0]
+            norm.weight.data, norm.bias.data = (
+                level.norm["bngain"][m, 0] * math.sqrt((n - 1) / n),
+                level.norm["bnbias"][m, 0],
+            )
             x = norm(x)
         x = {"tanh": nn.Tanh(), "relu": nn.ReLU(), "linear": nn.Identity()}[layer.activation](x)
     return x
@@ -172,7 +173,7 @@ def modules(p: Params, m: int, setup: Network, X: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("norm", "activation", "bias", "widths"), KINDS)
 def test_forward_is_what_torchs_modules_compute(
-    norm: Norm, activation: Activation, bias: bool, widths: tuple[int, ...]
+    norm: str, activation: str, bias: bool, widths: tuple[int, ...]
 ) -> None:
     setup = network(widths, norm, activation, bias)
     p = params(setup, 9, dtype=torch.float64, models=3)
@@ -187,9 +188,7 @@ def test_batchnorm_is_f_batch_norm_with_the_unbiased_variance() -> None:
     setup = network((12,), norm="batch")
     p, X = params(setup, 9), split(examples=32).X
     layer = forward(p, setup, X).layers[0]
-    gain, bias, n = p.layers[0].bngain, p.layers[0].bnbias, 32
-    assert gain is not None
-    assert bias is not None
+    (gain, bias), n = p.layers[0].norm.values(), 32
     theirs = F.batch_norm(
         layer.preact[0], None, None, gain[0, 0] * math.sqrt((n - 1) / n), bias[0, 0], training=True, eps=1e-30
     )
@@ -204,12 +203,11 @@ def test_given_statistics_are_f_batch_norm_in_evaluation() -> None:
     setup = network((12,), norm="batch")
     p, X, given = params(setup, 9), split(examples=32).X, statistics(setup, 9)
     layer = forward(p, setup, X, given).layers[0]
-    gain, bias, mean, std = p.layers[0].bngain, p.layers[0].bnbias, given.mean[0], given.std[0]
-    assert gain is not None
-    assert bias is not None
-    assert mean is not None
-    assert std is not None
-    theirs = F.batch_norm(layer.preact[0], mean[0, 0], std[0, 0] ** 2, gain[0, 0], bias[0, 0], training=False, eps=0)
+    (gain, bias), own = p.layers[0].norm.values(), given[0]
+    assert own is not None
+    theirs = F.batch_norm(
+        layer.preact[0], own.mean[0, 0], own.std[0, 0] ** 2, gain[0, 0], bias[0, 0], training=False, eps=0
+    )
     # values of order one in float32 (spacing 1e-7) after about ten roundings
     torch.testing.assert_close(layer.z[0], theirs, rtol=1e-5, atol=1e-6)
 
@@ -226,27 +224,23 @@ def test_given_statistics_judge_every_example_by_itself() -> None:
 
 
 @pytest.mark.parametrize(("norm", "activation", "bias", "widths"), KINDS)
-def test_gradients_are_finite_differences(
-    norm: Norm, activation: Activation, bias: bool, widths: tuple[int, ...]
-) -> None:
+def test_gradients_are_finite_differences(norm: str, activation: str, bias: bool, widths: tuple[int, ...]) -> None:
     setup = network(widths, norm, activation, bias, embedding=3)
     p = params(setup, 5, dtype=torch.float64, models=2)
     data = split(5, examples=16)
     X, Y = data.X.view(2, 8, 3), data.Y.view(2, 8)
-    fields = [
-        (i, n)
-        for i, layer in enumerate(p.layers)
-        for n in ("W", "b", "bngain", "bnbias")
-        if getattr(layer, n) is not None
-    ]
+    names = [name for name, _ in p.named()]
+    norms = [list(layer.norm) for layer in p.layers]
 
-    def loss(C: Tensor, *tensors: Tensor) -> Tensor:
-        layers: list[LayerParams] = list(p.layers)
-        for (i, name), tensor in zip(fields, tensors, strict=True):
-            layers[i] = replace(layers[i], **{name: tensor})
-        return cross_entropy(forward(Params(C, tuple(layers)), setup, X).logits, Y)
+    def loss(*tensors: Tensor) -> Tensor:
+        given = dict(zip(names, tensors, strict=True))
+        layers = [
+            LayerParams(given[f"W{i}"], given.get(f"b{i}"), {name: given[f"{name}{i}"] for name in own})
+            for i, own in enumerate(norms, start=1)
+        ]
+        return cross_entropy(forward(Params(given["C"], tuple(layers)), setup, X).logits, Y)
 
-    inputs = [p.C, *(getattr(p.layers[i], n) for i, n in fields)]
+    inputs = p.tensors()
     for tensor in inputs:
         tensor.requires_grad_()
     # gradcheck's own float64 tolerances; a kink of relu within its 1e-6 step has probability about 1e-4
@@ -255,9 +249,9 @@ def test_gradients_are_finite_differences(
 
 def test_activations_are_torchs() -> None:
     x = torch.linspace(-3, 3, 50)
-    assert torch.equal(activate(x, "tanh"), torch.tanh(x))
-    assert torch.equal(activate(x, "relu"), x.clamp(min=0))
-    assert torch.equal(activate(x, "linear"), x)
+    assert torch.equal(in_torch("tanh")(x), torch.tanh(x))
+    assert torch.equal(in_torch("relu")(x), x.clamp(min=0))
+    assert torch.equal(in_torch("linear")(x), x)
 
 
 def test_models_of_a_stack_share_nothing() -> None:
@@ -307,7 +301,7 @@ def test_statistics_may_be_taken_from_the_batch_itself() -> None:
     setup = network((6, 8), norm="batch")
     p, X = params(setup, 9), split(examples=32).X
     layers = forward(p, setup, X).layers
-    own = Statistics(tuple(v.mean for v in layers), tuple(v.std for v in layers))
+    own = tuple(v.statistics for v in layers)
     assert torch.equal(forward(p, setup, X, own).logits, forward(p, setup, X).logits)
 
 
@@ -319,4 +313,4 @@ def test_a_condition_may_norm_its_output_level(names: Dataset) -> None:
     # normalised logits: mean 0 and unbiased std 1 per character, in float32
     torch.testing.assert_close(logits.mean(1), torch.zeros(1, 27), atol=1e-5, rtol=0)
     torch.testing.assert_close(logits.std(1), torch.ones(1, 27), atol=1e-5, rtol=0)
-    assert setup.batchnorm_layers == (1,)
+    assert setup.layers_with_statistics == (1,)

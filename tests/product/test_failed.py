@@ -37,7 +37,7 @@ def test_a_study_with_failed_cells_has_tables_and_a_page(lost: str, tmp_path: Pa
             "a condition": cell.network == fixed and cell.protocol == "paired",
             "the published runs": cell.protocol == "lecture",
             "a twin": cell.twin,
-            "everything with BatchNorm": bool(cell.network.batchnorm_layers),
+            "everything with BatchNorm": bool(cell.network.layers_with_statistics),
         }[lost]
 
     out = finished(spec, tmp_path / "out", failing)

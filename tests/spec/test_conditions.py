@@ -77,7 +77,7 @@ def test_a_mapping_is_every_level_and_a_list_one_per_level(tmp_path: Path) -> No
     assert {layer.weight for layer in spec.condition("listed").network.hidden} == {Init(std=1.0)}
     all_normed = {"from": "listed", "hidden": {"norm": "batch"}}
     spec = load(tmp_path, {**deep, "conditions.listed": {"from": "only", "hidden": listed}, "conditions.n": all_normed})
-    assert spec.condition("n").network.batchnorm_layers == (0, 1, 2, 3, 4)
+    assert spec.condition("n").network.layers_with_statistics == (0, 1, 2, 3, 4)
     assert [layer.activation for layer in spec.condition("n").network.hidden] == [e["activation"] for e in listed]
 
 
@@ -125,7 +125,7 @@ def test_levels_of_another_depth_are_not_guessed_from_a_list_of_different_ones(t
 def test_the_output_layer_may_have_a_norm(tmp_path: Path) -> None:
     spec = load(tmp_path, {"conditions.child": {"from": "fixed", "output": {"norm": "batch"}}})
     child = spec.condition("child")
-    assert (child.network.batchnorm_layers, child.statistics) == ((1,), "running")
+    assert (child.network.layers_with_statistics, child.statistics) == ((1,), "running")
     assert child.properties()["norm"] == "batch"
     assert child.properties()["output_norm"] == "batch"
 

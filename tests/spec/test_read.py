@@ -126,7 +126,7 @@ LEAVES = {
     "conditions.fixed.statistics": ["running", "mean", 3],
     "conditions.batchnorm.statistics": ["none", None],
     "conditions.fixed.embedding": [{"gain": 1}, {}, {"std": 1, "gain": 1}, 1],
-    "conditions.fixed.hidden": [[], [{}, {}], "tanh", [3], {"weights": {"std": 1}}, {"activation": "selu"}],
+    "conditions.fixed.hidden": [[], [{}, {}], "tanh", [3], {"weights": {"std": 1}}, {"activation": "selo"}],
     "conditions.fixed.output": [[], 3],
     "conditions.fixed.output.weight": [
         0.01,
@@ -138,7 +138,7 @@ LEAVES = {
         {"gain": "tan"},
     ],
     "conditions.fixed.output.bias": [0, "off", {"mean": 0}],
-    "conditions.fixed.output.norm": ["layer", True],
+    "conditions.fixed.output.norm": ["layers", True],
     "conditions.fixed.output.activation": ["softmax", None, "none"],
     "conditions.fixed.model": [{"hidden": []}, {"width": 3}, {"hidden": [8, 8], "context": 0}],
     "conditions.fixed.training": [{"steps": 20}, {"lr": {1: 1}}, {"epochs": 3}],

@@ -9,22 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from study.network.inits import Init
 from study.rng import streams
 from study.training.cells import Cell
+
+
+def scaled(init: Init, draw: Tensor, fan_in: int) -> Tensor:
+    """A draw as the lecture scales it: randn(...) * std, or randn(...) * gain / fan_in**0.5."""
+    return draw * init.std if init.gain is None else draw * init.gain / fan_in**0.5  # type: ignore[operator]
 
 
 def train(cell: Cell, X: Tensor, Y: Tensor, vocabulary: int) -> tuple[dict[str, Tensor], list[float]]:
     """Parameters and running statistics after the cell's training on X (N, T), Y (N,), and the loss of every step."""
     network, g = cell.network, streams(cell.seed, cell.protocol)
     p: dict[str, Tensor] = {
-        "C": network.embedding.apply(g.normal("C", (vocabulary, network.embedding_size)), vocabulary)
+        "C": scaled(network.embedding, g.normal("C", (vocabulary, network.embedding_size)), vocabulary)
     }
     running: dict[str, Tensor] = {}
     for i, (fan_in, fan_out) in enumerate(network.shapes(vocabulary), start=1):
         layer = network.layers[i - 1]
-        p[f"W{i}"] = layer.weight.apply(g.normal(f"W{i}", (fan_in, fan_out)), fan_in)
+        p[f"W{i}"] = scaled(layer.weight, g.normal(f"W{i}", (fan_in, fan_out)), fan_in)
         if layer.bias is not None:
-            p[f"b{i}"] = layer.bias.apply(g.normal(f"b{i}", (fan_out,)), fan_in)
+            p[f"b{i}"] = scaled(layer.bias, g.normal(f"b{i}", (fan_out,)), fan_in)
         if layer.norm == "batch":
             p[f"bngain{i}"], p[f"bnbias{i}"] = torch.ones((1, fan_out)), torch.zeros((1, fan_out))
             running[f"mean{i}"], running[f"std{i}"] = torch.zeros((1, fan_out)), torch.ones((1, fan_out))

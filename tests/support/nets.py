@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from study.data.examples import Dataset, Split
-from study.network.activations import Activation
 from study.network.inits import Init
 from study.network.layers import Layer, Network
 from study.network.mlp import LayerParams, Params, Statistics
-from study.network.norms import Norm
+from study.network.norms import LayerStatistics
 from study.training.autograd import Trainer
 from study.training.cells import Cell, Protocol, Schedule, Stack
 
@@ -19,8 +18,8 @@ LECTURE = (200,)  # hidden widths of the lecture's network
 
 def network(
     widths: tuple[int, ...] = (12,),
-    norm: Norm = "none",
-    activation: Activation = "tanh",
+    norm: str = "none",
+    activation: str = "tanh",
     bias: bool = True,
     gain: float = 5 / 3,
     output: float = 0.1,
@@ -39,9 +38,10 @@ def model(params: Params, m: int) -> Params:
     def cut(tensor: Tensor | None) -> Tensor:
         return None if tensor is None else tensor.detach()[m : m + 1].clone()  # type: ignore[return-value]
 
-    return Params(
-        cut(params.C), tuple(LayerParams(cut(v.W), cut(v.b), cut(v.bngain), cut(v.bnbias)) for v in params.layers)
-    )
+    def norm(layer: LayerParams) -> dict[str, Tensor]:
+        return {name: cut(tensor) for name, tensor in layer.norm.items()}
+
+    return Params(cut(params.C), tuple(LayerParams(cut(v.W), cut(v.b), norm(v)) for v in params.layers))
 
 
 def cell(
@@ -79,11 +79,10 @@ def trained(cells: list[Cell], data: Split, blocks: tuple[int, ...] = ()) -> tup
 def flat(trainer: Trainer, m: int) -> dict[str, Tensor]:
     """Parameters and running statistics of model m, without the model axis, by the lecture's names."""
     found = {name: tensor.detach()[m] for name, tensor in trainer.params.named()}
-    for i in trainer.stack.network.batchnorm_layers:
-        mean, std = trainer.running.mean[i], trainer.running.std[i]
-        assert mean is not None
-        assert std is not None
-        found |= {f"mean{i + 1}": mean[m], f"std{i + 1}": std[m]}
+    for i in trainer.stack.network.layers_with_statistics:
+        running = trainer.running[i]
+        assert running is not None
+        found |= {f"mean{i + 1}": running.mean[m], f"{running.measure}{i + 1}": running.spread[m]}
     return found
 
 
@@ -107,13 +106,11 @@ def params(
 
     layers = []
     for layer, (fan_in, fan_out) in zip(setup.layers, setup.shapes(vocabulary), strict=True):
-        normed = layer.norm == "batch"
         layers.append(
             LayerParams(
                 W=normal(fan_in, fan_out) / fan_in**0.5,
                 b=0.3 * normal(1, fan_out) if layer.bias is not None else None,
-                bngain=1 + 0.3 * normal(1, fan_out) if normed else None,
-                bnbias=0.3 * normal(1, fan_out) if normed else None,
+                norm={name: (key == "gain") + 0.3 * normal(1, fan_out) for key, name, _ in layer.norm_parameters},
             )
         )
     return Params(normal(vocabulary, setup.embedding_size), tuple(layers))
@@ -123,9 +120,9 @@ def statistics(setup: Network, vocabulary: int, seed: int = 1) -> Statistics:
     """Random statistics for every layer with a norm of one model, the stds positive."""
     g = torch.Generator().manual_seed(seed)
     shapes = [
-        (1, 1, fan_out) if layer.norm == "batch" else None
+        (1, 1, fan_out) if layer.needs_statistics else None
         for layer, (_, fan_out) in zip(setup.layers, setup.shapes(vocabulary), strict=True)
     ]
-    mean = tuple(None if s is None else torch.randn(s, generator=g) for s in shapes)
-    std = tuple(None if s is None else 0.5 + torch.rand(s, generator=g) for s in shapes)
-    return Statistics(mean, std)
+    means = [None if s is None else torch.randn(s, generator=g) for s in shapes]
+    stds = [None if s is None else 0.5 + torch.rand(s, generator=g) for s in shapes]
+    return tuple(None if a is None or b is None else LayerStatistics(a, b) for a, b in zip(means, stds, strict=True))

@@ -108,7 +108,7 @@ def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
 
 
 def _read(rows: Any, spec: Spec, c: Any, here: dict[str, Any], step: int, i: int, seed: int, gone: float) -> None:
-    kinds = ("calibrated", "running", "batch") if c.network.batchnorm_layers else (c.statistics,)
+    kinds = ("calibrated", "running", "batch") if c.network.layers_with_statistics else (c.statistics,)
     for kind, split in product(kinds, ("train", "dev", "test")):
         loss = (math.log(V) + max(0.0, 2 - 1.99 * i) if step == 0 else 2.0 - 0.1 * i) + 0.01 * seed
         rows["losses"].append(
@@ -121,7 +121,7 @@ def _read(rows: Any, spec: Spec, c: Any, here: dict[str, Any], step: int, i: int
                 "loss": loss + gone + {"running": 1e-4, "batch": 2e-4}.get(kind, 0.0),
             }
         )
-    if step and c.network.batchnorm_layers:
+    if step and c.network.layers_with_statistics:
         for size in spec.batch_sizes:
             rows["losses"].append(
                 {
@@ -147,7 +147,7 @@ def _read(rows: Any, spec: Spec, c: Any, here: dict[str, Any], step: int, i: int
                     "value": value / (1 + i) + 0.01 * seed,
                 }
             )
-    for kind, name in product(kinds if c.network.batchnorm_layers and step else (), ("gap_mean", "gap_std")):
+    for kind, name in product(kinds if c.network.layers_with_statistics and step else (), ("gap_mean", "gap_std")):
         rows["metrics"].append(
             {**here, "step": step, "layer": 1, "statistics": kind, "metric": name, "value": 0.01 + 0.001 * seed}
         )

@@ -80,7 +80,7 @@ def test_batchnorm_with_a_bias_trains_as_the_lectures_loop_does(study: Spec, nam
     setup = next(
         r.condition.network
         for r in study.published.runs
-        if r.condition.network.batchnorm_layers and r.condition.network.hidden[0].bias
+        if r.condition.network.layers_with_statistics and r.condition.network.hidden[0].bias
     )
     one, data = cell(setup, 2147483647, 200, protocol="lecture"), names.splits["train"]
     trainer, _ = trained([cell(setup, 1, 200, protocol="lecture"), one], data)
@@ -172,7 +172,7 @@ def test_alone_is_the_literal_loop_where_both_call_the_blas(case: tuple[list[Cel
     one = replace(one, schedule=replace(one.schedule, steps=1, lr=((0, 0.1),)))
     found, literal = flat(trained([one], data)[0], 0), oracle(one, data)[0]
     for name, tensor in literal.items():
-        if one.network.batchnorm_layers and one.schedule.batch_size < 4:
+        if one.network.layers_with_statistics and one.schedule.batch_size < 4:
             continue  # a pair of nearly equal examples divides by a std near 0, which magnifies any rounding
         # one step of values of order one: sums of at most 60 float32 terms, through at most four layers, and a
         # division by the std of at least four examples

@@ -53,7 +53,7 @@ def test_every_cell_of_the_committed_report_is_known(study: Spec) -> None:
 
 @dataclass(frozen=True)
 class LaterInit(Init):
-    distribution: str = "normal"
+    spare: str = "normal"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def cell(study: Spec) -> Cell:
 
 
 KINDS = {
-    "init": (LaterInit, {"distribution": "uniform"}),
+    "init": (LaterInit, {"spare": "uniform"}),
     "layer": (LaterLayer, {"options": {"eps": 1e-5}}),
     "network": (LaterNetwork, {"residual": True}),
     "schedule": (LaterSchedule, {"optimizer": "adam"}),

@@ -57,7 +57,7 @@ class View:
             {"what": "training", "value": schedule_words(c.schedule)},
             {
                 "what": "read with",
-                "value": f"{c.statistics} statistics" if c.network.batchnorm_layers else "no BatchNorm",
+                "value": f"{c.statistics} statistics" if c.network.layers_with_statistics else "no BatchNorm",
             },
             {"what": "seeds", "value": ", ".join(map(str, self.results.spec.seeds))},
         ]

@@ -156,7 +156,7 @@ def _batch_sizes(results: Results, chosen: list[Condition]) -> Figure | None:
 
 
 def _running_gap(results: Results, metric: str, condition: Condition) -> pd.Series:
-    layer = condition.network.batchnorm_layers[0] + 1
+    layer = condition.network.layers_with_statistics[0] + 1
     return results.metric(condition, metric, condition.schedule.steps, layer, statistics="running")
 
 
@@ -167,7 +167,7 @@ def _unit_gaps(results: Results, chosen: list[Condition]) -> Figure | None:
         values = by_condition(results, chosen, partial(_running_gap, results, metric))
         panels.append(Panel(f"largest gap of a unit's {what}", values))
         for c in chosen:
-            for layer in c.network.batchnorm_layers:
+            for layer in c.network.layers_with_statistics:
                 for kind in ("running", "batch"):
                     found = results.metric(c, metric, c.schedule.steps, layer + 1, statistics=kind)
                     rows.append(

@@ -169,7 +169,7 @@ def _steps(found: pd.DataFrame) -> str:
 
 def _told_normed(chosen: list[Condition]) -> str:
     """The words of the caption on the statistics behind a training loss where there is BatchNorm."""
-    normed = [c for c in chosen if c.network.batchnorm_layers]
+    normed = [c for c in chosen if c.network.layers_with_statistics]
     sizes = ", ".join(dict.fromkeys(f"{c.schedule.batch_size:,}" for c in normed))
     return (
         f" With BatchNorm a loss of training is under the statistics of its own minibatch of {sizes} examples, noisier"

@@ -87,5 +87,5 @@ def growth_section(results: Results) -> Content | None:
                 table,
             ),
         ),
-        made=made("Standard normal x and w pass through the same Init.apply as the models' weights.", "probe"),
+        made=made("Standard normal x and w are scaled by the same function as the models' weights.", "probe"),
     )

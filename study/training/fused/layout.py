@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.errors import unknown
 from study.network.layers import Network
 
 LANES = 16  # elements of a vector; every row of every array starts at a multiple of it
+# The norms of which there is a kernel, by name and options, and the arrays of each.
+NORMS: dict[tuple[str, object], tuple[str, ...]] = {
+    ("none", ()): (),
+    ("batch", ()): ("bngain", "bnbias", "mean", "std"),
+}
 NOWHERE = -1  # the offset of an array that a network does not have
 
 
@@ -68,13 +72,9 @@ class Layout:
         ):
             self._add(f"W{number}", fan_in, fan_out, transposed=number > 1)
             names = ["b"] if layer.bias is not None else []
-            match layer.norm:
-                case "none":
-                    pass
-                case "batch":
-                    names += ["bngain", "bnbias", "mean", "std"]
-                case _:
-                    unknown(layer.norm)
+            kind = (layer.norm, layer.norm_options)
+            assert kind in NORMS, f"the kernel does not know the norm {kind}"
+            names += NORMS[kind]
             for name in names:
                 self._add(f"{name}{number}", 1, fan_out)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.data.examples import Split
+from study.network.inits import Facts
 from study.network.mlp import Params, Statistics, arrays, fresh_statistics, initialise, stacked
 from study.rng import Minibatches, blocks, streams
 from study.training.cells import Stack
@@ -26,7 +27,7 @@ class FusedTrainer:
         assert device == "cpu", f"the fused engine runs on the CPU, got {device}"
         self.stack, self.step, self._train = stack, 0, train
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        params = initialise(stack.setups, vocabulary, draws, twins=stack.twins)
+        params = initialise(stack.setups, vocabulary, draws, twins=stack.twins, facts=Facts(split.targets))
         self._layout = Layout(stack.network, vocabulary)  # sizes and places alone, so that it serves the whole stack
         running = fresh_statistics(params, stack.network)
         self._buffers = [self._layout.pack(arrays(params, running, m)) for m in range(len(stack.cells))]
@@ -70,4 +71,4 @@ class FusedTrainer:
 
     def _stacked(self) -> tuple[Params, Statistics]:
         models = [self._layout.unpack(buffer) for buffer in self._buffers]
-        return stacked(models, len(self.stack.network.layers))
+        return stacked(models, self.stack.network)

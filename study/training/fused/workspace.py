@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from study.errors import unknown
-from study.network.activations import Activation
 from study.training.fused.layout import LANES, NOWHERE, Layout, aligned, padded, row_length
 
 LINEAR, TANH, RELU = range(3)  # the numbers by which the kernel knows the activations
+CODES = {"linear": LINEAR, "tanh": TANH, "relu": RELU}
 
 # The columns of `layers`, a row per layer: sizes, places among the parameters (NOWHERE: none), places in floats.
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
@@ -22,19 +21,6 @@ ZEROS, ONE, RATE, PANEL, FIRST, SECOND, TRANSPOSED, TOP, TOTAL, GATHERED, SUMS, 
 
 DEPTH = 128  # the summed indices of a matrix product per pass: DEPTH × 3 vectors stay in the first-level cache
 PANEL_SIZE = DEPTH * 3 * LANES  # the elements of one such block of a transposed matrix
-
-
-def code(activation: Activation) -> int:
-    """The number by which the kernel knows an activation."""
-    match activation:
-        case "linear":
-            return LINEAR
-        case "tanh":
-            return TANH
-        case "relu":
-            return RELU
-        case _:
-            unknown(activation)
 
 
 class Workspace:
@@ -49,16 +35,11 @@ class Workspace:
             self.layers, network.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
             row = row_length(fan_out)
-            p[:W] = fan_in, fan_out, row, code(layer.activation)
+            p[:W] = fan_in, fan_out, row, CODES[layer.activation]
             p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
             p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
-            match layer.norm:
-                case "none":
-                    pass
-                case "batch":
-                    p[XHAT], p[INVERSE] = self._take(lanes * row), self._take(row)
-                case _:
-                    unknown(layer.norm)
+            if layer.norm != "none":
+                p[XHAT], p[INVERSE] = self._take(lanes * row), self._take(row)
 
         context, most, c_row = network.context, min(examples, vocabulary), layout.places["C"].row
         rows = self.layers[:, ROW].tolist()

@@ -55,8 +55,14 @@ def draw(setup: Network, vocabulary: int, seed: int) -> dict[str, Any]:
     for name, place in Layout(setup, vocabulary).places.items():
         x = rng.standard_normal(place.shape)
         kind, level = name.rstrip("0123456789"), int(name.lstrip("CWbngaisemtd") or 1)
-        layer, fan_in = setup.layers[level - 1], setup.shapes(vocabulary)[level - 1][0]
-        scaled = {"C": x, "W": layer.weight.apply(x, fan_in), "bngain": 1 + 0.1 * x, "mean": 0 * x, "std": 0 * x + 1}
+        layer, (fan_in, fan_out) = setup.layers[level - 1], setup.shapes(vocabulary)[level - 1]
+        scaled = {
+            "C": x,
+            "W": layer.weight.settings.scaled(x, fan_in, fan_out),
+            "bngain": 1 + 0.1 * x,
+            "mean": 0 * x,
+            "std": 0 * x + 1,
+        }
         arrays[name] = np.float32(scaled.get(kind, 0.1 * x))
     return arrays
 
