@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from study import environment
-from study.environment import ROOTS, Code, Role
+from study import codehash
+from study.codehash import ROOTS, Code, Role
 
-PACKAGE = Path(environment.__file__).parent
+PACKAGE = Path(codehash.__file__).parent
 PLAIN = """
 def scale(x, by=2):
     return [by * y for y in x if y is not None]
@@ -44,7 +44,7 @@ class Layer:
 )
 def test_words_and_layout_change_nothing(same: str) -> None:
     assert same != PLAIN
-    assert environment.canonical(same) == environment.canonical(PLAIN)
+    assert codehash.canonical(same) == codehash.canonical(PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -66,20 +66,20 @@ def test_words_and_layout_change_nothing(same: str) -> None:
     ],
 )
 def test_code_changes_it(other: str) -> None:
-    assert environment.canonical(other) != environment.canonical(PLAIN)
+    assert codehash.canonical(other) != codehash.canonical(PLAIN)
 
 
 def test_only_the_first_text_of_a_body_is_a_docstring() -> None:
-    assert environment.canonical('"a"\n"b"') == environment.canonical("'other'\n'b'")
-    assert environment.canonical('"a"\n"b"') != environment.canonical('"a"\n"c"')
-    assert environment.canonical("f'{1}'") != environment.canonical("")  # computed, so no docstring
-    assert environment.canonical("b'a'") != environment.canonical("")
+    assert codehash.canonical('"a"\n"b"') == codehash.canonical("'other'\n'b'")
+    assert codehash.canonical('"a"\n"b"') != codehash.canonical('"a"\n"c"')
+    assert codehash.canonical("f'{1}'") != codehash.canonical("")  # computed, so no docstring
+    assert codehash.canonical("b'a'") != codehash.canonical("")
 
 
 def test_none_and_nothing_are_told_apart() -> None:
-    assert environment.canonical("def f():\n return None") != environment.canonical("def f():\n return")
-    assert environment.canonical("f([])") != environment.canonical("f()")
-    assert environment.canonical("f(None)") != environment.canonical("f()")
+    assert codehash.canonical("def f():\n return None") != codehash.canonical("def f():\n return")
+    assert codehash.canonical("f([])") != codehash.canonical("f()")
+    assert codehash.canonical("f(None)") != codehash.canonical("f()")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_none_and_nothing_are_told_apart() -> None:
     ],
 )
 def test_messages_and_labels_are_left_out_where_only_a_reader_sees_them(one: str, other: str, same: bool) -> None:
-    assert (environment.canonical(one) == environment.canonical(other)) is same
+    assert (codehash.canonical(one) == codehash.canonical(other)) is same
 
 
 # -- a package of a few modules: what its roots reach, and what a change of it does --------------------------------------
@@ -306,7 +306,7 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
     folder = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     before = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
-    assert before == {role: environment.code_digest(role) for role in ROOTS}
+    assert before == {role: codehash.code_digest(role) for role in ROOTS}
     changed = 0
     for name in sorted({name for role in ROOTS for name in reached(role)}):
         path = Code(folder).path(name)
@@ -347,9 +347,9 @@ def test_a_change_of_the_project_itself_changes_what_depends_on_it(
     assert text in before
     path.write_text(before.replace(text, other, 1), "utf-8")
     after = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
-    assert {role for role in ROOTS if after[role] != environment.code_digest(role)} == roles
+    assert {role for role in ROOTS if after[role] != codehash.code_digest(role)} == roles
 
 
 def test_every_role_has_a_hash_of_its_own() -> None:
-    assert len({environment.code_digest(role) for role in ROOTS}) == len(ROOTS)
-    assert environment.source_digest() not in {environment.code_digest(role) for role in ROOTS}
+    assert len({codehash.code_digest(role) for role in ROOTS}) == len(ROOTS)
+    assert codehash.source_digest() not in {codehash.code_digest(role) for role in ROOTS}
