@@ -3,230 +3,21 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study import codehash
-from study.codehash import ROOTS, Code, Role
+from study.codehash import OPEN, ROOTS, Origin, Role
+from study.measurement.metrics import METRICS
+from study.sources import Code
 
 PACKAGE = Path(codehash.__file__).parent
-PLAIN = """
-def scale(x, by=2):
-    return [by * y for y in x if y is not None]
-
-class Layer:
-    width: int = 3
-
-    async def forward(self):
-        return f"{self.width!r:>5}"
-"""
-
-
-@pytest.mark.parametrize(
-    "same",
-    [
-        f'"""A docstring."""\n{PLAIN}',
-        PLAIN.replace("by=2):\n", 'by=2):\n    """Doubles."""\n'),
-        PLAIN.replace("class Layer:\n", "class Layer:\n    '''A level.'''\n"),
-        PLAIN.replace("forward(self):\n", 'forward(self):\n        """Raw."""\n'),
-        PLAIN.replace("\n", "  # a reason\n", 2),
-        PLAIN.replace("[by * y", "[\n        by\n        * y"),
-        PLAIN.replace("return [by * y for y in x if y is not None]", "return ([(by * y) for y in x if y is not None])"),
-        PLAIN.replace("by=2", "by=0b10"),
-        PLAIN.replace('"', "'"),
-        "\n\n" + PLAIN.replace("    ", "  "),
-        PLAIN.replace("by=2", "by  =  2,").replace("2,)", "2,\n)"),
-        "import math\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import os\n" + PLAIN,
-    ],
-)
-def test_words_and_layout_change_nothing(same: str) -> None:
-    assert same != PLAIN
-    assert codehash.canonical(same) == codehash.canonical(PLAIN)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        PLAIN.replace("by=2", "by=3"),
-        PLAIN.replace("by=2", "by=2.0"),
-        PLAIN.replace("by * y", "y * by"),
-        PLAIN.replace("is not None", "is None"),
-        PLAIN.replace("width: int = 3", "width: int"),
-        PLAIN.replace("async def", "def"),
-        PLAIN.replace("!r", ""),
-        PLAIN.replace(">5", ">6"),
-        PLAIN.replace("by=2", "*, by=2"),
-        PLAIN.replace("scale", "rescale"),
-        PLAIN.replace("class", "@final\nclass"),
-        PLAIN + '\nNAME = "A text that is used."',
-        PLAIN.replace("return [", 'x = "a text"\n    return ['),
-    ],
-)
-def test_code_changes_it(other: str) -> None:
-    assert codehash.canonical(other) != codehash.canonical(PLAIN)
-
-
-def test_only_the_first_text_of_a_body_is_a_docstring() -> None:
-    assert codehash.canonical('"a"\n"b"') == codehash.canonical("'other'\n'b'")
-    assert codehash.canonical('"a"\n"b"') != codehash.canonical('"a"\n"c"')
-    assert codehash.canonical("f'{1}'") != codehash.canonical("")  # computed, so no docstring
-    assert codehash.canonical("b'a'") != codehash.canonical("")
-
-
-def test_none_and_nothing_are_told_apart() -> None:
-    assert codehash.canonical("def f():\n return None") != codehash.canonical("def f():\n return")
-    assert codehash.canonical("f([])") != codehash.canonical("f()")
-    assert codehash.canonical("f(None)") != codehash.canonical("f()")
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("raise ValueError(f'no {x}')", "raise ValueError('not there', x)", True),
-        ("raise ValueError(x)", "raise KeyError(x)", False),
-        ("assert x > 0, 'too small'", "assert x > 0", True),
-        ("assert x > 0", "assert x > 1", False),
-        (
-            "@metric('h', label='std', unit='', format='.3f')\ndef f(): ...",
-            "@metric('h', label='spread')\ndef f(): ...",
-            True,
-        ),
-        ("@metric('h', label='std')\ndef f(): ...", "@metric('z', label='std')\ndef f(): ...", False),
-        ("@metric(reduce=1)\ndef f(): ...", "@metric(reduce=2)\ndef f(): ...", False),
-        ("f(label='std')", "f(label='spread')", False),
-    ],
-)
-def test_messages_and_labels_are_left_out_where_only_a_reader_sees_them(one: str, other: str, same: bool) -> None:
-    assert (codehash.canonical(one) == codehash.canonical(other)) is same
-
-
-# -- a package of a few modules: what its roots reach, and what a change of it does --------------------------------------
-
-SMALL = {
-    "__init__": "NAMES = ('a', 'b')",
-    "errors": "def sentence(x):\n    return f'no {x}'",
-    "loop": "import numpy as np\nfrom pack.deep.kernel import run, B\n\ndef go(x):\n    return run(np.abs(x)) + B",
-    "deep/__init__": '"""Kernels."""',
-    "deep/kernel": (
-        "from pack import sizes\nfrom pack.errors import sentence\n\nA, B = range(2)\n\ndef run(x):\n    from pack.late"
-        " import twice\n    if x is None:\n        raise ValueError(sentence(x))\n    return twice(x) * sizes.W - A"
-    ),
-    "sizes": "W, H = range(2, 4)\nfrom pack.other import twice",
-    "late": "def twice(x):\n    return helper(x)\n\ndef helper(x):\n    return x + x",
-    "other": "def twice(x):\n    return x * 3",
-    "apart": (
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pack.unseen import Thing\n\ndef f(x: Thing) ->"
-        " int:\n    return 1"
-    ),
-    "unseen": "class Thing:\n    pass",
-}
-
-
-def package(folder: Path, modules: dict[str, str]) -> Code:
-    for name, text in modules.items():
-        path = folder / "pack" / f"{name}.py"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    return Code(folder / "pack")
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Code:
-    return package(tmp_path / "before", SMALL)
-
-
-def edited(tmp_path: Path, *changes: tuple[str, str, str]) -> Code:
-    """The small package with (module, text, other text) changed."""
-    modules = dict(SMALL)
-    for name, text, other in changes:
-        assert text in modules[name], (name, text)
-        modules[name] = modules[name].replace(text, other)
-    return package(tmp_path / "after", modules)
-
-
-def test_imports_are_followed_into_functions_and_packages(small: Code) -> None:
-    assert small.reach(["loop"]) == ["deep", "deep.kernel", "late", "loop", "other", "sizes"]  # errors is left out
-    assert small.reach(["apart"]) == ["apart"]  # what only a type checker imports is not run
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        ("errors", "no {x}", "there is no {x}"),
-        ("deep/kernel", "ValueError(sentence(x))", "ValueError(f'{x} is missing')"),
-        ("deep/__init__", "Kernels.", "The kernels."),
-        ("unseen", "pass", "x = 1"),
-        ("__init__", "'b'", "'c'"),
-        ("loop", "import numpy as np", "import numpy\nimport numpy as np"),
-        ("deep/kernel", "from pack import sizes\n", "from pack import sizes as sizes\n"),
-    ],
-)
-def test_what_makes_no_number_changes_nothing(small: Code, tmp_path: Path, change: tuple[str, str, str]) -> None:
-    assert edited(tmp_path, change).digest(["loop"]) == small.digest(["loop"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        ("late", "x + x", "x - x"),
-        ("other", "* 3", "* 4"),
-        ("loop", "+ B", "- B"),
-        ("loop", "import run, B", "import run, A as B"),
-        ("loop", "import numpy as np", "import torch as np"),
-        ("deep/kernel", "A, B", "B, A"),
-        ("deep/kernel", "sizes.W", "sizes.H"),
-        ("sizes", "W, H", "H, W"),
-        ("deep/kernel", "from pack.late import twice", "from pack.other import twice"),
-        ("deep/kernel", "from pack.late import twice", "from pack.sizes import twice"),
-    ],
-)
-def test_what_makes_a_number_changes_the_hash(small: Code, tmp_path: Path, change: tuple[str, str, str]) -> None:
-    """Every module stays reached, so that an import exchanged between two of them changes nothing but what is used."""
-    assert edited(tmp_path, change).digest(["loop"]) != small.digest(["loop"])
-
-
-def test_a_name_that_is_handed_on_counts_as_where_it_is_defined(tmp_path: Path) -> None:
-    users = {"a": "from pack.x import f\n\ny = f(1)", "x": "def f(n):\n    return n", "z": "from pack.x import f"}
-    direct = package(tmp_path / "direct", users | {"a": "from pack.x import f\nfrom pack import z\n\ny = f(1)"})
-    handed = package(tmp_path / "handed", users | {"a": "from pack.z import f\n\ny = f(1)"})
-    assert direct.digest(["a"]) == handed.digest(["a"])
-
-
-def test_a_moved_module_changes_no_hash(small: Code, tmp_path: Path) -> None:
-    moved = {name.replace("deep/kernel", "inner/core").replace("deep/", "inner/"): text for name, text in SMALL.items()}
-    moved = {name.replace("late", "inner/soon"): text for name, text in moved.items()}
-    moved = {name.replace("sizes", "measures"): text for name, text in moved.items()}
-    for old, new in (("pack.deep.kernel", "pack.inner.core"), ("pack.late", "pack.inner.soon"), ("sizes", "measures")):
-        moved = {name: text.replace(old, new) for name, text in moved.items()}
-    after = package(tmp_path / "after", moved)
-    assert after.digest(["loop"]) == small.digest(["loop"])
-    assert after.content(["loop"]) != small.content(["loop"])  # compiled code is of the bytes
-
-
-@pytest.mark.parametrize(
-    "hides",
-    [
-        "from pack.late import *",
-        "import importlib",
-        "from importlib import import_module",
-        "x = globals()",
-        "__import__('os')",
-    ],
-)
-def test_a_module_that_hides_what_it_uses_is_refused(tmp_path: Path, hides: str) -> None:
-    code = package(tmp_path, SMALL | {"loop": f"{hides}\n"})
-    with pytest.raises(AssertionError, match="hides what"):
-        code.digest(["loop"])
-
-
-def test_a_root_that_is_not_there_is_named(small: Code) -> None:
-    with pytest.raises(AssertionError, match="gone: there is no such module"):
-        small.digest(["gone"])
-
-
 # -- the project itself ---------------------------------------------------------------------------------------------------
 
 
@@ -301,27 +92,41 @@ class Swap(ast.NodeTransformer):
         return node if self.done else self.generic_visit(node)
 
 
+def parts(module: str, tree: ast.Module) -> list[tuple[set[str], slice]]:
+    """The parts of a module that count by themselves, with their names: all of it, or each statement of an open one."""
+    if module not in OPEN:
+        return [({module}, slice(None))]
+    found = []
+    for i, statement in enumerate(tree.body):
+        targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+        names = {getattr(statement, "name", None), *(getattr(target, "id", None) for target in targets)} - {None}
+        found.append(({f"{module}.{name}" for name in names}, slice(i, i + 1)))
+    return found
+
+
 @pytest.mark.slow
 def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path) -> None:
     folder = tmp_path / PACKAGE.name
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    before = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
+    before = {role: Code(folder, open=OPEN).digest(roots) for role, roots in ROOTS.items()}
     assert before == {role: codehash.code_digest(role) for role in ROOTS}
+    counted = {role: set(Code(folder, open=OPEN).counted(roots)) for role, roots in ROOTS.items()}
+    assert {name.rpartition(".")[0] for names in counted.values() for name in names} >= set(OPEN)
     changed = 0
-    for name in sorted({name for role in ROOTS for name in reached(role)}):
-        path = Code(folder).path(name)
+    for module in sorted({name for role in ROOTS for name in reached(role)}):
+        path = Code(folder).path(module)
         text = path.read_text("utf-8")
-        swap = Swap()
-        other = ast.unparse(swap.visit(ast.parse(text)))
-        if not swap.done:  # a module of constants and records
-            continue
-        path.write_text(other, "utf-8")
-        after = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
-        path.write_text(text, "utf-8")
-        assert {role for role in ROOTS if after[role] != before[role]} == {
-            role for role in ROOTS if name in reached(role)
-        }, name
-        changed += 1
+        for names, part in parts(module, ast.parse(text)):
+            swap, tree = Swap(), ast.parse(text)
+            tree.body[part] = [swap.visit(statement) for statement in tree.body[part]]
+            if not swap.done:  # constants and records
+                continue
+            path.write_text(ast.unparse(tree), "utf-8")
+            after = {role: Code(folder, open=OPEN).digest(roots) for role, roots in ROOTS.items()}
+            path.write_text(text, "utf-8")
+            differing = {role for role in ROOTS if after[role] != before[role]}
+            assert differing == {role for role in ROOTS if names & counted[role]}, names
+            changed += 1
     assert changed > 15
 
 
@@ -346,10 +151,147 @@ def test_a_change_of_the_project_itself_changes_what_depends_on_it(
     before = path.read_text("utf-8")
     assert text in before
     path.write_text(before.replace(text, other, 1), "utf-8")
-    after = {role: Code(folder).digest(roots) for role, roots in ROOTS.items()}
+    after = {role: Code(folder, open=OPEN).digest(roots) for role, roots in ROOTS.items()}
     assert {role for role in ROOTS if after[role] != codehash.code_digest(role)} == roles
 
 
 def test_every_role_has_a_hash_of_its_own() -> None:
     assert len({codehash.code_digest(role) for role in ROOTS}) == len(ROOTS)
     assert codehash.source_digest() not in {codehash.code_digest(role) for role in ROOTS}
+
+
+# -- the entries of the project's registries ------------------------------------------------------------------------------
+
+METRICS_OPEN = (*OPEN, "measurement.metrics")
+FILE = Path("measurement", "metrics.py")
+
+
+def metrics_of(folder: Path) -> dict[str, str]:
+    """The hash of every metric of a copy of the package, by the lines of its decorator."""
+    code = Code(folder, open=METRICS_OPEN)
+    functions = [node for node in code.module("measurement.metrics").tree.body if isinstance(node, ast.FunctionDef)]
+    lines = {one.name: one.decorator_list[0].lineno for one in functions if one.name in METRICS}
+    return {name: code.entry([(str(folder / FILE), line)]) for name, line in lines.items()}
+
+
+def test_every_metric_has_a_hash_of_its_own() -> None:
+    found = metrics_of(PACKAGE)
+    assert set(found) == set(METRICS)
+    assert len(set(found.values())) == len(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "expected"),
+    [
+        (
+            "true.count_nonzero(-1).double() /",
+            "true.count_nonzero(-1).double() *",
+            "saturation_97 saturation_99 gradient_pass",
+        ),
+        ("entries.shape[1] > 1", "entries.shape[1] > 2", "grad_std update_ratio"),
+        ("a.z.abs() >=", "a.z.abs() >", "saturation_97 saturation_99 dead"),
+        ("prec=40", "prec=50", "saturation_97 saturation_99 dead"),
+        ("return a.h == 0", "return a.h != 0", "dead"),
+        ("Extreme(torch.amin)", "Extreme(torch.amax)", "logit_min"),
+        ("m.needs == needs", "m.needs != needs", ""),
+    ],
+)
+def test_a_metric_changes_with_the_helpers_and_constants_that_it_reaches(
+    text: str, other: str, expected: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / PACKAGE.name
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.html.j2", "*.css", "*.js"))
+    source = (folder / FILE).read_text("utf-8")
+    assert source.count(text) == 1
+    (folder / FILE).write_text(source.replace(text, other), "utf-8")
+    before, after = metrics_of(PACKAGE), metrics_of(folder)
+    assert {name for name in before if before[name] != after[name]} == set(expected.split())
+
+
+# -- where an entry is written ----------------------------------------------------------------------------------------------
+
+REGISTRY = """from dataclasses import dataclass, field
+from study.codehash import origin
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    value: object = None
+    origin: tuple = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
+
+THINGS = {}
+
+def register(thing):
+    THINGS[thing.name] = thing
+    return thing
+
+def thing(label=""):
+    def note(function):
+        register(Thing(function.__name__, function))
+        return function
+    return note
+"""
+USER = """from things_registry import Thing, register, thing
+from things_helper import twice
+
+register(Thing("plain"))
+for name in ("one", "two"):
+    register(
+        Thing(
+            name,
+            abs,
+        )
+    )
+
+@thing(label="decorated")
+def decorated(x):
+    return x
+
+def make(name):
+    return register(Thing(name))
+
+make("made")
+twice("helped")
+"""
+HELPER = """from things_registry import Thing, register
+
+def twice(name):
+    return register(Thing(name, 2))
+"""
+
+
+@pytest.fixture
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The entries of a registry, made by running a user's file from elsewhere."""
+    for name, text in {"registry/things_registry": REGISTRY, "user/things": USER, "user/things_helper": HELPER}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+        monkeypatch.syspath_prepend(str((tmp_path / name).parent))
+    runpy.run_path(str(tmp_path / "user" / "things.py"))
+    yield sys.modules["things_registry"].THINGS
+    for name in ("things_registry", "things_helper"):
+        sys.modules.pop(name, None)
+
+
+def words(origin: Origin) -> list[str]:
+    """The lines to which an origin points."""
+    return [Path(file).read_text("utf-8").splitlines()[line - 1].strip() for file, line in origin]
+
+
+def test_an_origin_leads_from_the_line_of_an_entry_to_the_top_of_its_module(things: dict[str, Any]) -> None:
+    assert words(things["plain"].origin) == ['register(Thing("plain"))']
+    assert words(things["one"].origin) == words(things["two"].origin) == ["Thing("]
+    assert words(things["decorated"].origin) == ['@thing(label="decorated")']
+    assert words(things["made"].origin) == ["return register(Thing(name))", 'make("made")']
+    assert words(things["helped"].origin) == ["return register(Thing(name, 2))", 'twice("helped")']
+
+
+def test_an_entry_has_the_hash_of_what_its_origin_reaches(things: dict[str, Any], tmp_path: Path) -> None:
+    digests = {name: codehash.entry_digest(one.origin) for name, one in things.items()}
+    assert digests["one"] == digests["two"]  # made by one loop
+    assert len(set(digests.values())) == len(things) - 1
+    helper = tmp_path / "user" / "things_helper.py"
+    helper.write_text(HELPER.replace("name, 2", "name, 3"), "utf-8")
+    (tmp_path / "user" / "things.py").write_text(USER.replace("decorated", "shown", 1), "utf-8")
+    fresh = {name: Code(PACKAGE, open=OPEN).entry(one.origin) for name, one in things.items()}
+    assert {name for name in digests if fresh[name] != digests[name]} == {"helped"}
