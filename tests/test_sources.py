@@ -348,6 +348,17 @@ def test_an_open_module_may_hand_on_a_name(tmp_path: Path) -> None:
     assert opened(tmp_path, handed).counted(["run"]) == ["acts.cube", "pieces", "run"]
 
 
+def test_a_name_that_is_imported_or_else_defined_counts_as_both(acts: Code, tmp_path: Path) -> None:
+    tried = "try:\n    from pack.pieces import cube\nexcept ImportError:\n    cube = None\n"
+    text = ACTS.replace("from pack.pieces import cube\n", tried)
+    before = opened(tmp_path / "tried", OPENED | {"acts": text})
+    for name, other in {
+        "a": text.replace("import cube", "import K as cube"),
+        "b": text.replace("cube = None", "cube = 1"),
+    }.items():
+        assert changed(before, opened(tmp_path / name, OPENED | {"acts": other})) == {"cubic"}
+
+
 def test_a_parameter_hides_a_name_of_the_module_only_where_it_is_seen(acts: Code, tmp_path: Path) -> None:
     """`_unused` has a parameter `power`, and the loop at the top binds another `power`."""
     shown = ACTS.replace("def _unused(power):", "def _unused(x, power=power):")
@@ -496,6 +507,11 @@ def test_a_helper_that_a_function_imports_is_followed(tmp_path: Path) -> None:
     apart = files | {"helpers.py": HELPERS.replace("x - 1", "x + 1")}
     assert extension(tmp_path / "a", files) != extension(tmp_path / "b", inner)
     assert extension(tmp_path / "a", files) == extension(tmp_path / "c", apart)
+
+
+def test_an_extension_may_be_a_package(tmp_path: Path) -> None:
+    files = {"acts/__init__.py": MINE.replace("from helpers", "from .helpers"), "acts/helpers.py": HELPERS}
+    assert extension(tmp_path / "a", files, "acts/__init__.py") == extension(tmp_path / "b", BESIDE)
 
 
 def test_the_name_of_an_extension_does_not_count(tmp_path: Path) -> None:
