@@ -349,12 +349,12 @@ def test_an_open_module_may_hand_on_a_name(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_imported_or_else_defined_counts_as_both(acts: Code, tmp_path: Path) -> None:
-    tried = "try:\n    from pack.pieces import cube\nexcept ImportError:\n    cube = None\n"
+    tried = "try:\n    from pack.pieces import cube\nexcept ImportError:\n    def cube(x):\n        return 0\n"
     text = ACTS.replace("from pack.pieces import cube\n", tried)
     before = opened(tmp_path / "tried", OPENED | {"acts": text})
     for name, other in {
         "a": text.replace("import cube", "import K as cube"),
-        "b": text.replace("cube = None", "cube = 1"),
+        "b": text.replace("return 0", "return 1"),
     }.items():
         assert changed(before, opened(tmp_path / name, OPENED | {"acts": other})) == {"cubic"}
 
