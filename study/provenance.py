@@ -103,13 +103,13 @@ def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
 
 def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
     """The changes since the tables and the page were made, in words. Empty when the study would give the same."""
-    from study import environment
+    from study import codehash
 
     found = []
     if facts["spec_sha256"] != spec.digest():
         found.append("the study file asks for other trainings; make it again with `study run`")
     elif page and facts["document_sha256"] != spec.document_sha256:
         found.append("the study file's words or claims changed; render it again with `study report`")
-    if facts["source_sha256"] != environment.source_digest():
+    if facts["source_sha256"] != codehash.source_digest():
         found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
     return found

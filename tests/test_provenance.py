@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from study import environment, provenance
+from study import codehash, provenance
 from study.errors import SpecError
 from study.provenance import MANIFEST_FORMAT, NEEDED
 from study.spec.records import Spec
@@ -23,7 +23,7 @@ def facts(spec: Spec) -> dict[str, Any]:
     now = {
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": environment.source_digest(),
+        "source_sha256": codehash.source_digest(),
     }
     return {"format": MANIFEST_FORMAT, **dict.fromkeys(NEEDED), **now}
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from study import environment
+from study import codehash
 from study.data.words import Words
 from study.environment import cpu_level, installed
 from study.errors import unknown
@@ -43,7 +43,7 @@ class Keys:
             "engine": engine,
             "dtype": "float32",
             "device": self.device,
-            "code that trains": environment.code_digest(engine),
+            "code that trains": codehash.code_digest(engine),
             "versions": {package: installed(package) for package in KEY_PACKAGES[engine]},
         }
         match engine:
@@ -58,7 +58,7 @@ class Keys:
         """Everything on which the rows of a cell depend. A twin's original is known by the twin's own facts."""
         return {
             "training": sha256(self.training(cell, engine)),
-            "code that measures": environment.code_digest("measuring"),
+            "code that measures": codehash.code_digest("measuring"),
             "reading": _values(self.reading),
             "cpu": self.cpu,
             "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
@@ -83,12 +83,12 @@ def _values(reading: Request) -> Facts:
 
 def surroundings() -> dict[str, str]:
     """The facts of the keys that belong to the process and not to the study: code, packages, kind of CPU."""
-    roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
+    roles: tuple[codehash.Role, ...] = ("autograd", "fused", "measuring")
     packages = sorted({package for engine in KEY_PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},
         "CPU": cpu_level(),
-        **{f"code ({role})": environment.code_digest(role) for role in roles},
+        **{f"code ({role})": codehash.code_digest(role) for role in roles},
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from study import environment, parquet, provenance
+from study import codehash, parquet, provenance
 from study.data.words import Words
 from study.errors import SpecError
 from study.execution import preflight, status
@@ -144,7 +144,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "seeds": list(spec.seeds),
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": environment.source_digest(),
+        "source_sha256": codehash.source_digest(),
         "data": {
             "file": Path(spec.data.path).name,
             "sha256": words.sha256,

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from study import environment, parquet
+from study import codehash, parquet
 from study.data import words
 from study.errors import SpecError
 from study.execution.cache import Cache, Store
@@ -80,12 +80,12 @@ def test_a_changed_seed_is_a_new_cell_and_leaves_the_others(done: Path) -> None:
     assert found["new"] == 4
 
 
-DIGEST = environment.code_digest
+DIGEST = codehash.code_digest
 
 
-def changed(patch: pytest.MonkeyPatch, *roles: environment.Role) -> None:
+def changed(patch: pytest.MonkeyPatch, *roles: codehash.Role) -> None:
     """The code of these roles is another than it is."""
-    patch.setattr(environment, "code_digest", lambda role: "changed" if role in roles else DIGEST(role))
+    patch.setattr(codehash, "code_digest", lambda role: "changed" if role in roles else DIGEST(role))
 
 
 def test_changed_source_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

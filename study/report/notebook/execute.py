@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study import environment, processes
+from study import codehash, processes
 from study.files import replace as write
 from study.files import writing
 from study.report.html.page import TEMPLATES, render_notebook
@@ -156,7 +156,7 @@ def _key(results: Results, condition: Condition, stamp: str) -> str:
         digest.update(part.encode() + b"\0")
     for name, rows in own(results, condition).items():
         digest.update(name.encode() + b"\0" + hash_pandas_object(rows, index=False).to_numpy().tobytes())
-    digest.update(environment.bytes_of("report.notebook.view", "report.notebook.execute").encode())
+    digest.update(codehash.bytes_of("report.notebook.view", "report.notebook.execute").encode())
     for file in (NOTEBOOK, *sorted(path for path in TEMPLATES.iterdir() if path.is_file())):
         digest.update(file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from study import environment
+from study import codehash
 from study.analysis.results import Results
 from study.analysis.values import own_trainings
-from study.environment import Role
+from study.codehash import Role
 from study.measurement.rows import SCHEMAS
 from study.report.html.page import Listing, Made, Section, TableCell
 from study.spec import document
@@ -59,11 +59,11 @@ def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
     found by following imports, so that no path is kept here.
     """
     own = module.partition(".")[2]
-    used = [name for name in environment.imported_by(own) if name.startswith(("analysis.", "measurement."))]
+    used = [name for name in codehash.imported_by(own) if name.startswith(("analysis.", "measurement."))]
     roles: list[Role] = ["measuring" if table in SCHEMAS else "collecting" for table in tables]
-    makers = [environment.ROOTS[role][0] for role in roles]
+    makers = [codehash.ROOTS[role][0] for role in roles]
     others = dict.fromkeys(name for name in (*used, *makers) if name != own)
-    return [f"{environment.file_of(own)}: {function}", *map(environment.file_of, others)]
+    return [f"{codehash.file_of(own)}: {function}", *map(codehash.file_of, others)]
 
 
 def _named(made: Section, results: Results) -> list[str]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from llvmlite import binding
 from numba import njit
 
-from study import environment
+from study import codehash
 from study.network.inits import Init
 from study.network.layers import Layer, Network
 from study.training.engines import supported
@@ -33,7 +33,7 @@ from study.training.fused.scalar import tanh32
 from study.training.fused.workspace import LINEAR, RELU, TANH
 
 ROOT = Path(__file__).parents[3]
-LIBRARY = kernel(math.tanh, math.exp, math.log, environment.kernel_number())  # for float64
+LIBRARY = kernel(math.tanh, math.exp, math.log, codehash.kernel_number())  # for float64
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda x: x}
 
 
@@ -318,7 +318,7 @@ def test_a_second_process_compiles_nothing() -> None:
     fingerprint()
     code = """
 from tests.training.fused.test_block import fingerprint
-from study import environment
+from study import codehash
 from study.training.fused import compiled
 fingerprint()
 train = compiled.train()
@@ -331,7 +331,7 @@ print(sum(train.stats.cache_hits.values()), sum(train.stats.cache_misses.values(
 @pytest.mark.slow
 def test_what_is_compiled_ahead_is_what_training_calls(tmp_path: Path) -> None:
     code = """
-from study import environment
+from study import codehash
 from study.training.fused import compiled
 print(compiled.cached())
 compiled.warm()
