@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.work import Minibatches, Work, examples, training_split
-from study.errors import unknown
 from study.network.layers import Network
 from study.network.mlp import embed, initialise
 from study.rng import streams
@@ -45,8 +44,8 @@ def make_step(network: Network, lr: float) -> Any:
                 mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)  # (M, 1, H)
                 x = params[f"bngain{i}"] * (x - mean) / std + params[f"bnbias{i}"]
                 moments |= {f"mean{i}": mean, f"std{i}": std}
-            elif layer.norm != "none":
-                unknown(layer.norm)
+            else:
+                assert layer.norm == "none", f"this peer does not know the norm {layer.norm}"
             x = {"tanh": torch.tanh, "relu": torch.relu, "linear": lambda t: t}[layer.activation](x)
         loss = cross_entropy(x.view(M * N, -1), Y.reshape(M * N), reduction="none").view(M, N).mean(1)  # (M,)
         return loss.sum(), (loss, moments)  # the models share no parameter: the sum has the gradient of each

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.work import Minibatches, Work, examples, training_split
-from study.errors import unknown
 from study.network.layers import Network
 from study.network.mlp import initialise
 from study.rng import streams
@@ -42,8 +41,8 @@ def make_block(network: Network, lr: float) -> Any:
                 mean, std = x.mean(0, keepdims=True), x.std(0, keepdims=True, ddof=1)  # (1, H)
                 x = params[f"bngain{i}"] * (x - mean) / std + params[f"bnbias{i}"]
                 moments |= {f"mean{i}": mean, f"std{i}": std}
-            elif layer.norm != "none":
-                unknown(layer.norm)
+            else:
+                assert layer.norm == "none", f"this peer does not know the norm {layer.norm}"
             x = activations[layer.activation](x)
         picked = jnp.take_along_axis(jax.nn.log_softmax(x), Y[:, None], axis=1)
         return -picked.mean(), moments

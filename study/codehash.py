@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -73,9 +74,10 @@ def entry_digest(made: Origin) -> str:
     return _installed().entry(made)
 
 
-def source_digest() -> str:
-    """The sha256 of all code that makes a number of the tables, without the code of the entries of registries."""
-    return hashlib.sha256("\n".join(code_digest(role) for role in sorted(ROOTS)).encode()).hexdigest()
+def source_digest(entries: Iterable[Origin]) -> str:
+    """The sha256 of all code that makes a number of some tables: that of all roles, and that of the entries used."""
+    parts = [code_digest(role) for role in sorted(ROOTS)] + sorted({entry_digest(made) for made in entries})
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def kernel_number() -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import accumulate
-from typing import Literal, Never
+from types import NoneType
+from typing import Any, Literal, Never, get_args, get_origin
 
 LISTED, LENGTH = 20, 300  # names that a message lists at most, and their characters
 
@@ -56,10 +57,25 @@ def no_kernel(*what: str) -> str:
     return f"the fused engine has no kernel for {' and '.join(what)}"
 
 
-def refuse_entry(kind: str, name: object, origin: Sequence[tuple[str, int]], problem: str) -> Never:
-    """Refuse an entry of a registry, with the line that makes it. Raises SpecError."""
-    file, line = origin[0]
-    raise SpecError(f"{file}:{line}: {kind} {name!r:.60}: {problem}")
+def refused(entry: Any, problem: str) -> SpecError:
+    """The error about an entry of a registry, in one line that names the line that makes it."""
+    file, line = entry.origin[0]
+    name = getattr(entry, "name", None) or getattr(entry, "key", None)
+    return SpecError(f"{file}:{line}: {type(entry).__name__.lower()} {name!r:.60}: {problem}")
+
+
+def kind_words(kind: Any) -> str:
+    """The kind of value that an option takes, in the words of a study file."""
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "none"}
+    return names.get(kind, str(kind))
+
+
+def unnamed(name: object) -> str:
+    """The problem with the name of an entry, or nothing where a study file can write it."""
+    good = isinstance(name, str) and name.isprintable() and name == name.strip() and name not in ("", "none")
+    return "" if good else f"expected a name of printable characters that is not none, got {name!r:.60}"
 
 
 def unknown(value: Never) -> Never:

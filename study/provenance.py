@@ -110,6 +110,6 @@ def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
         found.append("the study file asks for other trainings; make it again with `study run`")
     elif page and facts["document_sha256"] != spec.document_sha256:
         found.append("the study file's words or claims changed; render it again with `study report`")
-    if facts["source_sha256"] != codehash.source_digest():
+    if facts["source_sha256"] != codehash.source_digest(spec.entries.values()):
         found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
     return found

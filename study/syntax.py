@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 TOLD = {"label", "unit", "format"}  # the arguments of a decorator that only readers see
-# The arguments of the call that makes an entry which no training and no measuring reads: words for a reader, numbers
-# with which the report predicts (moments, variance), and the gain, which is itself a number of a cell's identity.
-TOLD_OF_ENTRY = TOLD | {"title", "better", "interval", "lost", "moments", "gain", "variance"}
+# The arguments of the call that makes an entry which no training and no measuring reads: words for a reader, what the
+# report predicts with, where an initialiser is allowed, and the gain, which is itself a number of a cell's identity.
+WORDS = {"title", "better", "interval", "lost", "words"}
+THEORY = {"phi", "slope", "kinks", "moments", "variance", "scale", "gaussian", "centred"}
+TOLD_OF_ENTRY = TOLD | WORDS | THEORY | {"gain", "places"}
 
 
 class Scope(Protocol):

@@ -23,7 +23,7 @@ def facts(spec: Spec) -> dict[str, Any]:
     now = {
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": codehash.source_digest(),
+        "source_sha256": codehash.source_digest(spec.entries.values()),
     }
     return {"format": MANIFEST_FORMAT, **dict.fromkeys(NEEDED), **now}
 

@@ -144,7 +144,7 @@ from pack.pieces import cube
 @dataclass(frozen=True)
 class Act:
     name: str
-    phi: object
+    rule: object
     slope: object = None
     moments: object = None
     gain: float = 1.0
@@ -152,7 +152,7 @@ class Act:
     origin: tuple = field(default_factory=lambda: origin(__name__))
 
     def __call__(self, x):
-        return self.phi(x)
+        return self.rule(x)
 
 ACTS = {}
 
@@ -189,18 +189,18 @@ def metric(of, label="", better="", gain=1):
         return measure
     return note
 
-tanh = register(Act("tanh", phi=_shared, moments=_second_moment, gain=5 / 3, label="tanh"))
-register(Act("steep", phi=_steep, slope=lambda x: _scaled(x, gain=2)))
-register(Act("cubic", phi=cube))
+tanh = register(Act("tanh", rule=_shared, moments=_second_moment, gain=5 / 3, label="tanh"))
+register(Act("steep", rule=_steep, soft=lambda x: _scaled(x, gain=2)))
+register(Act("cubic", rule=cube))
 for power, scale in ((2, 0.5), (4, 0.25)):
-    register(Act(f"power {power}", phi=lambda x: scale * x ** power))
+    register(Act(f"power {power}", rule=lambda x: scale * x ** power))
 
 @metric(of="layer", label="share", better="low")
 def share(x):
     return _steep(x) / 2
 
 def _made(power):
-    return register(Act("made", phi=lambda x: _unused(x) ** power, label="from a function"))
+    return register(Act("made", rule=lambda x: _unused(x) ** power, label="from a function"))
 
 _made(3)  # by a function
 """
@@ -266,7 +266,7 @@ def test_every_entry_has_a_hash_of_its_own(acts: Code) -> None:
         ("acts", "_shared(x) * SHARP", "_shared(x) + SHARP", {"steep", "share"}),
         ("acts", "x * gain", "x / gain", {"steep"}),
         ("acts", "gain=2)", "gain=3)", {"steep"}),  # an argument of a computation, though it is called gain
-        ("acts", "phi=cube", "phi=abs", {"cubic"}),
+        ("acts", "rule=cube", "rule=abs", {"cubic"}),
         ("pieces", "x ** K", "x * K", {"cubic"}),
         ("pieces", "K = 3", "K = 5", {"cubic"}),
         ("acts", "scale * x ** power", "scale + x ** power", {"power"}),
@@ -277,8 +277,8 @@ def test_every_entry_has_a_hash_of_its_own(acts: Code) -> None:
         ("acts", "_unused(x) ** power", "_unused(x) * power", {"made"}),
         ("acts", "_made(3)", "_made(4)", {"made"}),
         ("acts", "power + 100", "power - 100", {"made"}),
-        ("acts", "return self.phi(x)", "return -self.phi(x)", EVERY - {"share"}),
-        ("acts", "ACTS[entry.name] = entry", "ACTS[entry.phi] = entry", EVERY - {"share"}),
+        ("acts", "return self.rule(x)", "return -self.rule(x)", EVERY - {"share"}),
+        ("acts", "ACTS[entry.name] = entry", "ACTS[entry.rule] = entry", EVERY - {"share"}),
         ("acts", "ACTS = {}", "ACTS = dict()", EVERY | {"run"}),
         ("acts", "return ACTS[name]", "return ACTS.get(name)", {"run"}),
         ("run", "lookup(name)(x)", "lookup(name)(-x)", {"run"}),
@@ -305,9 +305,9 @@ def test_a_change_counts_for_what_reaches_it(
 @pytest.mark.parametrize(
     "added",
     [
-        "\nLIMIT = 6.0\n\ndef _clip(x):\n    return min(x, LIMIT)\n\nregister(Act('clip', phi=_clip))\n",
-        "\nfrom pack.heavy import weigh\n\nregister(Act('heavy', phi=weigh))\n",
-        "\nfor power in (5, 6):\n    register(Act(f'more {power}', phi=lambda x: x + power))\n",
+        "\nLIMIT = 6.0\n\ndef _clip(x):\n    return min(x, LIMIT)\n\nregister(Act('clip', rule=_clip))\n",
+        "\nfrom pack.heavy import weigh\n\nregister(Act('heavy', rule=weigh))\n",
+        "\nfor power in (5, 6):\n    register(Act(f'more {power}', rule=lambda x: x + power))\n",
         "\n@metric(of='layer')\ndef doubled(x):\n    return share(x) + tanh(x)\n",
     ],
 )
@@ -405,13 +405,13 @@ from helpers import soft
 
 LIMIT = 6
 
-def phi(x):
+def rule(x):
     return min(soft(x), LIMIT) + K
 
 def other(x):
     return cube(x)
 
-register(Act("mine", phi=phi, moments=other, label="mine"))
+register(Act("mine", rule=rule, moments=other, label="mine"))
 """
 HELPERS = """import math
 
@@ -448,7 +448,7 @@ def extension(folder: Path, files: dict[str, str], file: str = "mine.py", **modu
         ("mine.py", "min(", "max(", False),
         ("mine.py", "cube(x)", "-cube(x)", True),  # of the moments
         ("mine.py", 'label="mine"', 'label="ours"', True),
-        ("mine.py", "LIMIT = 6\n", "# a reason\nLIMIT = 6\n\nNEW = register(Act('new', phi=abs))\n", True),
+        ("mine.py", "LIMIT = 6\n", "# a reason\nLIMIT = 6\n\nNEW = register(Act('new', rule=abs))\n", True),
     ],
 )
 def test_an_extension_counts_by_reach(tmp_path: Path, file: str, text: str, other: str, same: bool) -> None:
@@ -462,8 +462,8 @@ def test_an_extension_counts_by_reach(tmp_path: Path, file: str, text: str, othe
 @pytest.mark.parametrize(
     ("module", "text", "other", "same"),
     [
-        ("acts", "return self.phi(x)", "return -self.phi(x)", False),  # of the record that the entry is
-        ("acts", "ACTS[entry.name] = entry", "ACTS[entry.phi] = entry", False),
+        ("acts", "return self.rule(x)", "return -self.rule(x)", False),  # of the record that the entry is
+        ("acts", "ACTS[entry.name] = entry", "ACTS[entry.rule] = entry", False),
         ("acts", "return ACTS[name]", "return ACTS.get(name)", True),
         ("acts", "math.tanh(x)", "math.sinh(x)", True),
         ("pieces", "K = 3", "K = 4", False),
@@ -558,7 +558,7 @@ def test_an_entry_that_stands_in_no_module_is_refused(acts: Code, tmp_path: Path
 
 
 def test_an_entry_in_a_module_that_is_not_open_counts_with_the_whole_module(acts: Code, tmp_path: Path) -> None:
-    run = OPENED["run"] + "\n\nfrom pack.acts import Act, register\nregister(Act('here', phi=abs))\n"
+    run = OPENED["run"] + "\n\nfrom pack.acts import Act, register\nregister(Act('here', rule=abs))\n"
     before, after = (
         opened(tmp_path / name, OPENED | {"run": text})
         for name, text in {"a": run, "b": run.replace("(x)\n", "(-x)\n")}.items()

@@ -44,6 +44,7 @@ class Keys:
             "dtype": "float32",
             "device": self.device,
             "code that trains": codehash.code_digest(engine),
+            **{f"code of {words}": codehash.entry_digest(made) for words, made in cell.network.entries.items()},
             "versions": {package: installed(package) for package in KEY_PACKAGES[engine]},
         }
         match engine:

@@ -144,7 +144,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "seeds": list(spec.seeds),
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
-        "source_sha256": codehash.source_digest(),
+        "source_sha256": codehash.source_digest(spec.entries.values()),
         "data": {
             "file": Path(spec.data.path).name,
             "sha256": words.sha256,

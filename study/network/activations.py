@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
-from study.environment import Origin, origin
-from study.errors import refuse_entry
+from study.codehash import Origin, origin
+from study.errors import refused, unnamed
 
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Floats]
@@ -44,33 +44,30 @@ ACTIVATIONS: dict[str, Activation] = {}
 
 def register(entry: Activation) -> Activation:
     """Make an activation known by its name. Raises SpecError for an entry that cannot serve."""
-    problem = None
-    if not isinstance(entry.name, str) or not entry.name.isprintable() or not entry.name or entry.name == "none":
-        problem = f"expected a name of printable characters that is not none, got {entry.name!r:.60}"
-    elif entry.name in ACTIVATIONS:
-        problem = "the name is taken; choose another one"
-    elif not callable(entry.torch) and not str(entry.torch).startswith("torch."):
-        problem = f"torch: expected a dotted name such as 'torch.tanh', or a function, got {entry.torch!r:.60}"
-    else:
-        for what in ("phi", "slope"):
-            problem = problem or _at_zero(what, getattr(entry, what))
-    if problem:
-        refuse_entry("activation", entry.name, entry.origin, problem)
+    if problem := unnamed(entry.name):
+        raise refused(entry, problem)
+    if entry.name in ACTIVATIONS:
+        raise refused(entry, "the name is taken; choose another one")
+    if not callable(entry.torch) and not str(entry.torch).startswith("torch."):
+        raise refused(entry, f"torch: expected a name such as 'torch.tanh', or a function, got {entry.torch!r:.60}")
+    for what in ("phi", "slope"):
+        _check_at_zero(entry, what)
     ACTIVATIONS[entry.name] = entry
     return entry
 
 
-def _at_zero(what: str, function: Function) -> str | None:
-    """The problem with φ or φ', or None where it gives a finite number at 0."""
+def _check_at_zero(entry: Activation, what: str) -> None:
+    """Raise SpecError unless φ, or φ', gives a finite number at 0."""
+    function = getattr(entry, what)
     if not callable(function):
-        return f"{what}: expected a function of a NumPy array, got {function!r:.60}"
+        raise refused(entry, f"{what}: expected a function of a NumPy array, got {function!r:.60}")
     try:
         value = np.asarray(function(np.zeros(1)), float)
     except Exception as error:  # whatever a user's function raises
-        return f"{what}: raises {type(error).__name__} at 0 ({error!s:.100}); it must work on a NumPy array"
+        raise refused(entry, f"{what}: raises {type(error).__name__} at 0 ({error!s:.100})") from None
     if value.shape != (1,) or not np.isfinite(value).all():
-        return f"{what}: expected a finite number at 0 for an array of one number, got {value.tolist()!r:.60}"
-    return None
+        got = f"{value.tolist()!r:.60}"
+        raise refused(entry, f"{what}: expected a finite number at 0 for an array of one number, got {got}")
 
 
 def in_torch(name: str) -> Callable[[Any], Any]:
@@ -146,8 +143,8 @@ register(
     Activation(
         "tanh",
         "torch.tanh",
-        np.tanh,
-        lambda z: 4 * expit(2 * z) * expit(-2 * z),
+        phi=np.tanh,
+        slope=lambda z: 4 * expit(2 * z) * expit(-2 * z),
         gain=5 / 3,
         bounded=True,
         kinks=(),
@@ -157,8 +154,8 @@ register(
     Activation(
         "relu",
         "torch.relu",
-        lambda z: np.maximum(z, 0.0),
-        lambda z: np.where(z > 0, 1.0, 0.0),
+        phi=lambda z: np.maximum(z, 0.0),
+        slope=lambda z: np.where(z > 0, 1.0, 0.0),
         gain=math.sqrt(2),
         moments=_relu_moments,
     )
@@ -167,31 +164,47 @@ register(
     Activation(
         "linear",
         lambda z: z,
-        lambda z: z,
-        np.ones_like,
+        phi=lambda z: z,
+        slope=np.ones_like,
         gain=1.0,
         kinks=(),
         moments=lambda q: (np.zeros_like(q), q, np.ones_like(q)),
     )
 )
 register(
-    Activation("sigmoid", "torch.sigmoid", expit, lambda z: expit(z) * expit(-z), gain=1.0, bounded=True, kinks=())
+    Activation(
+        "sigmoid",
+        "torch.sigmoid",
+        phi=expit,
+        slope=lambda z: expit(z) * expit(-z),
+        gain=1.0,
+        bounded=True,
+        kinks=(),
+    )
 )
 register(
     Activation(
         "leaky_relu",
         "torch.nn.functional.leaky_relu",
-        lambda z: np.where(z > 0, z, LEAK * z),
-        lambda z: np.where(z > 0, 1.0, LEAK),
+        phi=lambda z: np.where(z > 0, z, LEAK * z),
+        slope=lambda z: np.where(z > 0, 1.0, LEAK),
         gain=math.sqrt(2 / (1 + LEAK**2)),
         moments=_leaky_moments,
     )
 )
-register(Activation("elu", "torch.nn.functional.elu", _elu, _elu_slope))
-register(Activation("selu", "torch.selu", _selu, _selu_slope, gain=3 / 4))
+register(Activation("elu", "torch.nn.functional.elu", phi=_elu, slope=_elu_slope))
+register(Activation("selu", "torch.selu", phi=_selu, slope=_selu_slope, gain=3 / 4))
 register(
-    Activation("gelu", "torch.nn.functional.gelu", lambda z: z * ndtr(z), lambda z: ndtr(z) + z * _density(z), kinks=())
+    Activation(
+        "gelu",
+        "torch.nn.functional.gelu",
+        phi=lambda z: z * ndtr(z),
+        slope=lambda z: ndtr(z) + z * _density(z),
+        kinks=(),
+    )
 )
-register(Activation("gelu_tanh", _gelu_tanh_torch, _gelu_tanh, _gelu_tanh_slope, kinks=()))
-register(Activation("silu", "torch.nn.functional.silu", lambda z: z * expit(z), _silu_slope, kinks=()))
-register(Activation("softplus", "torch.nn.functional.softplus", lambda z: np.logaddexp(0.0, z), expit, kinks=()))
+register(Activation("gelu_tanh", _gelu_tanh_torch, phi=_gelu_tanh, slope=_gelu_tanh_slope, kinks=()))
+register(Activation("silu", "torch.nn.functional.silu", phi=lambda z: z * expit(z), slope=_silu_slope, kinks=()))
+register(
+    Activation("softplus", "torch.nn.functional.softplus", phi=lambda z: np.logaddexp(0.0, z), slope=expit, kinks=())
+)

@@ -80,17 +80,3 @@ def gain(name: str, kind: Kind = "torch") -> float:
         case _:
             unknown(kind)
     return float(f"{1 / math.sqrt(float(wanted[0])):.12g}")
-
-
-def gain_words(value: float) -> str:
-    """The name of the gain with this value: `tanh`, `gelu, 1/√E φ(Z)²` or `gelu, variance`; a number has no name.
-
-    A gain of 1 has no name, since it is every linear unit's.
-    """
-    formulas: dict[Kind, str] = {"second moment": "1/√E φ(Z)²", "variance": "variance", "criticality": "criticality"}
-    for kind in KINDS if value != 1 else ():
-        for name, activation in ACTIVATIONS.items():
-            if gain(name, kind) == value:
-                known = kind == "torch" and activation.gain is not None
-                return name if known else f"{name}, {formulas['second moment' if kind == 'torch' else kind]}"
-    return f"{value:g}"

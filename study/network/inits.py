@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from study.environment import Origin, origin
-from study.errors import refuse_entry, suggest, unknown
+from study.codehash import Origin, origin
+from study.errors import refused, suggest, unknown, unnamed
 from study.network.options import NoOptions, OptionError, Written, names, read, written
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Initialiser:
     options: type[Any] = NoOptions
     gaussian: Callable[[Any], bool] = lambda options: False
     centred: Callable[[Any], bool] = lambda options: False
-    of: tuple[str, ...] = ("weight", "bias", "embedding", "norm")  # the parameters that it can draw
+    places: tuple[str, ...] = ("weight", "bias", "embedding", "norm")  # the parameters that it can draw
     origin: Origin = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
 
 
@@ -123,17 +123,13 @@ INITIALISERS: dict[str, Initialiser] = {}
 
 def register(entry: Initialiser) -> Initialiser:
     """Make an initialiser known by its key. Raises SpecError for an entry that cannot serve."""
-    problem = None
-    if not isinstance(entry.key, str) or not entry.key.isprintable() or not entry.key or entry.key == "none":
-        problem = f"expected a key of printable characters that is not none, got {entry.key!r:.60}"
-    elif entry.key in INITIALISERS or entry.key in SCHEMES:
-        problem = "the name is taken; choose another one"
-    else:
-        for what in ("draw", "scale", "words"):
-            if not callable(getattr(entry, what)):
-                problem = problem or f"{what}: expected a function, got {getattr(entry, what)!r:.60}"
-    if problem:
-        refuse_entry("initialiser", entry.key, entry.origin, problem)
+    if problem := unnamed(entry.key):
+        raise refused(entry, problem)
+    if entry.key in INITIALISERS or entry.key in SCHEMES:
+        raise refused(entry, "the name is taken; choose another one")
+    for what in ("draw", "scale", "words"):
+        if not callable(getattr(entry, what)):
+            raise refused(entry, f"{what}: expected a function, got {getattr(entry, what)!r:.60}")
     INITIALISERS[entry.key] = entry
     return entry
 
@@ -238,7 +234,7 @@ def _of(distribution: Distribution) -> str:
 
 
 def _gain_words(options: GainOptions) -> str:
-    from study.network.expectations import gain_words  # a gain has a name by the activations, which no draw needs
+    from study.network.words import gain_words  # a gain has a name by the activations, which no draw needs
 
     return f"gain {gain_words(options.gain)} / √{options.mode}{_of(options.distribution)}"
 
@@ -263,7 +259,7 @@ register(
         options=GainOptions,
         gaussian=lambda options: options.distribution == "normal",
         centred=lambda options: True,
-        of=("weight", "bias"),
+        places=("weight", "bias"),
     )
 )
 
@@ -309,7 +305,7 @@ register(
         words=lambda options: f"orthogonal, gain {options.gain:g}",
         options=OrthogonalOptions,
         centred=lambda options: True,
-        of=("weight", "embedding"),
+        places=("weight", "embedding"),
     )
 )
 
@@ -362,7 +358,7 @@ register(
         _draw_frequencies,
         scale=lambda options, fan_in, fan_out: math.nan,
         words=lambda options: "log frequencies of the targets",
-        of=("output bias",),
+        places=("output bias",),
     )
 )
 

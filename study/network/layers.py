@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from study.codehash import Origin
 from study.network.activations import ACTIVATIONS
 from study.network.inits import Init
 from study.network.norms import NORMS, Norm
@@ -107,6 +108,13 @@ class Network:
             for layer in self.layers
         ]
         return (self.embedding, *(init for own in of_layers for init in own))
+
+    @property
+    def entries(self) -> dict[str, Origin]:
+        """The entries of registries that the network uses, in words, and where each of them was made."""
+        found = {f"activation {layer.activation}": ACTIVATIONS[layer.activation].origin for layer in self.layers}
+        found |= {f"norm {one.norm}": one.norm_entry.origin for one in self.layers if one.norm_entry is not None}
+        return found | {f"initialiser {init.entry.key}": init.entry.origin for init in self.inits}
 
     @property
     def graph(self) -> tuple[object, ...]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from study.environment import Origin, origin
-from study.errors import refuse_entry, suggest, unknown
+from study.codehash import Origin, origin
+from study.errors import refused, suggest, unknown, unnamed
 from study.network.inits import ONES, ZEROS, Init, Scheme, read_init
 from study.network.options import NoOptions, OptionError, Written, names, read, written
 
@@ -95,17 +95,16 @@ NORMS: dict[str, Norm] = {}
 
 def register(entry: Norm) -> Norm:
     """Make a norm known by its name. Raises SpecError for an entry that cannot serve."""
-    problem = None
-    if not isinstance(entry.name, str) or not entry.name.isprintable() or not entry.name or entry.name == "none":
-        problem = f"expected a name of printable characters that is not none, got {entry.name!r:.60}"
-    elif entry.name in NORMS:
-        problem = "the name is taken; choose another one"
-    elif not callable(entry.normalise):
-        problem = f"normalise: expected a function, got {entry.normalise!r:.60}"
-    elif taken := {p.name for p in entry.parameters} & {p.name for n in NORMS.values() for p in n.parameters}:
-        problem = f"the name of its parameter {sorted(taken)[0]} is taken by another norm; choose another one"
-    if problem:
-        refuse_entry("norm", entry.name, entry.origin, problem)
+    if problem := unnamed(entry.name):
+        raise refused(entry, problem)
+    if entry.name in NORMS:
+        raise refused(entry, "the name is taken; choose another one")
+    if not callable(entry.normalise):
+        raise refused(entry, f"normalise: expected a function, got {entry.normalise!r:.60}")
+    taken = {p.name for n in NORMS.values() for p in n.parameters}
+    for parameter in entry.parameters:
+        if parameter.name in taken:
+            raise refused(entry, f"another norm has a parameter {parameter.name!r:.60}; choose another name")
     NORMS[entry.name] = entry
     return entry
 
@@ -142,7 +141,7 @@ def read_norm(words: Any) -> NormChoice:
     for parameter in entry.parameters:
         if parameter.key in given:
             init = read_init(given[parameter.key])
-            if isinstance(init, Scheme) or "norm" not in init.entry.of:
+            if isinstance(init, Scheme) or "norm" not in init.entry.places:
                 problem = "it has no fan_in; expected {std: …} or {constant: …}"
                 raise OptionError(f"{parameter.key} of {name}: {problem}, got {given[parameter.key]!r:.60}", name)
             if init != parameter.init:
@@ -256,8 +255,8 @@ def _rms(
 register(
     Norm(
         "batch",
-        "BatchNorm",
-        _batch,
+        label="BatchNorm",
+        normalise=_batch,
         parameters=(Parameter("gain", "bngain", ONES), Parameter("bias", "bnbias", ZEROS)),
         needs_statistics=True,
         least_batch=2,
@@ -271,8 +270,8 @@ register(
 register(
     Norm(
         "layer",
-        "LayerNorm",
-        _layer,
+        label="LayerNorm",
+        normalise=_layer,
         parameters=(Parameter("gain", "lngain", ONES), Parameter("bias", "lnbias", ZEROS)),
         variance=lambda q, examples, options: q / (q + EPS),
     )
@@ -280,8 +279,8 @@ register(
 register(
     Norm(
         "rms",
-        "RMSNorm",
-        _rms,
+        label="RMSNorm",
+        normalise=_rms,
         parameters=(Parameter("gain", "rmsgain", ONES),),
         variance=lambda q, examples, options: q / (q + RMS_EPS),
     )

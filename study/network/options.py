@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from study.errors import suggest
+from study.errors import kind_words, suggest
 
 Written = tuple[tuple[str, Any], ...]  # the options that are not at their defaults, in the order of the dataclass
 Options = TypeVar("Options")
@@ -72,7 +72,7 @@ def _value(name: str, hint: Any, value: Any) -> Any:
         found = _as(kind, value)
         if found is not MISSING:
             return found
-    raise OptionError(f"expected {' or '.join(map(_words, kinds))}, got {value!r:.60}", name)
+    raise OptionError(f"expected {' or '.join(map(kind_words, kinds))}, got {value!r:.60}", name)
 
 
 def _as(kind: Any, value: Any) -> Any:
@@ -86,10 +86,3 @@ def _as(kind: Any, value: Any) -> Any:
     if kind is float and isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
     return value if kind in (int, str) and isinstance(value, kind) else MISSING
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return ", ".join(map(str, get_args(kind)))
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "none"}
-    return names.get(kind, str(kind))

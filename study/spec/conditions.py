@@ -65,7 +65,7 @@ def network_of(file: StudyFile, draft: Draft) -> Network:
     if draft.embedding is None:
         problem = "missing key 'embedding'; a condition without a parent says how C is drawn"
         raise file.error(draft.place, problem)
-    if isinstance(draft.embedding, Scheme) or "embedding" not in draft.embedding.entry.of:
+    if isinstance(draft.embedding, Scheme) or "embedding" not in draft.embedding.entry.places:
         got = draft.embedding.name if isinstance(draft.embedding, Scheme) else f"a {draft.embedding.entry.key}"
         problem = f"the embedding has no fan_in; expected {{std: …}}, got {got}"
         raise file.error((*draft.place, "embedding"), problem)
@@ -103,10 +103,10 @@ def _layer(file: StudyFile, place: Place, fields: Fields, output: bool = False) 
         chosen = whole[key]
         drawn[key] = chosen.of(own_gain) if isinstance(chosen, Scheme) else chosen
         fitting = {key, f"output {key}"} if output else {key}
-        if drawn[key] is not None and not fitting & set(drawn[key].entry.of):
+        if drawn[key] is not None and not fitting & set(drawn[key].entry.places):
             where = "an output's" if output else "a hidden layer's"
             problem = f"the initialiser '{drawn[key].entry.key}' cannot draw {where} {key}"
-            known = [name for name, entry in INITIALISERS.items() if fitting & set(entry.of)]
+            known = [name for name, entry in INITIALISERS.items() if fitting & set(entry.places)]
             raise file.error((*place, key), f"{problem}; known: {', '.join(known)}")
     norm = whole["norm"]
     return Layer(drawn["weight"], drawn["bias"], norm.name, whole["activation"], norm.options, norm.inits)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.codehash import Origin
 from study.data.words import WordList
 from study.measurement.probe import ProbeSizes
 from study.network.inits import Init
@@ -134,6 +135,15 @@ class Spec:
     def condition(self, name: str) -> Condition:
         """The condition called `name`."""
         return next(c for c in self.conditions if c.name == name)
+
+    @property
+    def entries(self) -> dict[str, Origin]:
+        """The entries of registries that the study uses, in words, and where each of them was made."""
+        runs = [] if self.published is None else [run.condition for run in self.published.runs]
+        found = dict[str, Origin]()
+        for condition in (*self.conditions, *runs):
+            found |= condition.network.entries
+        return found
 
     def digest(self) -> str:
         """The sha256 of all that determines a number of the tables: without titles, claims and published losses."""

@@ -7,8 +7,7 @@ from dataclasses import replace
 from study.errors import SpecError, no_kernel, on_autograd, on_device, unknown
 from study.network.layers import Network
 from study.training.cells import Cell, Engine
-from study.training.fused.layout import NORMS
-from study.training.fused.workspace import CODES
+from study.training.fused.kinds import ACTIVATIONS, NORMS
 
 ASKED = ("auto", "autograd", "fused")
 
@@ -44,7 +43,7 @@ def supported(network: Network) -> str | None:
     """None if the fused engine can train the network, otherwise the reason in words."""
     lacking = dict[str, None]()
     for layer in network.layers:
-        if layer.activation not in CODES:
+        if layer.activation not in ACTIVATIONS:
             lacking[layer.activation] = None
         if (layer.norm, layer.norm_options) not in NORMS:
             lacking[replace(layer, norm_inits=()).norm_words] = None  # how they are drawn does not matter

@@ -55,7 +55,7 @@ def entry(**changed: Any) -> Activation:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a name that is taken": ({"name": "tanh"}, "'tanh': the name is taken; choose another one"),
     "the word none": ({"name": "none"}, "expected a name of printable characters that is not none, got 'none'"),
-    "no torch": ({"torch": "cube"}, "torch: expected a dotted name such as 'torch.tanh', or a function, got 'cube'"),
+    "no torch": ({"torch": "cube"}, "torch: expected a name such as 'torch.tanh', or a function, got 'cube'"),
     "no function": ({"phi": None}, "phi: expected a function of a NumPy array, got None"),
     "NaN at 0": ({"phi": lambda z: z / z}, "phi: expected a finite number at 0 for an array of one number, got [nan]"),
     "another shape": ({"slope": lambda z: 3.0}, "slope: expected a finite number at 0 for an array of one number"),

@@ -10,7 +10,8 @@ from scipy.integrate import quad
 from scipy.special import erf
 
 from study.network.activations import ACTIVATIONS
-from study.network.expectations import KINDS, expectation, gain, gain_words, moments
+from study.network.expectations import KINDS, expectation, gain, moments
+from study.network.words import gain_words
 
 QS = [1e-6, 0.01, 0.5, 1.0, 3.0, 31.0, 1000.0]
 

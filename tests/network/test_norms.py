@@ -234,7 +234,10 @@ def test_an_entry_that_cannot_serve_is_refused_with_its_line() -> None:
         (Norm("batch", "B", centred), "'batch': the name is taken; choose another one"),
         (Norm("none", "B", centred), "expected a name of printable characters that is not none, got 'none'"),
         (Norm("mine", "B", None), "normalise: expected a function, got None"),  # type: ignore[arg-type]
-        (Norm("mine", "B", centred, (Parameter("gain", "lngain", one),)), "its parameter lngain is taken"),
+        (
+            Norm("mine", "B", centred, (Parameter("gain", "lngain", one),)),
+            "another norm has a parameter 'lngain'; choose another name",
+        ),
     ):
         with pytest.raises(SpecError) as refusal:
             register(entry)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
+from study.training.fused.kinds import LINEAR, RELU, TANH
 from study.training.fused.layout import LANES
 from study.training.fused.scalar import fma
 from study.training.fused.tiles import address, transpose
-from study.training.fused.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, LINEAR, MEAN, RELU, ROW, STD, TANH, XHAT
+from study.training.fused.workspace import BNBIAS, BNGAIN, FAN_OUT, INVERSE, MEAN, ROW, STD, XHAT
 
 
 @njit

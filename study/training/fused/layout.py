@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.network.layers import Network
+from study.training.fused.kinds import NORMS
 
 LANES = 16  # elements of a vector; every row of every array starts at a multiple of it
-# The norms of which there is a kernel, by name and options, and the arrays of each.
-NORMS: dict[tuple[str, object], tuple[str, ...]] = {
-    ("none", ()): (),
-    ("batch", ()): ("bngain", "bnbias", "mean", "std"),
-}
 NOWHERE = -1  # the offset of an array that a network does not have
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from study.training.fused.kinds import ACTIVATIONS
 from study.training.fused.layout import LANES, NOWHERE, Layout, aligned, padded, row_length
-
-LINEAR, TANH, RELU = range(3)  # the numbers by which the kernel knows the activations
-CODES = {"linear": LINEAR, "tanh": TANH, "relu": RELU}
 
 # The columns of `layers`, a row per layer: sizes, places among the parameters (NOWHERE: none), places in floats.
 FAN_IN, FAN_OUT, ROW, ACTIVATION, W, B, BNGAIN, BNBIAS, MEAN, STD, H, D, XHAT, INVERSE = range(14)
@@ -35,7 +33,7 @@ class Workspace:
             self.layers, network.layers, shapes, range(1, len(shapes) + 1), strict=True
         ):
             row = row_length(fan_out)
-            p[:W] = fan_in, fan_out, row, CODES[layer.activation]
+            p[:W] = fan_in, fan_out, row, ACTIVATIONS[layer.activation]
             p[W:H] = [layout.offset(f"{name}{n}") for name in ("W", "b", "bngain", "bnbias", "mean", "std")]
             p[H], p[D] = self._take(lanes * row), self._take(lanes * row)
             if layer.norm != "none":

@@ -27,10 +27,10 @@ from study.training.engines import supported
 from study.training.fused import compiled
 from study.training.fused.block import train_block
 from study.training.fused.kernels import kernel
+from study.training.fused.kinds import LINEAR, RELU, TANH
 from study.training.fused.layers import activate, pass_back
 from study.training.fused.layout import Layout
 from study.training.fused.scalar import tanh32
-from study.training.fused.workspace import LINEAR, RELU, TANH
 
 ROOT = Path(__file__).parents[3]
 LIBRARY = kernel(math.tanh, math.exp, math.log, codehash.kernel_number())  # for float64
