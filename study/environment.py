@@ -29,8 +29,8 @@ ROOTS: dict[Role, tuple[str, ...]] = {
     "collecting": ("execution.collect", "measurement.probe"),
 }
 KERNELS = "training.fused.kernels"  # the module that Numba compiles; its cache follows the same imports
-SILENT = "errors"  # a module that makes sentences, but no number
-TOLD = {"label", "unit", "format"}  # the arguments of a decorator that only readers see
+SILENT = ("errors", "environment")  # modules that make sentences and hashes, but no number
+TOLD = {"label", "unit", "format", "better", "interval", "lost"}  # the arguments of a decorator that only readers see
 REFUSED = {"importlib", "__import__", "globals"}  # names with which a module could hide the code that it uses
 
 
@@ -167,12 +167,15 @@ class Code:
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
     def reach(self, roots: Iterable[str]) -> list[str]:
-        """The roots and all modules that they import, directly or not, at the top or in functions, without `errors`."""
+        """The roots and all modules that they import, directly or not, at the top or in functions.
+
+        Silent modules are left out.
+        """
         found: set[str] = set()
         left = list(roots)
         while left:
             name = left.pop()
-            if name in found or name == SILENT:
+            if name in found or name in SILENT:
                 continue
             assert self.exists(name), f"{name}: there is no such module in {self.folder}"
             found.add(name)
@@ -210,7 +213,7 @@ class Code:
         return self._defined[binding]
 
     def _definition(self, binding: Binding) -> str:
-        if not binding.inside or binding.module == SILENT:
+        if not binding.inside or binding.module in SILENT:
             return f"<{binding}>"
         if not binding.name:
             return f"<{hashlib.sha256(canonical(self.path(binding.module).read_text('utf-8')).encode()).hexdigest()}>"
