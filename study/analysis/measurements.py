@@ -34,13 +34,13 @@ def labels(found: Tables) -> dict[str, Label]:
     a row of `measures` has a fact that this version does not know, or a metric of the tables has no row.
     """
     known = measures()
-    for row in found["measures"].astype(object).itertuples(index=False):
+    for row in found["measures"].astype(object).fillna("").itertuples(index=False):
         try:
             known[row.metric] = Label(row.label, row.unit, row.format, row.better, row.of, row.interval, row.lost)
         except ValueError as error:
             problem = f"the metric '{row.metric}' {error}"
             raise SpecError(f"data/measures.parquet: {problem}; remake it with `study run`") from None
-    for name in sorted(set(found["metrics"]["metric"].dropna()) - set(found["measures"]["metric"])):
+    for name in sorted(set(found["metrics"]["metric"].fillna("").unique()) - set(found["measures"]["metric"])):
         raise SpecError(f"data/measures.parquet: no row for the metric '{name}'; remake it with `study run`")
     return known
 

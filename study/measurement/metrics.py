@@ -92,7 +92,7 @@ def metric(
         chunked = told.of in ("layer", "output") and not by_name
         if chunked != (reduce is not None):
             problem = "needs reduce=, which turns its chunks into one number" if chunked else "takes no reduce="
-            raise SpecError(f"{made.place}: the metric '{name}' of a {told.of} {problem}")
+            raise SpecError(f"{made.place}: the metric '{name}' (of='{told.of}') {problem}")
         if chosen is not None and told.of != "layer":
             raise SpecError(f"{made.place}: the metric '{name}' takes activations= only of a layer, got of='{told.of}'")
         if name in METRICS:

@@ -82,7 +82,11 @@ def _table(
         rows.append(row | {column: _cell(e, label, usual) for column, e in here.items()})
     at = {"start": "at the start", "common": f"at step {results.common or 0:,}", "end": "at the end"}
     ends = {steps["end"] for steps in columns.values()}
-    shown = [c for c in at if any(c in row for row in rows) and not (c == "common" and ends == {results.common})]
+    shown = [
+        c
+        for c in at
+        if any(row.get(c) is not None for row in rows) and not (c == "common" and ends == {results.common})
+    ]
     head = [TableColumn("condition", "condition"), TableColumn("part", PARTS[label.of])]
     return Table(
         _caption(name, label, usual),
