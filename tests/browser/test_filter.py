@@ -40,7 +40,7 @@ def lines(page: Any, metric: str) -> list[tuple[str, str]]:
 def test_words_narrow_down_metrics_conditions_and_parts(look: Callable[..., Any], file: Path) -> None:
     page = look(file)
     everything = shown(page)
-    field = page.get_by_label("Show only")
+    field = page.get_by_label("Filter by")
     field.fill("pre-activation STD")
     assert shown(page) == ["preact_std"]
     field.fill("std baseline")
@@ -49,7 +49,7 @@ def test_words_narrow_down_metrics_conditions_and_parts(look: Callable[..., Any]
     assert lines(page, "grad_std") == [("Baseline", "C"), ("Baseline", "W1"), ("Baseline", "W2")]
     field.fill("grad_std w2 output")
     assert lines(page, "grad_std") == [("Fixed output layer", "W2")]
-    assert page.locator(".shown").inner_text() == f"1 of {len(everything)} measurements, 1 lines"
+    assert page.locator(".shown").inner_text() == f"1 of {len(everything)} measurements, 1 line"
     field.fill("no such thing")
     assert shown(page) == []
     assert page.locator(".shown").inner_text() == "Nothing matches all of these words."
@@ -60,7 +60,7 @@ def test_words_narrow_down_metrics_conditions_and_parts(look: Callable[..., Any]
 
 def test_the_field_is_reached_and_cleared_by_keyboard(look: Callable[..., Any], file: Path) -> None:
     page = look(file)
-    field = page.get_by_label("Show only")
+    field = page.get_by_label("Filter by")
     page.locator("#main").focus()
     for _ in range(10):
         page.keyboard.press("Tab")
@@ -84,7 +84,7 @@ def test_axe_finds_no_violation_and_nothing_sticks_out(
     look: Callable[..., Any], axe: str, file: Path, width: int, dark: bool
 ) -> None:
     page = look(file, width=width, dark=dark, bypass_csp=True)
-    page.get_by_label("Show only").fill("std")
+    page.get_by_label("Filter by").fill("std")
     page.locator("details.data:not([hidden]) > summary").first.click()
     assert sideways(page) == [0, []]
     assert violations(page, axe) == []

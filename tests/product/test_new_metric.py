@@ -105,12 +105,12 @@ def test_the_section_shows_it_with_its_label_unit_and_format(results: Results) -
     assert set(NEW) <= set(tables)
     negative, largest, above = (tables[name] for name in NEW)
     assert "negative outputs" in negative.caption and "lower is better" in negative.caption
-    assert {column.unit for column in negative.columns[2:]} == {"%"}
+    assert {column.unit for column in negative.columns[3:]} == {"%"}
     mean = 100 * float(results.metric(results.spec.condition("baseline"), "negative", 0, 1).mean())
-    assert negative.cells[0][2].text.startswith(f"{mean:.2f}")  # type: ignore[union-attr]
+    assert negative.cells[0][3].text.startswith(f"{mean:.2f}")  # type: ignore[union-attr]
     assert {row[1] for row in largest.cells} >= {"C", "W1", "b1", "W2", "b2"}
-    assert any("×10⁻" in row[2].text for row in largest.cells)  # type: ignore[union-attr]
-    assert [column.name for column in above.columns] == ["condition", "part", "common", "end"]
+    assert any("×10⁻" in row[3].text for row in largest.cells)  # type: ignore[union-attr]
+    assert [column.name for column in above.columns] == ["condition", "part", "n", "common", "end"]
 
 
 def test_a_claim_on_a_training_is_made_at_its_end(own: Path) -> None:

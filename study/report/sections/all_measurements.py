@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from study.analysis.estimate import Estimate
 from study.analysis.measurements import Place, estimates
@@ -17,7 +16,7 @@ from study.report.sections.common import made
 from study.report.sections.registry import Content, section
 
 DIGITS = 6  # of a mean for sorting and CSV; each digit of it is a hundredth of the section
-PARTS = {"layer": "layer", "output": "part", "parameter": "parameter", "training": "part"}
+PARTS = {"layer": "layer", "output": "reading", "parameter": "parameter", "training": "part"}
 
 
 @section(
@@ -40,10 +39,12 @@ def all_measurements_section(results: Results) -> Content | None:
     if not tables:
         return None
     lines = sum(len(table.rows) for table in tables)
+    swept = ", those of sweeps among them," if any(c.sweep for c in results.spec.conditions) else ""
+    read = ", and for every kind of statistics under which BatchNorm was read" if results.with_batchnorm else ""
     return Content(
         answer=[
-            f"{len(tables)} measurements of {len(columns)} conditions stand below, folded, in {lines:,} lines: one for"
-            " every layer, parameter or split, and for every kind of statistics under which BatchNorm was read.",
+            f"{len(tables)} measurements of {len(columns)} conditions{swept} stand below, folded, in {lines:,} lines: one"
+            f" for every layer, parameter and split{read}.",
             "A number is the mean over seeds ± half the width of its 95 % interval, in the unit that the table names;"
             " where seeds are lost, their number and the median stand instead. `data/metrics.parquet` and"
             " `data/losses.parquet` have the value of every seed, and of the other steps.",
@@ -70,7 +71,6 @@ def _table(
 ) -> Table:
     """The table of one metric, with a row for every condition and part."""
     label, rows = results.label(name), list[dict[str, Value]]()
-    usual, _ = Counter(e.n for e in found.values()).most_common(1)[0]
     titles = {c.name: c.title for c in results.spec.conditions}
     for condition, detail in dict.fromkeys((place.condition, place.detail) for place in found):
         steps = columns[condition] if name != "probe" else {"start": 0}
@@ -79,7 +79,7 @@ def _table(
             "condition": TableCell(titles.get(condition, condition), sort=condition),
             "part": _part(label, detail),
         }
-        rows.append(row | {column: _cell(e, label, usual) for column, e in here.items()})
+        rows.append(row | {"n": _seeds(here.values())} | {column: _cell(e, label) for column, e in here.items()})
     at = {"start": "at the start", "common": f"at step {results.common or 0:,}", "end": "at the end"}
     ends = {steps["end"] for steps in columns.values()}
     shown = [
@@ -89,27 +89,38 @@ def _table(
     ]
     head = [TableColumn("condition", "condition"), TableColumn("part", PARTS[label.of])]
     return Table(
-        _caption(name, label, usual),
-        [*head, *(TableColumn(column, at[column], label.unit, label.format, numeric=True) for column in shown)],
-        [{column: row.get(column) for column in ("condition", "part", *shown)} for row in rows],
+        _caption(name, label),
+        [
+            *head,
+            TableColumn("n", "seeds"),
+            *(TableColumn(column, at[column], label.unit, label.format, numeric=True) for column in shown),
+        ],
+        [{column: row.get(column) for column in ("condition", "part", "n", *shown)} for row in rows],
         folded=True,
     )
 
 
-def _caption(name: str, label: Label, n: int) -> str:
-    """The text of the metric, its unit, its name, the direction that is better, and the number of seeds."""
+def _caption(name: str, label: Label) -> str:
+    """The text of the metric, its unit, its name, and the direction that is better."""
     unit = f", {literal(label.unit)}" if label.unit else ""
     better = f"; {label.better} is better" if label.better else ""
-    return f"{literal(label.text)}{unit} (`{name}`, n\u00a0=\u00a0{n}{better})"
+    return f"{literal(label.text)}{unit} (`{name}`{better})"
 
 
 def _part(label: Label, detail: str) -> str:
     """The part of the network, without the word that the head of the column says already."""
-    return detail.removeprefix("layer ") if label.of == "layer" else detail or "all"
+    whole = "train" if label.of == "output" else "all"  # the output is read on the full training split
+    return detail.removeprefix("layer ") if label.of == "layer" else detail or whole
 
 
-def _cell(e: Estimate | None, label: Label, usual: int) -> Value:
-    """An estimate in few characters: mean ± half the width of its interval, and n where it is not the usual one."""
+def _seeds(found: Iterable[Estimate | None]) -> Value:
+    """The number of seeds, lost ones among them: `10`, or `9, 10` where it differs from step to step."""
+    counts = sorted({e.n for e in found if e is not None})
+    return counts[0] if len(counts) == 1 else ", ".join(map(str, counts))
+
+
+def _cell(e: Estimate | None, label: Label) -> Value:
+    """An estimate in few characters: mean ± half the width of its interval, or the number of lost seeds."""
     if e is None:
         return None
     if e.diverged:
@@ -120,7 +131,7 @@ def _cell(e: Estimate | None, label: Label, usual: int) -> Value:
         text += f" ± {_width(e.high - e.mean, label.format)}"
     elif e.low < e.high:
         text += f", {number(e.low, label.format)} to {number(e.high, label.format)}"
-    return TableCell(text if e.n == usual else f"{text}, n\u00a0=\u00a0{e.n}", sort=float(f"{e.mean:.{DIGITS}g}"))
+    return TableCell(text, sort=float(f"{e.mean:.{DIGITS}g}"))
 
 
 def _width(half: float, format: str) -> str:

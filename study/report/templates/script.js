@@ -171,10 +171,10 @@
         left += kept > 0;
         lines += kept;
       }
-      const all = `${left} of ${tables.length} measurements, ${lines.toLocaleString("en")} lines`;
+      const all = `${left} of ${tables.length} measurements, ${lines.toLocaleString("en")} ${lines === 1 ? "line" : "lines"}`;
       shown.textContent = words.length ? (left ? all : "Nothing matches all of these words.") : "";
     });
-    place.append(make("label", { for: field.id }, "Show only (words of a measurement, condition or layer)"), field, shown);
+    place.append(make("label", { for: field.id }, "Filter by words of a measurement, condition, layer or parameter"), field, shown);
   };
 
   // ---- navigation
