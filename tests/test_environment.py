@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from study import environment
-from study.environment import ROOTS, Code, Role
+from study.environment import ROOTS, TOLD, Code, Role
 
 PACKAGE = Path(environment.__file__).parent
 PLAIN = """
@@ -248,6 +248,10 @@ def sentences(node: ast.AST) -> Iterator[str]:
         return
     if isinstance(node, ast.Assert):
         node = node.test
+    if isinstance(node, ast.FunctionDef):
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call):
+                decorator.keywords = [keyword for keyword in decorator.keywords if keyword.arg not in TOLD]
     if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
         node.body = node.body[1:]
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
@@ -331,7 +335,11 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
         ("training/fused/workspace", "ACTIVATION, W, B,", "ACTIVATION, B, W,", {"fused"}),
         ("training/fused/kernels", "address(params, p[W])", "address(params, p[B])", {"fused"}),
         ("training/autograd", "MOMENTUM = 0.001", "MOMENTUM = 0.002", {"autograd"}),
-        ("measurement/metrics", "a.h > 0", "a.h >= 0", {"measuring"}),
+        ("measurement/metrics", "a.h > 0", "a.h >= 0", {"measuring", "collecting"}),
+        ("measurement/metrics", "reduce=All", "reduce=Mean", {"measuring", "collecting"}),
+        ("measurement/metrics", 'label="dead units", unit="%"', 'label="dead ones", unit=""', set()),
+        ("measurement/metrics", 'format=".1f", better="lower"', 'format=".2f", interval="bca", lost="gone"', set()),
+        ("environment", '"not installed"', '"missing"', set()),
         ("data/words", "; restore the file or change the entry", "; the file is another", set()),
         ("training/loop", "seconds of training between two checkpoints", "seconds", set()),
     ],
