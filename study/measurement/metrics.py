@@ -90,9 +90,12 @@ def metric(
         chosen = None if activations is None else tuple(activations)
         made = Metric(name, told, measure, reduce, chosen, table, by_name)
         chunked = told.of in ("layer", "output") and not by_name
-        if chunked != (reduce is not None):
-            problem = "needs reduce=, which turns its chunks into one number" if chunked else "takes no reduce="
-            raise SpecError(f"{made.place}: the metric '{name}' (of='{told.of}') {problem}")
+        if chunked and reduce is None:
+            raise SpecError(
+                f"{made.place}: the metric '{name}' (of='{told.of}') needs reduce=, which turns chunks into one number"
+            )
+        if reduce is not None and not chunked:
+            raise SpecError(f"{made.place}: the metric '{name}' (of='{told.of}') takes no reduce=")
         if chosen is not None and told.of != "layer":
             raise SpecError(f"{made.place}: the metric '{name}' takes activations= only of a layer, got of='{told.of}'")
         if name in METRICS:
