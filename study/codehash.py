@@ -25,7 +25,8 @@ ROOTS: dict[Role, tuple[str, ...]] = {
     "measuring": ("measurement.measure",),
     "collecting": ("execution.collect", "measurement.probe"),
 }
-OPEN = ("network.activations", "network.norms", "network.inits")  # the modules that hold entries of registries
+# The modules that hold entries of registries.
+OPEN = ("network.activations", "network.norms", "network.inits", "measurement.metrics")
 KERNELS = "training.fused.kernels"  # the module that Numba compiles; its cache follows the same imports
 
 

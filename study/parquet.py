@@ -46,6 +46,16 @@ WHAT: dict[str, dict[str, str]] = {
         "metric": "name of the measurement",
         "value": "its value; shares from 0 to 1",
     },
+    "measures": {
+        "metric": "name of a measurement in `metrics`; `loss` and `probe` have tables of their own",
+        "label": "name of the measurement for readers",
+        "unit": "unit; empty for a plain number, % for a share, which is from 0 to 1 in the tables",
+        "format": "format of a printed number, as Python's format() takes it",
+        "better": "direction that is better: higher, lower; empty where neither is",
+        "of": "subject of the measurement: layer, output, parameter or training",
+        "interval": "interval of the mean over seeds: t, or bca for the BCa bootstrap",
+        "lost": "word for a seed without a value",
+    },
     "histograms": {
         "quantity": "preact (as the activation sees it), h or logits",
         "left": "left edge of the bin",

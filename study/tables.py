@@ -52,6 +52,16 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
         "metric": TEXT,
         "value": REAL,
     },
+    "measures": {
+        "metric": TEXT,
+        "label": TEXT,
+        "unit": TEXT,
+        "format": TEXT,
+        "better": TEXT,
+        "of": TEXT,
+        "interval": TEXT,
+        "lost": TEXT,
+    },
     "histograms": {
         "condition": TEXT,
         "step": WHOLE,

@@ -7,20 +7,18 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from study import parquet, provenance
 from study.analysis.estimate import Difference, paired
+from study.analysis.measurements import Kind, labels, losses_read, metrics_read, part, probe_read, said
 from study.analysis.values import own_trainings
 from study.errors import SpecError
 from study.measurement.labels import Label
-from study.spec.quantities import MEASURES
 from study.tables import TABLES, Tables
-
-ChangeKind = Literal["loss", "metric", "other"]
 
 # the entries of a manifest that the study file does not determine
 ENVIRONMENT = ("cpu", "device", "engines", "source_sha256", "versions")
@@ -54,7 +52,7 @@ class TableChange:
 class Measured:
     """A measurement of a condition whose values differ: B - A, over the seeds that both have and that not both lost."""
 
-    kind: ChangeKind
+    kind: Kind
     condition: str
     what: str  # with its unit
     at: str
@@ -96,7 +94,7 @@ class Diff:
     conditions: list[Change]
     tables: list[TableChange]
     measured: list[Measured]
-    same: dict[ChangeKind, int]  # the number of measurements that are equal for every seed that both have
+    same: dict[Kind, int]  # the number of measurements that are equal for every seed that both have
     unpaired: list[Unpaired]
     cells: Cells
 
@@ -105,7 +103,7 @@ class Diff:
         """Whether every table holds the same rows."""
         return not self.tables
 
-    def of(self, kind: ChangeKind) -> list[Measured]:
+    def of(self, kind: Kind) -> list[Measured]:
         """The measurements of one kind that differ."""
         return [m for m in self.measured if m.kind == kind]
 
@@ -248,12 +246,13 @@ def _cells(a: pd.DataFrame, b: pd.DataFrame) -> Cells:
 
 def _measured(
     folder_a: Path, folder_b: Path, a: Tables, b: Tables
-) -> tuple[list[Measured], dict[ChangeKind, int], list[Unpaired]]:
+) -> tuple[list[Measured], dict[Kind, int], list[Unpaired]]:
     """The measurements that differ, the number of those that are equal, and the measurements without a pair."""
     lengths = _lengths(a), _lengths(b)
     other = {name for name, steps in lengths[0].items() if lengths[1].get(name, steps) != steps}
+    known = {**labels(b), **labels(a)}
     ours, theirs = (
-        _keyed(measurements(t, other), [*PLACE, "seed"], folder) for t, folder in ((a, folder_a), (b, folder_b))
+        _keyed(measurements(t, other, known), [*PLACE, "seed"], folder) for t, folder in ((a, folder_a), (b, folder_b))
     )
     whole = pd.concat([ours, theirs])
     sizes = whole["value"].abs().where(np.isfinite(whole["value"])).groupby([whole["kind"], whole["measure"]]).mean()
@@ -262,25 +261,25 @@ def _measured(
     x, y = shared["value_a"], shared["value_b"]
     same = ((x == y) | (x.isna() & y.isna())).groupby([shared[key] for key in PLACE]).all()
     measured = [
-        _one(place, group, float(sizes[place[0], place[2]]))
+        _one(place, group, float(sizes[place[0], place[2]]), known)
         for place, group in shared.groupby(PLACE)
         if not same[place]
     ]
     measured.sort(key=lambda m: (-m.share, m.condition, m.what, m.at))
     alone = merged[~pd.MultiIndex.from_frame(merged[PLACE]).isin(same.index)]
     kinds = same[same].groupby(level="kind").size()
-    counts: dict[ChangeKind, int] = {kind: int(kinds.get(kind, 0)) for kind in ("loss", "metric", "other")}
+    counts: dict[Kind, int] = {kind: int(kinds.get(kind, 0)) for kind in ("loss", "metric", "other")}
     return measured, counts, list(_unpaired(alone))
 
 
-def _one(place: tuple[str, ...], pairs: pd.DataFrame, size: float) -> Measured:
+def _one(place: tuple[str, ...], pairs: pd.DataFrame, size: float, known: Mapping[str, Label]) -> Measured:
     kind, condition, measure, detail, at = place
     a, b = pairs["value_a"].to_numpy(float), pairs["value_b"].to_numpy(float)
     gone_a, gone_b = ~np.isfinite(a), ~np.isfinite(b)
     left = ~(gone_a & gone_b)
     a, b = a[left], b[left]
     difference = paired(b, a)
-    label = MEASURES.get(measure, Label(measure))
+    label = known[measure]
     what = ", ".join(filter(None, [label.text + (f" ({label.unit})" if label.unit else ""), detail]))
     return Measured(
         kind,  # type: ignore[arg-type]
@@ -304,14 +303,14 @@ def _unpaired(alone: pd.DataFrame) -> Iterator[Unpaired]:
         yield Unpaired(condition, why[side], int(count))
 
 
-def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
-    """All measurements of a report, with a row for each seed: PLACE, seed, value. Shares are percentages.
+def measurements(found: Tables, other: set[str], known: Mapping[str, Label]) -> pd.DataFrame:
+    """All measurements of a report, with a row for each seed: PLACE, seed, value. They have the units of their labels.
 
     A measurement at a condition's last step is `at` its end. The conditions in `other` are not trained equally long in
     both reports, so that their measurements at the last step have a second row at that step. The value of a seed that
     has diverged by then is NaN.
     """
-    rows = pd.concat([_losses(found), _metrics(found)], ignore_index=True)
+    rows = pd.concat([losses_read(found), metrics_read(found)], ignore_index=True)
     at_end = (rows["step"] == rows["condition"].map(_lengths(found))).to_numpy(bool)
     rows["at"] = np.where(at_end, "end", rows["step"].map(_step))
     again = rows[at_end & rows["condition"].isin(other).to_numpy(bool)]
@@ -319,9 +318,9 @@ def measurements(found: Tables, other: set[str]) -> pd.DataFrame:
     lost = _lost(found)
     gone = [lost.get(key, math.inf) for key in zip(rows["condition"], rows["seed"], strict=True)]
     rows["value"] = rows["value"].where(rows["step"].to_numpy(float) < np.array(gone, float))
-    rows = pd.concat([rows, _curves(found, lost), _twins(found), _published(found), _probe(found)], ignore_index=True)
-    percent = rows["measure"].map(lambda name: 100.0 if name in MEASURES and MEASURES[name].unit == "%" else 1.0)
-    rows["value"] = rows["value"] * percent
+    probe = probe_read(found).assign(at="start")
+    rows = pd.concat([rows, _curves(found, lost), _twins(found), _published(found), probe], ignore_index=True)
+    rows["value"] = rows["value"] * rows["measure"].map(lambda name: known[name].factor)
     return rows[[*PLACE, "seed", "value"]].astype({**dict.fromkeys(PLACE, str), "value": float})
 
 
@@ -343,40 +342,6 @@ def _lost(found: Tables) -> dict[tuple[str, int], float]:
     return dict(zip(zip(t["condition"], t["seed"], strict=True), steps, strict=True))
 
 
-def _said(column: pd.Series, words: str) -> pd.Series:
-    """Format each value with `words`. A missing value gives an empty text."""
-    return column.map(words.format, na_action="ignore").astype(object).where(column.notna(), "")
-
-
-def _joined(*parts: pd.Series) -> list[str]:
-    return [", ".join(filter(None, texts)) for texts in zip(*parts, strict=True)]
-
-
-def _part(kind: ChangeKind, table: pd.DataFrame, measure: Any, detail: Any, value: str, **more: Any) -> pd.DataFrame:
-    values = table[value].to_numpy(float, na_value=math.nan)
-    columns = {"condition": table["condition"].to_numpy(object), "measure": measure, "detail": detail, "value": values}
-    seed = table["seed"].to_numpy(float, na_value=math.nan) if "seed" in table else 0.0
-    return pd.DataFrame({"kind": kind, **columns, "seed": seed, **more}, index=range(len(table)))
-
-
-def _losses(found: Tables) -> pd.DataFrame:
-    t = found["losses"]
-    statistics = _said(t["statistics"].where(t["statistics"] != "none"), "{} statistics")
-    detail = _joined(t["split"].fillna(""), statistics, _said(t["batch_size"], "batches of {:,}"))
-    return _part("loss", t, "loss", detail, "loss", step=t["step"].to_numpy(float, na_value=-1).astype(int))
-
-
-def _metrics(found: Tables) -> pd.DataFrame:
-    """The metrics at the steps at which losses are read, since gradients are measured at many more steps."""
-    read = pd.MultiIndex.from_frame(found["losses"][["condition", "step"]])
-    t = found["metrics"]
-    t = t[pd.MultiIndex.from_frame(t[["condition", "step"]]).isin(read)]
-    statistics = _said(t["statistics"].where(t["statistics"] != "none"), "{} statistics")
-    detail = _joined(_said(t["layer"], "layer {}"), _said(t["parameter"], "{}"), statistics)
-    step = t["step"].to_numpy(float, na_value=-1).astype(int)
-    return _part("metric", t, t["metric"].fillna("").to_numpy(object), detail, "value", step=step)
-
-
 def _curves(found: Tables, lost: Mapping[tuple[str, int], float]) -> pd.DataFrame:
     """The mean of every training curve."""
     t = found["curves"].groupby(["condition", "seed"], sort=False, dropna=False)["loss"].mean().reset_index()
@@ -384,15 +349,15 @@ def _curves(found: Tables, lost: Mapping[tuple[str, int], float]) -> pd.DataFram
     t["loss"] = t["loss"].where(~np.array(gone, bool))
     lengths = _lengths(found)
     at = [f"steps 0 to {lengths.get(name, 0):,.0f}" for name in t["condition"]]
-    return _part("loss", t, "loss", "mean over the training's minibatches", "loss", at=at)
+    return part("loss", t, "loss", "mean over the training's minibatches", "loss", at=at)
 
 
 def _twins(found: Tables) -> pd.DataFrame:
     t = found["twins"]
-    detail = _said(t["steps"], "pair of {:,} steps").to_numpy(object)
+    detail = said(t["steps"], "pair of {:,} steps").to_numpy(object)
     at = t["step"].map(_step, na_action="ignore").to_numpy(object)
-    distance = _part("other", t, "twin_distance", detail, "distance", at=at)
-    gap = _part("other", t, "twin_gap", detail, "loss_gap", at=at)
+    distance = part("other", t, "twin_distance", detail, "distance", at=at)
+    gap = part("other", t, "twin_gap", detail, "loss_gap", at=at)
     return pd.concat(
         [distance, gap[gap["value"].notna()]], ignore_index=True
     )  # the dev loss is read at a few steps alone
@@ -400,9 +365,4 @@ def _twins(found: Tables) -> pd.DataFrame:
 
 def _published(found: Tables) -> pd.DataFrame:
     t = found["published"]
-    return _part("other", t, "loss", _said(t["split"], "{}, published run").to_numpy(object), "reproduced", at="end")
-
-
-def _probe(found: Tables) -> pd.DataFrame:
-    t = found["probe"].rename(columns={"init": "condition"})
-    return _part("other", t, "probe", _said(t["fan_in"], "fan_in {:,}").to_numpy(object), "std_y", at="start")
+    return part("other", t, "loss", said(t["split"], "{}, published run").to_numpy(object), "reproduced", at="end")

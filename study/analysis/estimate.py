@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -108,8 +109,14 @@ def over_seeds(values: ArrayLike, level: float = 0.95, method: Method = "t") -> 
         if math.isfinite(low) and math.isfinite(high):
             return Estimate(n, 0, mean, low, high, median, f"BCa bootstrap, B = {RESAMPLES:,}, {100 * level:g} %")
         text += " (BCa is undefined here)"
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * x.std(ddof=1) / math.sqrt(n))
+    half = float(_quantile((1 + level) / 2, n - 1) * x.std(ddof=1) / math.sqrt(n))
     return Estimate(n, 0, mean, mean - half, mean + half, median, text)
+
+
+@cache  # a page asks thousands of times for a few numbers of seeds
+def _quantile(p: float, freedom: int) -> float:
+    """The quantile of Student's t."""
+    return float(stats.t.ppf(p, freedom))
 
 
 def iqm(values: ArrayLike) -> float:

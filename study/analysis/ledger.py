@@ -18,7 +18,6 @@ from study.analysis.results import Results
 from study.errors import SpecError, unknown
 from study.measurement.labels import Label
 from study.spec.claims import check_measure, select, value
-from study.spec.quantities import MEASURES
 from study.spec.records import Condition, Spec
 from study.spec.schema import ClaimEntry
 
@@ -133,17 +132,17 @@ def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | Non
         case "near" | "above" | "below":
             return _absolute(entry, a - b, results)
         case "less_than":
-            return _different(entry, a, b)
+            return _different(entry, a, b, results)
         case "equivalent_to":
-            return _equivalent(entry, a, b)
+            return _equivalent(entry, a, b, results)
         case _:
             unknown(comparison)
 
 
-def printed(claim: ClaimEntry) -> tuple[Label, float, str]:
+def printed(claim: ClaimEntry, results: Results) -> tuple[Label, float, str]:
     """The label of a claim's measure, the factor for its numbers, and the text that is printed after them."""
-    label = MEASURES[check_measure(claim.measure)[0]]
-    return (label, 100.0, " (in %)") if label.unit == "%" else (label, 1.0, "")
+    label = results.label(check_measure(claim.measure)[0])
+    return label, label.factor, " (in %)" if label.unit == "%" else ""
 
 
 def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, Any]:
@@ -168,15 +167,15 @@ def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
         case _:
             unknown(comparison)
     good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
-    label, factor, unit = printed(claim)
+    label, factor, unit = printed(claim, results)
     x = factor * values.to_numpy(float)
     e = over_seeds(x, method="t" if claim.minus else label.interval)
-    low, high = (format(end, label.spec) for end in (x.min(), x.max()))
+    low, high = (format(end, label.format) for end in (x.min(), x.max()))
     seeds = "" if e.diverged or low == high else f", seeds {low} to {high}"
     return replace(
         entry,
         verdict="holds" if bool(good.all()) else "fails",
-        measured=f"{e.text(label.spec, label.lost)}{seeds}{unit}",
+        measured=f"{e.text(label.format, label.lost)}{seeds}{unit}",
         n=e.n,
         **_shares(e, factor),
         middle=iqm(x),
@@ -184,13 +183,13 @@ def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
     )
 
 
-def _different(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
+def _different(entry: Judged, a: pd.Series, b: pd.Series, results: Results) -> Judged:
     """Measure a claim with less_than: a difference paired by seed. Its verdict needs the whole family of claims."""
-    label, factor, unit = printed(entry.claim)
+    label, factor, unit = printed(entry.claim, results)
     d = paired(factor * a, factor * b)
     return replace(
         entry,
-        measured=f"{d.text(label.spec)}{unit}",
+        measured=f"{d.text(label.format)}{unit}",
         n=d.n,
         p=d.p,
         **_shares(d, factor),
@@ -199,10 +198,10 @@ def _different(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
     )
 
 
-def _equivalent(entry: Judged, a: pd.Series, b: pd.Series) -> Judged:
+def _equivalent(entry: Judged, a: pd.Series, b: pd.Series, results: Results) -> Judged:
     """Judge a claim with equivalent_to, by two one-sided tests of the differences paired by seed."""
-    label, factor, unit = printed(entry.claim)
-    margin, spec = factor * (entry.claim.margin or 0.0), label.spec
+    label, factor, unit = printed(entry.claim, results)
+    margin, spec = factor * (entry.claim.margin or 0.0), label.format
     e = tost(factor * (a - b).to_numpy(float), margin, ALPHA)
     outside = e.low > margin or e.high < -margin
     verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
@@ -256,7 +255,7 @@ def wanted(claim: ClaimEntry, results: Results, typeset: Callable[[str], str] = 
     name, comparison = claim.other, claim.comparison
     other = results.titles.get(name, name) if name else ""
     minus = f", minus that of {other}" if claim.minus else ""
-    _, factor, unit = printed(claim)
+    _, factor, unit = printed(claim, results)
     unit = unit and " %"
 
     def bound(given: float | str | None) -> str:

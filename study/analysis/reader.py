@@ -26,6 +26,9 @@ from study.network.norms import Reading, reading_at
 def open_report(folder: str | PathLike[str]) -> Report:
     """Open the finished report in a folder, such as `reports`.
 
+    Its table `measures` has a row for every metric of the other tables: label, unit, format (as Python's format() takes
+    it), the direction that is better (higher, lower or empty), and the subject (layer, output, parameter, training).
+
     SpecError, in one line, where the folder holds no report, or files that do not belong together.
     """
     place = Path(folder)
@@ -47,7 +50,7 @@ class Report:
 
     folder: Path
     title: str
-    tables: Mapping[str, pd.DataFrame] = field(repr=False)  # by name: losses, metrics, curves, cells, …
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)  # by name: losses, metrics, measures, curves, cells, …
     ledger: pd.DataFrame = field(repr=False)  # a row per claim and condition; columns as under `claims` in report.json
     manifest: Mapping[str, Any] = field(repr=False)  # manifest.json: profile, seeds, data, versions, hashes
 
@@ -83,7 +86,8 @@ class Report:
         """A metric by its name in the table `metrics`: a Series with the seed as its index; shares are from 0 to 1.
 
         A metric of a layer (`saturation_99`) needs `layer`, counted from 1; a metric of a parameter (`grad_norm`) needs
-        `parameter`, such as W1; a metric of the output (`entropy`) needs neither. The rest is as in `loss`.
+        `parameter`, such as W1; a metric of the output (`entropy`) or of a training needs neither. The table
+        `measures` says of every metric which of these it is. The rest is as in `loss`.
         """
         read_with, at, measured = self._measured("metrics", condition, step)
         rows = measured[measured["metric"] == name]
@@ -99,7 +103,7 @@ class Report:
             wanted = f"expected {' or '.join(places)}" if places else "expected neither a layer nor a parameter"
             raise SpecError(f"{self.folder}: metric '{name}' of '{condition}': {wanted}")
         kind = statistics or activations_read_at(read_with, at)
-        if parameter is None:
+        if here["statistics"].notna().any():
             self._check_statistics(kind, here, f"metric '{name}' of '{condition}'")
         return self._values.metric(condition, name, at, layer, parameter, kind).rename(name).rename_axis("seed")
 

@@ -11,7 +11,9 @@ from typing import Any
 import pandas as pd
 
 from study.analysis.estimate import Estimate, over_seeds
+from study.analysis.measurements import labels
 from study.analysis.values import Values, activations_read_at, own_trainings
+from study.measurement.labels import Label
 from study.network.norms import Reading, reading_at
 from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
@@ -75,6 +77,14 @@ class Results:
     def file(self) -> Path:
         """The study file."""
         return self.spec.path
+
+    def label(self, name: str) -> Label:
+        """The label of a measurement. Where the tables hold it, it is the one that travels with them."""
+        return self._labels[name]
+
+    @cached_property
+    def _labels(self) -> dict[str, Label]:
+        return labels(self.tables)
 
     def step(self, condition: Condition, at: str | int) -> int | None:
         """The step that `init`, `common`, `end` or a number means for a condition. None: nothing was measured there."""
@@ -154,12 +164,7 @@ class Results:
                 return None
             found = parts[0] if len(parts) == 1 else sum(part**2 for part in parts) ** 0.5  # type: ignore[assignment]
         else:
-            found = self.metric(
-                condition,
-                name,
-                step,
-                layer=None if name in ("entropy", "logit_min", "logit_max", "logit_std") else layer,
-            )
+            found = self.metric(condition, name, step, layer=layer if self.label(name).of == "layer" else None)
         return found if len(found) else None
 
     def estimate(self, values: pd.Series | None) -> Estimate | None:

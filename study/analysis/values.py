@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,13 +51,16 @@ class Values:
     def metric(
         self, condition: str, name: str, step: int, layer: int | None, parameter: str | None, statistics: Reading
     ) -> pd.Series:
-        """A metric of a layer, of a parameter (which is read under no statistics), or of the output (with neither)."""
+        """A metric of a layer, of a parameter, or of the output or the training (with neither).
+
+        Metrics of parameters and of trainings are read under no statistics.
+        """
         t = self._rows("metrics", condition, step)
         rows = t[t["metric"] == name]
         if parameter is not None:
             rows = rows[rows["parameter"] == parameter]
         else:
-            rows = rows[rows["statistics"] == statistics]
+            rows = rows[(rows["statistics"] == statistics) | rows["statistics"].isna()]
             rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
         return self._by_seed(condition, rows, "value", step)
 
@@ -72,13 +76,19 @@ class Values:
         """The values by seed, with a NaN for every seed whose training failed."""
         return found.reindex([*found.index, *(seed for seed in self.failed(condition) if seed not in found.index)])
 
-    def _by_seed(self, condition: str, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
-        found = pd.Series(rows[column].to_numpy(float), index=rows["seed"].to_numpy(int))
-        assert found.index.is_unique, f"{condition}: several values of a seed: {list(found.index)}"
-        if len(found) or column == "loss":  # a failed training has no rows, and counts as lost in what others have
-            found = self.with_failed(condition, found)
+    def with_lost(self, condition: str, found: Mapping[int, float], step: int) -> dict[int, float]:
+        """The values by seed, in order. They are NaN for seeds that have diverged before `step`, or that failed."""
+        whole = {**dict.fromkeys(self.failed(condition), math.nan), **found}
         lost = self.diverged(condition)
-        return found.where([lost.get(seed, math.inf) > step for seed in found.index]).sort_index()
+        return {seed: whole[seed] if lost.get(seed, math.inf) > step else math.nan for seed in sorted(whole)}
+
+    def _by_seed(self, condition: str, rows: pd.DataFrame, column: str, step: int) -> pd.Series:
+        seeds = rows["seed"].to_numpy(int)
+        found = dict(zip(seeds.tolist(), rows[column].to_numpy(float).tolist(), strict=True))
+        assert len(found) == len(seeds), f"{condition}: several values of a seed: {list(seeds)}"
+        if found or column == "loss":  # a failed training has no rows, and counts as lost in what others have
+            found = self.with_lost(condition, found, step)
+        return pd.Series(list(found.values()), index=pd.Index(list(found), dtype="int64"), dtype=float)
 
     def _rows(self, table: str, condition: str, step: int) -> pd.DataFrame:
         """The rows of one condition at one step. The table is split once, since a page asks hundreds of times."""

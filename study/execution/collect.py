@@ -12,6 +12,7 @@ import pyarrow as pa
 from study import tables
 from study.errors import unknown
 from study.execution.plan import Plan, twin_cells
+from study.measurement.metrics import METRICS
 from study.measurement.rows import Row, Rows, as_rows
 from study.network.norms import reading_at
 from study.training.cells import Cell
@@ -94,7 +95,22 @@ def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: lis
             short["twins"] += _twins(condition, cell, of(cell), of(cell.original))
     short["probe"] += probe
     whole = {name: pa.concat_tables([tables.arrow(name, short[name]), *parts[name]]) for name in tables.TABLES}
+    whole["measures"] = measures(whole)
     return {name: tables.pandas(table) for name, table in whole.items()}
+
+
+def measures(found: Mapping[str, pa.Table]) -> pa.Table:
+    """The table `measures`: the facts about every metric that has a value in the other tables, in the registry's order."""
+    named = set(found["metrics"]["metric"].unique().to_pylist())
+    assert named <= set(METRICS), f"metrics without an entry in the registry: {named - set(METRICS)}"
+    shown = [m for m in METRICS.values() if (m.name in named if m.table == "metrics" else len(found[m.table]))]
+    result: list[Row] = []
+    for m in shown:
+        told = m.label
+        facts = {"unit": told.unit, "format": told.format, "better": told.better, "of": told.of}
+        how = {"interval": told.interval, "lost": told.lost}
+        result.append({"metric": m.name, "label": told.text, **facts, **how})
+    return tables.arrow("measures", result)
 
 
 def _pooled(found: list[pa.Table], condition: str) -> pa.Table:

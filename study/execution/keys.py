@@ -15,6 +15,7 @@ from study import codehash
 from study.data.words import Words
 from study.environment import cpu_level, installed
 from study.errors import unknown
+from study.measurement import metrics
 from study.measurement.rows import Request
 from study.training.cells import Cell, Engine
 from study.training.identity import cell_values, gained, sha256
@@ -44,7 +45,7 @@ class Keys:
             "dtype": "float32",
             "device": self.device,
             "code that trains": codehash.code_digest(engine),
-            **{f"code of {words}": codehash.entry_digest(made) for words, made in cell.network.entries.items()},
+            **_code_of(cell.network.entries),
             "versions": {package: installed(package) for package in KEY_PACKAGES[engine]},
         }
         match engine:
@@ -60,10 +61,16 @@ class Keys:
         return {
             "training": sha256(self.training(cell, engine)),
             "code that measures": codehash.code_digest("measuring"),
+            **_code_of(metrics.entries(cell.network)),
             "reading": _values(self.reading),
             "cpu": self.cpu,
             "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
         }
+
+
+def _code_of(entries: Mapping[str, codehash.Origin]) -> Facts:
+    """The hashes of entries of registries, by the words for each."""
+    return {f"code of {words}": codehash.entry_digest(made) for words, made in entries.items()}
 
 
 def keys_of(words: Words, shuffle_seed: int, reading: Request, device: str) -> Keys:

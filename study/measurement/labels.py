@@ -1,40 +1,43 @@
-"""The labels of all measurements in the report: text, unit and format. This module loads no torch."""
+"""The record by which readers are told of a measurement: text, unit, format and direction. This module loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+Of = Literal["layer", "output", "parameter", "training"]
+Better = Literal["higher", "lower", ""]
+IntervalKind = Literal["t", "bca"]
 
 
 @dataclass(frozen=True)
 class Label:
-    """The text and the format of one measurement. A share has the unit %, and is between 0 and 1 in the tables."""
+    """The facts about a measurement: its row in the table `measures`, without its name.
+
+    A share has the unit %, and is between 0 and 1 in the tables. ValueError: a fact is missing or unknown.
+    """
 
     text: str
-    unit: str = ""
-    spec: str = ".3f"
-    interval: Literal["t", "bca"] = "t"  # bca where values are positive and skewed: a t interval would reach below 0
+    unit: str
+    format: str  # as for format()
+    better: Better  # the direction that is better; empty where neither is
+    of: Of
+    interval: IntervalKind = "t"  # bca where values are positive and skewed: a t interval would reach below 0
     lost: str = "diverged"  # the word for a seed that has no value
 
+    def __post_init__(self) -> None:
+        for fact in (self.text, self.format, self.lost):
+            if not fact.strip():
+                raise ValueError("lacks a fact; expected a label, a format such as '.3f' and a word for lost seeds")
+        for got, known in ((self.of, Of), (self.better, Better), (self.interval, IntervalKind)):
+            if got not in get_args(known):
+                raise ValueError(f"has the fact {got!r}; expected one of {', '.join(map(repr, get_args(known)))}")
+        try:
+            format(0.5, self.format)
+        except ValueError:
+            raise ValueError(f"has the format {self.format!r}; expected one for numbers, such as '.3f'") from None
 
-LABELS: dict[str, Label] = {
-    "loss": Label("loss", "nats", ".4f"),
-    "saturation_97": Label("tanh outputs with |h| > 0.97", "%", ".1f"),
-    "saturation_99": Label("tanh outputs with |h| > 0.99", "%", ".1f"),
-    "dead": Label("dead units", "%", ".1f"),
-    "gradient_pass": Label("mean local gradient", "", ".3f"),
-    "preact_mean": Label("mean of the pre-activation", "", ".3f"),
-    "preact_std": Label("std of the pre-activation", "", ".3f"),
-    "normed_std": Label("std of what the activation sees", "", ".3f"),
-    "h_std": Label("std of h", "", ".3f"),
-    "logit_min": Label("smallest logit", "", ".2f"),
-    "logit_max": Label("largest logit", "", ".2f"),
-    "logit_std": Label("std of the logits", "", ".3f"),
-    "entropy": Label("mean entropy of the prediction", "nats", ".3f"),
-    "grad_norm": Label("norm of the gradient", "", ".4f"),
-    "grad_std": Label("std of the gradient", "", ".5f"),
-    "update_ratio": Label("log10 of update : data", "", ".2f"),
-    "gap_mean": Label("largest gap of a unit's mean from the calibrated one", "", ".4f"),
-    "gap_std": Label("largest gap of a unit's std from the calibrated one", "", ".4f"),
-    "probe": Label("std after x @ w", "", ".3f"),
-}
+    @property
+    def factor(self) -> float:
+        """The factor that turns a value of the tables into the printed unit: 100 for a share, else 1."""
+        return 100.0 if self.unit == "%" else 1.0

@@ -12,7 +12,7 @@ from study.data.examples import Dataset, Split
 from study.data.words import fillable
 from study.errors import unknown
 from study.measurement import metrics
-from study.measurement.evaluate import batch_statistics, calibrate, chunks, small_batch_loss, split_loss
+from study.measurement.evaluate import batch_statistics, calibrate, chunks, small_batch_loss
 from study.measurement.histograms import Histogram, bins_of
 from study.measurement.metrics import METRICS
 from study.measurement.rows import Request, Row, Rows, as_rows
@@ -57,6 +57,8 @@ def measure_cell(
     keys = {"seed": cell.seed}
     losses = torch.from_numpy(trajectory.losses)  # (steps,)
     add(curves=[{**keys, **bin_} for bin_ in curve_rows(losses.double())])
+    if not cell.twin:
+        add(metrics=training_rows(trajectory, {**keys, "step": cell.schedule.steps}))
     add(cells=[{**keys, **outcome(trajectory.at(cell.schedule.steps), cell.network, losses)}])
     if original is not None:
         for state in trajectory.states:
@@ -64,6 +66,14 @@ def measure_cell(
                 gap = distance(state, original.at(state.step), cell.network)
                 add(twins=[{"step": state.step, "distance": gap}])
     return as_rows(found)
+
+
+def training_rows(trajectory: Trajectory, keys: Row) -> list[Row]:
+    """Rows with every registered metric of the whole training."""
+    return [
+        {**keys, "metric": name, "value": _finite(METRICS[name].measure(trajectory))}
+        for name in metrics.names("training")
+    ]
 
 
 def distance(state: State, original: State, network: Network) -> float | None:
@@ -130,11 +140,11 @@ def gradient_rows(params: Params, network: Network, X: Tensor, Y: Tensor, lr: fl
     return [
         {**keys, "parameter": name, "metric": metric, "value": _finite(METRICS[metric].measure(tensor, gradient, lr))}
         for name, tensor, gradient in zip(names, tensors, gradients, strict=True)
-        for metric in metrics.names("gradient")
+        for metric in metrics.names("parameter")
     ]
 
 
-def _finite(value: Tensor) -> float | None:
+def _finite(value: Tensor | float) -> float | None:
     """The value of one model. It is None where it does not exist (for example log10 of 0)."""
     number = float(value)
     return number if math.isfinite(number) else None
@@ -181,13 +191,13 @@ def loss_rows(
     """Rows with the loss of every full split for all statistics. "batch" reads the split as one batch."""
     found = list[Row]()
     for name, split in data.splits.items():
-        losses = {kind: float(split_loss(params, network, split, values)) for kind, values in statistics.items()}
+        losses = {kind: float(metrics.loss(params, network, split, values)) for kind, values in statistics.items()}
         if network.layers_with_statistics:
             match name:
                 case "train":  # "calibrated" reads the training split as one batch
                     losses["batch"] = losses["calibrated"]
                 case "dev" | "test":
-                    losses["batch"] = float(split_loss(params, network, split, calibrate(params, network, split)))
+                    losses["batch"] = float(metrics.loss(params, network, split, calibrate(params, network, split)))
                 case _:
                     unknown(name)
         for kind, loss in losses.items():
@@ -274,18 +284,9 @@ def gap_rows(
         if kind == "calibrated" or values is None:
             continue
         for i in network.layers_with_statistics:
-            one, other = values[i], calibrated[i]
-            assert one is not None and other is not None
-            for metric, a, b in (("gap_mean", one.mean, other.mean), ("gap_std", one.std, other.std)):
-                found.append(
-                    {
-                        **keys,
-                        "layer": i + 1,
-                        "statistics": kind,
-                        "metric": metric,
-                        "value": _finite((a - b).abs().max()),
-                    }
-                )
+            for metric in ("gap_mean", "gap_std"):
+                gap = METRICS[metric].measure(values, calibrated, i)
+                found.append({**keys, "layer": i + 1, "statistics": kind, "metric": metric, "value": _finite(gap)})
     return found
 
 
@@ -304,7 +305,7 @@ def batch_size_rows(params: Params, network: Network, dev: Split, sizes: tuple[i
     X, Y = dev.X[order], dev.Y[order]
     whole = Split(X, Y, dev.vocabulary)
     losses = {size: float(small_batch_loss(params, network, X, Y, size)) for size in fitting}
-    losses[n] = float(split_loss(params, network, whole, calibrate(params, network, whole)))
+    losses[n] = float(metrics.loss(params, network, whole, calibrate(params, network, whole)))
     return [
         {**keys, "split": "dev", "statistics": "batch", "batch_size": size, "examples": n, "loss": loss}
         for size, loss in losses.items()

@@ -1,72 +1,157 @@
-"""The registry of metrics: the name of each, its input and its reducer. Their order here is their order everywhere."""
+"""The registry of metrics: each is one decorated function, with all facts about it. Torch is loaded inside functions.
+
+The order of the metrics here is their order everywhere.
+
+    @metric(of="layer", label="std of h", format=".3f", reduce=lambda: Spread("std"))
+    def h_std(a: LayerTrace, layer: Layer) -> Tensor:
+        return a.h
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from study.codehash import Origin, origin
+from study.errors import SpecError
+from study.measurement.labels import Better, IntervalKind, Label, Of
 from study.measurement.reducers import All, Chunk, Extreme, Mean, Reducer, Spread
 from study.network.activations import in_torch
-from study.network.layers import Layer
-from study.network.mlp import Activations, LayerTrace
 
-Needs = Literal["layer", "output", "gradient"]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from study.data.examples import Split
+    from study.network.layers import Layer, Network
+    from study.network.mlp import Activations, LayerTrace, Params, Statistics
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: `measure` turns a chunk into values, and `reduce` turns the values of all chunks into the result."""
+    """A metric, with all facts about it.
+
+    Of a layer and of the output, `measure` turns a chunk of examples into values, and `reduce` turns the values of all
+    chunks into the result. Of a parameter, `measure` has the result for a parameter and its gradient. Of a training, it
+    has the result for the trajectory.
+    """
 
     name: str
-    needs: Needs
-    activations: tuple[str, ...] | None  # the activations of the layers to which it applies; None: all
+    label: Label
+    measure: Callable[..., Any]
     reduce: Callable[[], Reducer] | None
-    measure: Callable[..., Tensor]
+    activations: tuple[str, ...] | None  # the activations of the layers to which it applies; None: all
+    table: str  # the table that holds its values
+    by_name: bool  # whether the code that makes its rows asks for it by its name, not for all metrics of a kind
+    origin: Origin = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
+
+    @property
+    def place(self) -> str:
+        """The file and the line in which the metric is written."""
+        return f"{self.origin[0][0]}:{self.origin[0][1]}"
 
 
 METRICS: dict[str, Metric] = {}
 
 
 def metric(
-    needs: Needs,
+    *,
+    of: Of | Literal[""] = "",
+    label: str = "",
+    unit: str = "",
+    format: str = "",
+    better: Better = "",
+    interval: IntervalKind = "t",
+    lost: str = "diverged",
     reduce: Callable[[], Reducer] | None = None,
     activations: Iterable[str] | None = None,
-) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Register a metric under the name of its function. Its label in the report is in labels.py."""
+    table: str = "metrics",
+    by_name: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a metric under the name of its function.
 
-    def register(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        name = measure.__name__
-        applies = None if activations is None else tuple(activations)
-        METRICS[name] = Metric(name, needs, applies, reduce, measure)
+    The function is called with `(trace, layer)` for a metric of a hidden layer, with `(activations)` for one of the
+    output, with `(parameter, gradient, lr)` for one of a parameter, and with `(trajectory)` for one of a training.
+    Where `activations` are named, a metric of a layer is measured in layers with these alone. The other arguments are
+    those of `Label` and `Metric`. SpecError: a fact is missing or unknown, or another metric has the name.
+    """
+
+    def register(measure: Callable[..., Any]) -> Callable[..., Any]:
+        name, where = measure.__name__, origin(__name__)[0]
+        try:
+            told = Label(label, unit, format, better, of, interval, lost)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise SpecError(f"{where[0]}:{where[1]}: the metric '{name}' {error}") from None
+        chosen = None if activations is None else tuple(activations)
+        made = Metric(name, told, measure, reduce, chosen, table, by_name)
+        chunked = told.of in ("layer", "output") and not by_name
+        if chunked and reduce is None:
+            raise SpecError(
+                f"{made.place}: the metric '{name}' (of='{told.of}') needs reduce=, which turns chunks into one number"
+            )
+        if reduce is not None and not chunked:
+            raise SpecError(f"{made.place}: the metric '{name}' (of='{told.of}') takes no reduce=")
+        if chosen is not None and told.of != "layer":
+            raise SpecError(f"{made.place}: the metric '{name}' takes activations= only of a layer, got of='{told.of}'")
+        if name in METRICS:
+            raise SpecError(
+                f"{made.place}: the metric '{name}' is defined in {METRICS[name].place}, too; give it another name"
+            )
+        METRICS[name] = made
         return measure
 
     return register
 
 
+# -- of the output, on a whole split: (params, network, split, statistics) -> (M,) ---------------------------------
+
+
+@metric(of="output", label="loss", unit="nats", format=".4f", better="lower", table="losses", by_name=True)
+def loss(params: Params, network: Network, split: Split, statistics: Statistics | None) -> Tensor:
+    """The mean cross-entropy over the split, read with the statistics, in nats, (M,)."""
+    from study.measurement.evaluate import split_loss
+
+    return split_loss(params, network, split, statistics)
+
+
 # -- of a hidden layer: (trace, layer) -> values ------------------------------------------------------------------
 
 
-@metric("layer", Mean, activations=["tanh"])
+@metric(
+    of="layer",
+    label="tanh outputs with |h| > 0.97",
+    unit="%",
+    format=".1f",
+    better="lower",
+    reduce=Mean,
+    activations=["tanh"],
+)
 def saturation_97(a: LayerTrace, layer: Layer) -> Tensor:
     """The share of units with |h| > 0.97, per example, (M, n)."""
     return _share(saturated(a, "0.97"))
 
 
-@metric("layer", Mean, activations=["tanh"])
+@metric(
+    of="layer",
+    label="tanh outputs with |h| > 0.99",
+    unit="%",
+    format=".1f",
+    better="lower",
+    reduce=Mean,
+    activations=["tanh"],
+)
 def saturation_99(a: LayerTrace, layer: Layer) -> Tensor:
     """The share of units with |h| > 0.99, per example, (M, n)."""
     return _share(saturated(a, "0.99"))
 
 
-@metric("layer", All, activations=["tanh", "relu"])
+@metric(
+    of="layer", label="dead units", unit="%", format=".1f", better="lower", reduce=All, activations=["tanh", "relu"]
+)
 def dead(a: LayerTrace, layer: Layer) -> Tensor:
     """Whether a unit passes (almost) no gradient: |h| > 0.99 for tanh, h = 0 for relu, (M, n, H)."""
     match layer.activation:
@@ -78,12 +163,14 @@ def dead(a: LayerTrace, layer: Layer) -> Tensor:
             raise AssertionError(f"{layer.activation}: this metric is for tanh and relu")
 
 
-@metric("layer", Mean)
+@metric(of="layer", label="mean local gradient", format=".3f", better="higher", reduce=Mean)
 def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
     """The mean local gradient of the activation over units, per example: 1 − h² for tanh, (M, n).
 
     For an activation without a shorter way it is the derivative that training uses, found by autograd.
     """
+    import torch
+
     match layer.activation:
         case "tanh":
             return 1 - a.h.double().square().mean(-1)
@@ -98,25 +185,25 @@ def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
             return slope.double().mean(-1)
 
 
-@metric("layer", lambda: Spread("mean"))
+@metric(of="layer", label="mean of the pre-activation", format=".3f", reduce=lambda: Spread("mean"))
 def preact_mean(a: LayerTrace, layer: Layer) -> Tensor:
     """The pre-activations, before the norm, (M, n, H)."""
     return a.preact
 
 
-@metric("layer", lambda: Spread("std"))
+@metric(of="layer", label="std of the pre-activation", format=".3f", reduce=lambda: Spread("std"))
 def preact_std(a: LayerTrace, layer: Layer) -> Tensor:
     """The pre-activations, before the norm, (M, n, H)."""
     return a.preact
 
 
-@metric("layer", lambda: Spread("std"))
+@metric(of="layer", label="std of what the activation sees", format=".3f", reduce=lambda: Spread("std"))
 def normed_std(a: LayerTrace, layer: Layer) -> Tensor:
     """The inputs of the activation: the pre-activations, normalised where the layer has a norm, (M, n, H)."""
     return a.z
 
 
-@metric("layer", lambda: Spread("std"))
+@metric(of="layer", label="std of h", format=".3f", reduce=lambda: Spread("std"))
 def h_std(a: LayerTrace, layer: Layer) -> Tensor:
     """The outputs of the activation, (M, n, H)."""
     return a.h
@@ -130,27 +217,30 @@ def _share(true: Tensor) -> Tensor:
 # -- of the output: logits -> values ------------------------------------------------------------------------------
 
 
-@metric("output", lambda: Extreme(torch.amin))
+@metric(of="output", label="smallest logit", format=".2f", reduce=lambda: Extreme("smallest"))
 def logit_min(a: Activations) -> Tensor:
     """The logits, (M, n, V)."""
     return a.logits
 
 
-@metric("output", lambda: Extreme(torch.amax))
+@metric(of="output", label="largest logit", format=".2f", reduce=lambda: Extreme("largest"))
 def logit_max(a: Activations) -> Tensor:
     """The logits, (M, n, V)."""
     return a.logits
 
 
-@metric("output", lambda: Spread("std"))
+@metric(of="output", label="std of the logits", format=".3f", reduce=lambda: Spread("std"))
 def logit_std(a: Activations) -> Tensor:
     """The logits, (M, n, V)."""
     return a.logits
 
 
-@metric("output", Mean)
+@metric(of="output", label="mean entropy of the prediction", unit="nats", format=".3f", reduce=Mean)
 def entropy(a: Activations) -> Tensor:
     """The entropy of the prediction for each context, in nats, (M, n)."""
+    import torch
+    import torch.nn.functional as F
+
     log_p = F.log_softmax(a.logits.double(), dim=-1)
     entropies: Tensor = torch.special.entr(log_p.exp()).sum(-1)
     return entropies
@@ -159,20 +249,22 @@ def entropy(a: Activations) -> Tensor:
 # -- of one parameter and its gradient on the next minibatch: (p, gradient, lr) -> (M,) ----------------------------
 
 
-@metric("gradient")
+@metric(of="parameter", label="norm of the gradient", format=".4f")
 def grad_norm(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
     """The Euclidean norm of the gradient, (M,)."""
+    import torch
+
     norm: Tensor = torch.linalg.vector_norm(gradient.double().flatten(1), dim=1)
     return norm
 
 
-@metric("gradient")
+@metric(of="parameter", label="std of the gradient", format=".5f")
 def grad_std(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
     """The standard deviation of the gradient's entries, (M,)."""
     return _std(gradient)
 
 
-@metric("gradient")
+@metric(of="parameter", label="log10 of update : data", format=".2f")
 def update_ratio(p: Tensor, gradient: Tensor, lr: float) -> Tensor:
     """The log10 of std(lr · gradient) / std(parameter): about −3 in a healthy training (the lecture's rule), (M,)."""
     return (lr * _std(gradient) / _std(p)).log10()
@@ -182,6 +274,49 @@ def _std(p: Tensor) -> Tensor:
     """The standard deviation of a parameter's entries, NaN where it has a single entry, (M,)."""
     entries = p.double().flatten(1)
     return entries.std(1) if entries.shape[1] > 1 else entries[:, 0] * math.nan
+
+
+# -- of a layer's BatchNorm statistics: the given ones, the calibrated ones, the layer's index from 0 -> () -----------
+
+
+@metric(
+    of="layer",
+    label="largest gap of a unit's mean from the calibrated one",
+    format=".4f",
+    better="lower",
+    by_name=True,
+)
+def gap_mean(given: Statistics, calibrated: Statistics, i: int) -> Tensor:
+    """The largest gap of a unit's mean from the calibrated one, (), for one model."""
+    one, other = given[i], calibrated[i]
+    assert one is not None and other is not None
+    return (one.mean - other.mean).abs().max()
+
+
+@metric(
+    of="layer",
+    label="largest gap of a unit's std from the calibrated one",
+    format=".4f",
+    better="lower",
+    by_name=True,
+)
+def gap_std(given: Statistics, calibrated: Statistics, i: int) -> Tensor:
+    """The largest gap of a unit's std from the calibrated one, (), for one model."""
+    one, other = given[i], calibrated[i]
+    assert one is not None and other is not None
+    return (one.std - other.std).abs().max()
+
+
+# -- of a layer that is drawn alone: activation(x @ w), (examples, units) -> () ----------------------------------------
+
+
+@metric(of="layer", label="std after x @ w", format=".3f", table="probe", by_name=True)
+def probe(y: Tensor) -> Tensor:
+    """The std of activation(x @ w), (examples, units), over all entries, ()."""
+    return y.std()
+
+
+# -- definitions that several metrics share ----------------------------------------------------------------------------
 
 
 def artanh(h: Decimal) -> Decimal:
@@ -196,6 +331,8 @@ def not_below(exact: Decimal, dtype: torch.dtype) -> float:
 
     A number of `dtype` reaches it exactly if it reaches `exact`.
     """
+    import torch
+
     nearest = torch.tensor(float(exact), dtype=dtype)
     if Decimal(float(nearest)) < exact:
         nearest = torch.nextafter(nearest, torch.tensor(math.inf, dtype=dtype))
@@ -217,12 +354,22 @@ def _beyond(bound: str, dtype: torch.dtype) -> float:
         return not_below(artanh(Decimal(bound)), dtype)
 
 
-def names(needs: Needs, layer: Layer | None = None) -> list[str]:
-    """The names of the metrics of a kind, in order. Where `layer` is given, they are those that apply to it."""
-    chosen = [m for m in METRICS.values() if m.needs == needs]
+def names(of: Of, layer: Layer | None = None) -> list[str]:
+    """The names of the metrics of a kind, in order. Where `layer` is given, they are those that apply to it.
+
+    Metrics that are asked for by name are left out.
+    """
+    chosen = [m for m in METRICS.values() if m.label.of == of and not m.by_name]
     if layer is None:
         return [m.name for m in chosen]
     return [m.name for m in chosen if m.activations is None or layer.activation in m.activations]
+
+
+def entries(network: Network) -> dict[str, Origin]:
+    """The metrics that are measured of a network, in words, and where each of them was made."""
+    applying = {name for layer in network.hidden for name in names("layer", layer)}
+    found = [m for m in METRICS.values() if m.by_name or m.label.of != "layer" or m.name in applying]
+    return {f"metric {m.name}": m.origin for m in found}
 
 
 def reducers(chosen: Iterable[str]) -> dict[str, Any]:

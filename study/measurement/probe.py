@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from study.measurement import metrics
 from study.network.expectations import gain
 from study.network.inits import Init
 
@@ -51,7 +52,7 @@ def probe_growth(sizes: ProbeSizes, seeds: tuple[int, ...]) -> list[dict[str, ob
                         "fan_in": fan_in,
                         "seed": seed,
                         "std_x": float(x.std()),
-                        "std_y": float(y.std()),
+                        "std_y": float(metrics.probe(y)),
                     }
                 )
     return rows

@@ -1,14 +1,13 @@
-"""Reduce chunks of values, one after another, to one number per model."""
+"""Reduce chunks of values, one after another, to one number per model. Torch is loaded when a reducer is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from study.measurement.evaluate import Moments
+    from study.measurement.evaluate import Moments
 
 
 class Reducer:
@@ -27,6 +26,8 @@ class Mean(Reducer):
     """The mean over examples of values (M, n), in float64."""
 
     def __init__(self) -> None:
+        import torch
+
         self._total, self._n = torch.zeros((), dtype=torch.float64), 0.0
 
     def add(self, values: Tensor, weights: Tensor) -> None:
@@ -59,12 +60,16 @@ class All(Reducer):
 class Extreme(Reducer):
     """The largest or the smallest of all values."""
 
-    def __init__(self, pick: Callable[..., Tensor]) -> None:
-        self._pick = pick
+    def __init__(self, what: Literal["largest", "smallest"]) -> None:
+        import torch
+
+        self._pick = torch.amax if what == "largest" else torch.amin
         self._value: Tensor | None = None
 
     def add(self, values: Tensor, weights: Tensor) -> None:
         """Add values (M, n, H)."""
+        import torch
+
         chunk = self._pick(values.flatten(1), 1)  # (M,)
         self._value = chunk if self._value is None else self._pick(torch.stack([self._value, chunk]), 0)
 
@@ -88,6 +93,8 @@ class Chunk:
         for tensor, moments in self._known:
             if tensor is values:
                 return moments
+        from study.measurement.evaluate import Moments
+
         moments = Moments.of(values, weights)
         self._known.append((values, moments))
         return moments
@@ -97,6 +104,8 @@ class Spread(Reducer):
     """The mean or the std over examples and units together."""
 
     def __init__(self, what: Literal["mean", "std"]) -> None:
+        from study.measurement.evaluate import Moments
+
         self._what, self._moments = what, Moments()
         self.chunk = Chunk()
 

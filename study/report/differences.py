@@ -9,12 +9,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from study.analysis.diff import NOT_THERE, Change, ChangeKind, Diff, Measured
+from study.analysis.diff import NOT_THERE, Change, Diff, Measured
+from study.analysis.measurements import Kind
 from study.errors import SpecError
 from study.report.html.page import Interval, Section, Table, TableCell, TableColumn, Value, literal, plain, render_page
 
 LISTED = 20  # the largest number of entries of a list in the text; the page shows all
-KINDS: dict[ChangeKind, tuple[str, str]] = {
+KINDS: dict[Kind, tuple[str, str]] = {
     "loss": ("losses", "Which losses differ?"),
     "metric": ("metrics", "Which metrics differ?"),
     "other": ("other", "What differs in probe, twins and published runs?"),
@@ -34,7 +35,7 @@ def answer(found: Diff) -> str:
     return f"{_count(len(names), 'table')} {_differ(len(names))}: {', '.join(names)}."
 
 
-def differing(found: Diff, kind: ChangeKind) -> str:
+def differing(found: Diff, kind: Kind) -> str:
     """The number of measurements of a kind that differ, and the number of all, in words."""
     differ, same = len(found.of(kind)), found.same[kind]
     return f"{differ:,} of {_count(differ + same, 'measurement')} {_differ(differ)}"
@@ -198,7 +199,7 @@ def _cells(found: Diff) -> Section:
     )
 
 
-def _measurements(found: Diff, kind: ChangeKind) -> Section:
+def _measurements(found: Diff, kind: Kind) -> Section:
     short, question = KINDS[kind]
     columns = [
         TableColumn("condition"),

@@ -22,6 +22,7 @@ SECTION_ORDER = (
     "learning-rate",
     "twins",
     "published",
+    "all-measurements",
     "threats",
     "method",
     "provenance",

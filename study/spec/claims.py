@@ -13,12 +13,11 @@ from study.measurement.probe import PROBES
 from study.spec.anchors import SECTION_ORDER
 from study.spec.comparisons import COMPARISONS, names_condition, partner
 from study.spec.document import Path_
-from study.spec.quantities import MEASURES, QUANTITY_LABELS, of_twins
+from study.spec.quantities import measures, of_twins
 from study.spec.records import Condition
 from study.spec.schema import ClaimEntry, shown_value
 from study.spec.study_file import StudyFile
 
-PER_PARAMETER = ("grad_norm", "grad_std", "update_ratio")
 PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
 FORMULA = re.compile(
     r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
@@ -88,18 +87,20 @@ def check_measure(measure: str) -> tuple[str, str]:
     that is not known, and for parts that do not belong to it.
     """
     name, dot, rest = measure.partition(".")
-    if name not in MEASURES:
-        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, MEASURES)}")
+    known = measures()
+    if name not in known:
+        raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, known)}")
     if name == "loss" and rest not in SPLITS:
         raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {shown_value(measure)}")
     several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
-    if name in PER_PARAMETER and not re.fullmatch(PARAMETER + several, rest):
+    of_parameter = known[name].of == "parameter"
+    if of_parameter and not re.fullmatch(PARAMETER + several, rest):
         raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {shown_value(measure)}")
     if name == "probe" and not re.fullmatch(r"slope|[1-9][0-9]{0,8}", rest):
         raise SpecError(
             f"measurement 'probe' needs a fan_in, as in probe.100, or probe.slope; got {shown_value(measure)}"
         )
-    if name not in (*PER_PARAMETER, "loss", "probe") and dot:
+    if not of_parameter and name not in ("loss", "probe") and dot:
         raise SpecError(f"measurement '{name}' takes no split and no parameter, got {shown_value(measure)}")
     return name, rest
 
@@ -109,7 +110,8 @@ def check_at(measure: str, at: str | int) -> None:
 
     A measurement of twins may also have a step.
     """
-    if measure not in QUANTITY_LABELS or at == "end" or (isinstance(at, int) and of_twins(measure)):
+    name, _ = check_measure(measure)
+    if measures()[name].of != "training" or at == "end" or (isinstance(at, int) and of_twins(measure)):
         return
     step = " or at: a step" if of_twins(measure) else ""
     raise SpecError(f"measurement '{measure}' is of a whole training; write at: end{step}, got {shown_value(at)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from study.codehash import Origin
 from study.data.words import WordList
+from study.measurement import metrics
 from study.measurement.probe import ProbeSizes
 from study.network.inits import Init
 from study.network.layers import Network
@@ -142,7 +143,7 @@ class Spec:
         runs = [] if self.published is None else [run.condition for run in self.published.runs]
         found = dict[str, Origin]()
         for condition in (*self.conditions, *runs):
-            found |= condition.network.entries
+            found |= condition.network.entries | metrics.entries(condition.network)
         return found
 
     def digest(self) -> str:

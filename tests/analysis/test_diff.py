@@ -19,6 +19,7 @@ from scipy import stats
 from study import cli, parquet, provenance, tables
 from study.analysis.diff import Change, Measured, Unpaired, compare
 from study.errors import SpecError
+from study.execution.collect import measures
 from study.report.differences import LISTED, differences_page, differences_text
 from tests.support.tiny import HERE, one_line
 
@@ -68,6 +69,7 @@ def rows(seeds: Iterable[int] = SEEDS, names: Iterable[str] = ("baseline", "fixe
         {"condition": "baseline", "seed": 0, "steps": END, "step": step, "distance": 1e-9 * step, "loss_gap": gap}
         for step, gap in ((1, None), (END, 1e-3))
     ]
+    made["measures"] = measures({name: tables.arrow(name, found) for name, found in made.items()}).to_pylist()
     return made
 
 
@@ -209,7 +211,7 @@ def test_without_a_common_seed_nothing_is_compared(a: Path, tmp_path: Path) -> N
 def test_a_missing_condition_is_named_and_its_measurements_are_counted(a: Path, tmp_path: Path) -> None:
     def edit(made: Rows) -> None:
         for name, found in made.items():
-            made[name] = [row for row in found if row["condition"] != "fixed"]
+            made[name] = [row for row in found if row.get("condition") != "fixed"]
 
     b = report(tmp_path / "b", edit)
     for found, why, entry in (
@@ -366,8 +368,8 @@ def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     name = "<script>alert(1)</script>`x` **y**\x1b[31m"
 
     def edit(made: Rows) -> None:
-        for found in made.values():
-            for row in found:
+        for name_, found in made.items():
+            for row in found if name_ != "measures" else ():
                 row["condition"] = row["condition"].replace("fixed", name)
 
     a = report(tmp_path / "a", edit)
@@ -422,15 +424,45 @@ def test_two_rows_for_one_reading_are_refused(a: Path, tmp_path: Path, table: st
 
 def test_empty_cells_of_a_table_are_no_traceback(tmp_path: Path) -> None:
     def edit(made: Rows) -> None:
-        for found in made.values():
-            if found:
-                found[-1] = dict.fromkeys(found[-1])
+        for name, found in made.items():
+            if found and name != "measures":
+                found[-1] = {column: found[-1][column] if column == "metric" else None for column in found[-1]}
 
     holes = report(tmp_path / "a", edit)
     found = compare(holes, report(tmp_path / "b"))
     assert differences_text(found)
     assert differences_page(found)
     assert compare(holes, holes).equal
+
+
+@pytest.mark.parametrize("name", ["grad_norm", "", None])
+def test_a_metric_without_its_facts_is_refused(a: Path, tmp_path: Path, name: str | None) -> None:
+    def edit(made: Rows) -> None:
+        if name == "grad_norm":
+            made["measures"] = [row for row in made["measures"] if row["metric"] != name]
+        else:
+            made["metrics"][-1]["metric"] = name
+
+    with pytest.raises(SpecError, match=rf"measures\.parquet: no row for the metric '{name or ''}'; remake it"):
+        compare(a, report(tmp_path / "b", edit))
+
+
+@pytest.mark.parametrize(("fact", "value"), [("label", None), ("better", "up"), ("format", ".3q"), ("interval", "z")])
+def test_a_fact_that_this_version_does_not_know_is_refused(a: Path, tmp_path: Path, fact: str, value: Any) -> None:
+    b = report(tmp_path / "b", change("measures", fact, value, metric="grad_norm"))
+    with pytest.raises(SpecError, match=r"measures\.parquet: the metric 'grad_norm' (lacks a|has the) f.*; remake it"):
+        compare(a, b)
+
+
+def test_numbers_have_the_unit_that_travels_with_the_tables(tmp_path: Path) -> None:
+    def told(made: Rows) -> None:
+        change("measures", "unit", "%", metric="grad_norm")(made)
+        change("measures", "label", "size of a step", metric="grad_norm")(made)
+
+    a = report(tmp_path / "a", told)
+    found = compare(a, report(tmp_path / "b", both(told, change("metrics", "value", 9.0, step=0, parameter="W1"))))
+    steps = [m for m in found.measured if m.what == "size of a step (%), W1"]
+    assert {m.b for m in steps} == {900.0}
 
 
 def test_a_report_without_a_row_is_compared(a: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def loaded(*modules: str) -> set[str]:
 @pytest.mark.parametrize(
     ("modules", "without"),
     [
-        (["study.data.words", "study.measurement.probe"], {"torch", "pydantic"}),
+        (["study.data.words", "study.measurement.metrics", "study.measurement.probe"], {"torch", "pydantic"}),
         (["study.spec.read"], {"torch", "pandas", "matplotlib"}),
         (
             ["study.analysis.ledger", "study.analysis.diff", "study.analysis.export", "study.analysis.theory"],

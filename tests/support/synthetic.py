@@ -13,6 +13,7 @@ from typing import Any
 from study import tables
 from study.analysis.ledger import Ledger
 from study.analysis.results import Results
+from study.execution.collect import measures
 from study.measurement.probe import PROBES
 from study.spec.records import Spec
 
@@ -103,6 +104,7 @@ def results(spec: Spec, lost: tuple[str, int] | None = None) -> Results:
                     "comparable": run.comparable,
                 }
             )
+    rows["measures"] = measures({name: tables.arrow(name, found) for name, found in rows.items()}).to_pylist()
     filled = {name: tables.frame(name, found) for name, found in rows.items()}
     return Results(spec, filled, facts(spec))
 

@@ -147,6 +147,7 @@ class Section:
     terms: Sequence[Term] = ()
     listings: Sequence[Listing] = ()
     made: Made | None = None
+    filtered: bool = False  # whether a field above the folded tables narrows them down, where there is script
 
     def __post_init__(self) -> None:
         if not SLUG.fullmatch(self.anchor):

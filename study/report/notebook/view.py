@@ -14,12 +14,10 @@ from study.analysis import ledger
 from study.analysis.results import Results
 from study.analysis.values import own_trainings
 from study.errors import SpecError, suggest
-from study.measurement.labels import LABELS
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Table, TableColumn, figure_style, table_html
 from study.report.sections.common import interval
-from study.spec.claims import PER_PARAMETER
 from study.spec.describe import schedule_words
 from study.spec.read import read_study
 from study.spec.records import Condition
@@ -112,21 +110,21 @@ class View:
         """A table of every registered measurement of the activations, at the start and at the end."""
         c, r = self.condition, self.results
         rows: list[dict[str, object]] = []
-        for name, label in LABELS.items():
-            if name in (*PER_PARAMETER, "loss", "gap_mean", "gap_std"):
+        for name in r.tables["measures"]["metric"]:
+            label = r.label(name)
+            if label.of not in ("layer", "output"):
                 continue
-            for layer in [*range(1, len(c.network.layers)), None]:
+            for layer in range(1, len(c.network.layers)) if label.of == "layer" else [None]:
                 start, end = (r.metric(c, name, step, layer) for step in (0, c.schedule.steps))
                 if not len(start):
                     continue
-                factor = 100.0 if label.unit == "%" else 1.0
                 rows.append(
                     {
                         "what": label.text,
                         "unit": label.unit,
                         "layer": layer,
-                        "start": interval(r.estimate(start * factor)),
-                        "end": interval(r.estimate(end * factor)),
+                        "start": interval(r.estimate(start * label.factor)),
+                        "end": interval(r.estimate(end * label.factor)),
                     }
                 )
         columns = [
@@ -188,13 +186,14 @@ class View:
         )
 
 
-SHOWN_TABLES = ("cells", "losses", "curves", "metrics")  # the tables that a notebook reads
+SHOWN_TABLES = ("cells", "losses", "curves", "metrics")  # tables of which a notebook reads its condition's rows
 
 
 def own(results: Results, condition: Condition) -> dict[str, pd.DataFrame]:
-    """The tables of a notebook, with the rows of its condition alone."""
+    """The tables of a notebook, with the rows of its condition alone, and the labels of all metrics."""
     tables = {name: results.tables[name] for name in SHOWN_TABLES}
-    return {name: table[table["condition"] == condition.name].reset_index(drop=True) for name, table in tables.items()}
+    here = {name: table[table["condition"] == condition.name].reset_index(drop=True) for name, table in tables.items()}
+    return {**here, "measures": results.tables["measures"]}
 
 
 def open_condition(condition: str, folder: str = "reports", file: str = "experiments.yaml") -> View:

@@ -23,6 +23,7 @@ RESTS: dict[str, tuple[str, ...]] = {  # table -> the keys of the study file tha
     "losses": (*ALWAYS, "measure", "evaluation", "groups"),
     "curves": (*ALWAYS, "groups"),
     "metrics": (*ALWAYS, "measure", "groups"),
+    "measures": (),
     "histograms": (*ALWAYS, "measure", "groups"),
     "pictures": ALWAYS,
     "probe": ("probe",),

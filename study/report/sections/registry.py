@@ -31,6 +31,7 @@ class Content:
     terms: Sequence[Term] = ()
     listings: Sequence[Listing] = ()
     made: Made | None = None
+    filtered: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Question:
             terms=found.terms,
             listings=found.listings,
             made=found.made,
+            filtered=found.filtered,
         )
         return complete(made, results, self.module, self.function)
 

@@ -13,7 +13,6 @@ from scipy import stats
 from study.analysis.estimate import holm
 from study.analysis.results import Results
 from study.analysis.theory import predict
-from study.measurement.labels import LABELS
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
@@ -36,11 +35,6 @@ class Compared:
     errors: float  # standard errors by which the mean over seeds exceeds the prediction; NaN where there are none
     n: int
     exact: bool  # seeds differ by no more than rounding
-
-    @property
-    def what(self) -> str:
-        """The quantity in the words of the page."""
-        return "initial loss" if self.metric == "initial_loss" else LABELS[self.metric].text
 
     @property
     def p(self) -> float:
@@ -74,6 +68,11 @@ def _measured(results: Results, condition: Condition, metric: str, layer: int) -
     return results.metric(condition, metric, 0, None if metric == "logit_std" else layer)
 
 
+def _quantity(results: Results, gap: Compared) -> str:
+    """The quantity in the words of the page."""
+    return "initial loss" if gap.metric == "initial_loss" else results.label(gap.metric).text
+
+
 def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
     stored = results.facts["data"]["repeats"][str(condition.network.context)]
     return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
@@ -105,7 +104,7 @@ def theory_section(results: Results) -> Content | None:
             rows.append(
                 {
                     "condition": name_cell(results, c),
-                    "what": gap.what,
+                    "what": _quantity(results, gap),
                     "layer": r.layer,
                     "predicted": percent * r.predicted,
                     "error": percent * r.error,
@@ -190,7 +189,9 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
         )
     largest = max(varying, key=lambda g: abs(g.errors))
     shown = sorted(far, key=lambda g: g.p)[:4] or [largest]
-    listed = "; ".join(f"{g.what} of **{g.condition.title}**, layer {g.layer}: {g.errors:+.1f}" for g in shown)
+    listed = "; ".join(
+        f"{_quantity(results, g)} of **{g.condition.title}**, layer {g.layer}: {g.errors:+.1f}" for g in shown
+    )
     text.append(
         f"{'The largest differences' if len(shown) > 1 else 'The largest difference'} in standard errors: {listed}."
     )

@@ -11,7 +11,6 @@ from study.report.html.parts import Tone
 from study.report.sections.common import made, signed, span
 from study.report.sections.registry import Content, judged_section
 from study.spec.claims import check_measure
-from study.spec.quantities import MEASURES
 from study.spec.schema import ClaimEntry
 
 TONES: dict[Verdict, Tone] = {"holds": "good", "fails": "bad", "cannot be told": "unsure"}
@@ -45,8 +44,8 @@ def verdict_section(results: Results, ledger: Ledger) -> Content | None:
                 href=f"#{group[0].claim.section}" if group[0].claim.section else None,
             ),
             "verdict": _overall(group),
-            "of": _conditions(group),
-            "wanted": f"{_words(group[0].claim)} {wanted(group[0].claim, results, signed)}",
+            "of": _conditions(group, results),
+            "wanted": f"{_words(group[0].claim, results)} {wanted(group[0].claim, results, signed)}",
             "because": group[0].claim.because,
         }
         for name, group in by_claim.items()
@@ -115,21 +114,21 @@ def _overall(group: list[Judged]) -> TableCell:
     return TableCell(worst + count, tone=TONES[worst])
 
 
-def _conditions(group: list[Judged]) -> str:
+def _conditions(group: list[Judged], results: Results) -> str:
     if len(group) == 1:
         return f"{group[0].condition}: {signed(group[0].measured)}" + (
             f" ({group[0].reason})" if group[0].reason else ""
         )
-    label, factor, unit = printed(group[0].claim)
+    label, factor, unit = printed(group[0].claim, results)
     told = [factor * e.effect for e in group if math.isfinite(e.effect)]
-    means = f", means {span(told, label.spec)}{unit}" if told else ""
+    means = f", means {span(told, label.format)}{unit}" if told else ""
     return f"{len(group)} conditions{signed(means)}: {', '.join(e.condition for e in group)}"
 
 
-def _words(claim: ClaimEntry) -> str:
+def _words(claim: ClaimEntry, results: Results) -> str:
     """The measurement of a claim in words, such as `loss of dev at the end`."""
     name, rest = check_measure(claim.measure)
-    what = MEASURES[name].text
+    what = results.label(name).text
     if name == "probe":
         return f"{what}, {'slope over fan_in on log axes' if rest == 'slope' else f'fan_in {rest}'}:"
     if name == "steps_share":

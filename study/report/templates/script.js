@@ -1,5 +1,5 @@
 "use strict";
-// The page reads without this script; it adds themes, sorting, downloads and a place mark in the navigation.
+// The page reads without this script; it adds themes, sorting, downloads, filters and a place mark in the navigation.
 (() => {
   const root = document.documentElement;
   const THEMES = ["auto", "light", "dark"];
@@ -145,6 +145,38 @@
     }
   };
 
+  // ---- the field that narrows down the folded tables of a section
+  const addFilter = (place) => {
+    const tables = [...place.parentElement.querySelectorAll("details.data")].map((details) => ({
+      details,
+      name: details.querySelector("summary").textContent.toLowerCase(),
+      rows: [...details.querySelector("tbody").rows].map((row) => {
+        const [first, second] = row.cells; // the condition, by title and by name, and the part of the network
+        return [row, `${first.textContent} ${first.dataset.v ?? ""} ${second.textContent}`.toLowerCase()];
+      }),
+    }));
+    const field = make("input", { type: "search", id: `filter-${place.parentElement.id}`, autocomplete: "off" });
+    const shown = make("p", { class: "shown", role: "status" });
+    field.addEventListener("input", () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let [left, lines] = [0, 0];
+      for (const { details, name, rows } of tables) {
+        const missing = words.filter((word) => !name.includes(word)); // the rest is asked of every row
+        let kept = 0;
+        for (const [row, text] of rows) {
+          row.hidden = !missing.every((word) => text.includes(word));
+          kept += !row.hidden;
+        }
+        details.hidden = !kept;
+        left += kept > 0;
+        lines += kept;
+      }
+      const all = `${left} of ${tables.length} measurements, ${lines.toLocaleString("en")} ${lines === 1 ? "line" : "lines"}`;
+      shown.textContent = words.length ? (left ? all : "Nothing matches all of these words.") : "";
+    });
+    place.append(make("label", { for: field.id }, "Filter by words of a measurement, condition, layer or parameter"), field, shown);
+  };
+
   // ---- navigation
   const markPlace = () => {
     const links = [...document.querySelectorAll("nav ol a")];
@@ -202,6 +234,7 @@
     addThemes();
     for (const table of document.querySelectorAll(".table-box table")) addSorting(table);
     addDownloads();
+    for (const place of document.querySelectorAll(".filter-place")) addFilter(place);
     markPlace();
     scrollBoxes();
     printing();

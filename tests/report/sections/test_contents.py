@@ -24,7 +24,14 @@ from tests.support.synthetic import UNJUDGED, results, tiny
 from tests.support.tiny import GONE, write
 
 HOME = Path(__file__).parents[3]
-WORDS = ("verdict", "threats", "method", "provenance", "published")  # sections of text and tables: nothing to draw
+WORDS = (
+    "verdict",
+    "all-measurements",
+    "threats",
+    "method",
+    "provenance",
+    "published",
+)  # sections of text and tables: nothing to draw
 
 
 def sections(made: Results) -> dict[str, Section]:
@@ -77,6 +84,7 @@ def test_the_report_asks_its_questions_in_order():
         "learning-rate",
         "twins",
         "published",
+        "all-measurements",
         "threats",
         "method",
         "provenance",
