@@ -19,13 +19,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-Role = Literal["autograd", "fused", "measuring", "collecting"]
+Role = Literal["autograd", "fused", "measuring", "states", "collecting"]
 
 # The modules in which each role begins, without the package's name. The modules that they import belong to it as well.
 ROOTS: dict[Role, tuple[str, ...]] = {
     "autograd": ("training.loop", "training.autograd"),
     "fused": ("training.loop", "training.fused.trainer", "training.fused.kernels"),
     "measuring": ("measurement.measure",),
+    "states": ("measurement.states",),
     "collecting": ("execution.collect", "measurement.probe"),
 }
 KERNELS = "training.fused.kernels"  # the module that Numba compiles; its cache follows the same imports

@@ -52,6 +52,16 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
         "metric": TEXT,
         "value": REAL,
     },
+    "states": {
+        "condition": TEXT,
+        "seed": WHOLE,
+        "split": TEXT,
+        "layer": WHOLE,
+        "parameter": TEXT,
+        "statistics": TEXT,
+        "metric": TEXT,
+        "value": REAL,
+    },
     "histograms": {
         "condition": TEXT,
         "step": WHOLE,
