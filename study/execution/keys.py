@@ -15,9 +15,11 @@ from study import environment
 from study.data.words import Words
 from study.environment import cpu_level, installed
 from study.errors import unknown
+from study.measurement.initial import Wanted
 from study.measurement.rows import Request
+from study.network.layers import Network
 from study.training.cells import Cell, Engine
-from study.training.identity import cell_values, gained, sha256
+from study.training.identity import cell_values, gained, network_values, sha256
 
 KEY_FORMAT = 2  # of the keys and of the entries under them: it is raised when the meaning of either changes
 KEY_PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
@@ -64,6 +66,19 @@ class Keys:
             "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
         }
 
+    def state(self, network: Network, wanted: Wanted) -> Facts:
+        """Everything on which the rows of a network's initial states depend, except their seeds."""
+        return {
+            "format": KEY_FORMAT,
+            "setup": network_values(network),
+            "protocol": "paired",
+            "data": self.data,
+            "wanted": _wanted(wanted),
+            "code of states": environment.code_digest("states"),
+            "cpu": self.cpu,
+            "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
+        }
+
 
 def keys_of(words: Words, shuffle_seed: int, reading: Request, device: str) -> Keys:
     """The keys of a study of these words."""
@@ -81,9 +96,14 @@ def _values(reading: Request) -> Facts:
     return own | gained(reading, *own)
 
 
+def _wanted(wanted: Wanted) -> Facts:
+    own: Facts = {"splits": wanted.splits, "batch_size": wanted.batch_size, "lr": wanted.lr}
+    return own | gained(wanted, *own)
+
+
 def surroundings() -> dict[str, str]:
     """The facts of the keys that belong to the process and not to the study: code, packages, kind of CPU."""
-    roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring")
+    roles: tuple[environment.Role, ...] = ("autograd", "fused", "measuring", "states")
     packages = sorted({package for engine in KEY_PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from study.data.words import SPLITS
@@ -151,6 +152,17 @@ def check_claims(file: StudyFile, conditions: Sequence[Condition]) -> tuple[Clai
             problem = f"the id '{claim.id:.60}' is taken by claim {first[claim.id] + 1}"
             raise file.error(("claims", i, "id"), problem)
     return tuple(file.content.claims)
+
+
+def with_gradients(conditions: Sequence[Condition], claims: Sequence[ClaimEntry]) -> tuple[Condition, ...]:
+    """The conditions, with those marked that have no training and whose gradients a claim asks for."""
+    asked: set[str] = set()
+    for claim in claims:
+        if check_measure(claim.measure)[0] in PER_PARAMETER:
+            asked |= {
+                c.name for named in (claim.of, claim.other) if named is not None for c in select(conditions, named)
+            }
+    return tuple(replace(c, gradients=True) if c.untrained and c.name in asked else c for c in conditions)
 
 
 def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: Sequence[Condition]) -> None:
