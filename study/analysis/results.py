@@ -120,6 +120,14 @@ class Results:
         kind = statistics or activations_read_at(condition.statistics, step)
         return self._values.metric(condition.name, name, step, layer, parameter, kind)
 
+    def state(self, condition: Condition, name: str, layer: int | None = None) -> pd.Series:
+        """A measurement of the initial states of a condition by seed, on the training split; `loss` is in nats.
+
+        It is read as that of a training at step 0 is. It is empty where the study asks for no states.
+        """
+        read_at = self.reading if name == "loss" else lambda c, step: activations_read_at(c.statistics, step)
+        return self._values.state(condition.name, name, layer, read_at(condition, 0))
+
     def with_failed(self, condition: Condition, found: pd.Series) -> pd.Series:
         """The values by seed, with a NaN for every seed whose training failed."""
         return self._values.with_failed(condition.name, found)

@@ -85,7 +85,7 @@ def gradient_pass(a: LayerTrace, layer: Layer) -> Tensor:
     """The mean local gradient of the activation over units, per example: 1 − h² for tanh, (M, n)."""
     match layer.activation:
         case "tanh":
-            return 1 - a.h.double().square().mean(-1)
+            return 1 - a.h.to(torch.float64, copy=True).square_().mean(-1)
         case "relu":
             return _share(a.h > 0)
         case "linear":

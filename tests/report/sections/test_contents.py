@@ -69,6 +69,7 @@ def test_the_report_asks_its_questions_in_order():
         "gradients",
         "growth",
         "theory",
+        "initial-states",
         "calibration",
         "curves",
         "waste",
