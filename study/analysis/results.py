@@ -58,18 +58,23 @@ class Results:
         return [c for c in self.conditions if c.group == first]
 
     @property
+    def trained(self) -> list[Condition]:
+        """The conditions that have a training."""
+        return [c for c in self.conditions if not c.untrained]
+
+    @property
     def with_batchnorm(self) -> list[Condition]:
         """The conditions with BatchNorm."""
         return [c for c in self.conditions if c.network.batchnorm_layers]
 
     @property
     def common(self) -> int | None:
-        """The step at which all conditions can be compared: the end of the shortest training.
+        """The step at which all trained conditions can be compared: the end of the shortest training.
 
-        None: not all conditions are measured there.
+        None: not all of them are measured there. It is 0 where no condition has a training.
         """
-        step = min(c.schedule.steps for c in self.conditions)
-        return step if all(step in c.schedule.measured(self.spec.measure) for c in self.conditions) else None
+        step = min((c.schedule.steps for c in self.trained), default=0)
+        return step if all(step in c.schedule.measured(self.spec.measure) for c in self.trained) else None
 
     @property
     def file(self) -> Path:
