@@ -27,6 +27,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     found, work, store = made.words, made.plan, made.store
     states = statuses(spec, work, store)
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
+    cells = f" ({_counts(states.values())}):" if states else ": no condition has a training"
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
         (
@@ -34,14 +35,15 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
             f" characters, {found.examples('train'):,} training examples"
         ),
         "",
-        f"{len(work.uses)} cells ({_counts(states.values())}):",
+        f"{len(work.uses)} cells{cells}",
     ]
     for cell, uses in work.uses.items():
         words_ = {"condition": "", "published": "published ", "twin": "twin of " if cell.twin else "for the twin of "}
         readers = ", ".join(dict.fromkeys(words_[use.kind] + use.condition.name for use in uses))
         steps = f"{cell.schedule.steps:>9,} steps"
         lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}: {states[cell]}")
-    lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
+    if work.stacks:
+        lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
     for stack in work.stacks:
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
@@ -49,7 +51,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
         lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.schedule)}")
     lines += _states(made, workers)
     if not work.uses:
-        return "\n".join([*lines, "", "nothing to train: no condition has a training"])
+        return "\n".join(lines)
     if not shards:
         return "\n".join([*lines, "", "nothing to train: every cell is done"])
     sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())

@@ -209,6 +209,9 @@ def test_what_needs_a_training_is_refused_without_one(tmp_path: Path) -> None:
 
 def test_a_report_without_a_training_has_none_to_verify(tmp_path: Path) -> None:
     spec = load(tmp_path, UNTRAINED)
+    text = plan_text(spec, 2, "auto", "cpu", tmp_path / "cache")
+    assert "0 cells: no condition has a training" in text
+    assert "2  zero, in place of a training: 2 to be drawn" in text
     run(spec, tmp_path)
     with pytest.raises(SpecError, match="no training"):
         verify_cells(spec, tmp_path / "out", 1, 0, 0)
