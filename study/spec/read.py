@@ -11,6 +11,7 @@ from study.spec.inheritance import group_titles, inherit
 from study.spec.profiles import under_profile
 from study.spec.published import resolve_published
 from study.spec.records import FULL_PROFILE, Condition, Spec
+from study.spec.schema import StudyEntry
 from study.spec.study_file import StudyFile, open_study
 from study.spec.sweeps import resolve_sweeps, resolve_twins
 from study.spec.word_list import resolve_word_list
@@ -62,7 +63,7 @@ def resolve_study(
         published=resolve_published(file, written, drafts, conditions),
         claims=claims,
         document_sha256=sha256(written.document.value),
-        initial_states=_seeds_of_states(study.initial_states, seeds),
+        initial_states=_seeds_of_states(study, seeds),
     )
 
 
@@ -75,10 +76,12 @@ def _batch_sizes(file: StudyFile) -> tuple[int, ...]:
     return tuple(sorted(set(sizes)))
 
 
-def _seeds_of_states(count: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """The seeds of the initial states: the first `count`, or those of them among `seeds`, where the command cuts."""
-    first = range(count or 0)
-    return tuple(first if seeds is None else sorted(seed for seed in seeds if seed in first))
+def _seeds_of_states(study: StudyEntry, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """The seeds of the initial states: the first ones, or those of them among `seeds` where these are not the file's."""
+    first = range(study.initial_states or 0)
+    if seeds is None or list(seeds) == study.seeds:
+        return tuple(first)
+    return tuple(sorted(seed for seed in seeds if seed in first))
 
 
 def _steps_to_measure(file: StudyFile, conditions: Sequence[Condition]) -> tuple[int, ...]:

@@ -135,6 +135,8 @@ def test_sweeps_have_no_states_and_the_command_cuts_them(tmp_path: Path) -> None
     assert "fixed at lr 0.2" not in states_of(load(tmp_path, changes)).drawn
     cut = read_study(write(tmp_path, changes), seeds=[9, 1])
     assert {block.seeds for block in states_of(cut).blocks} == {(1,)}
+    whole = read_study(write(tmp_path, changes), seeds=[0, 1])  # those of the file, as a notebook names them
+    assert {block.seeds for block in states_of(whole).blocks} == {(0, 1, 2, 3)}
 
 
 def test_a_study_without_states_keeps_its_identity(tmp_path: Path) -> None:
