@@ -100,9 +100,12 @@ def run(
         usage.write(folder, log)
     print(usage, file=sys.stderr)
     if done.failures:
-        count = sum(len(failure.cells) for failure in done.failures)
+        cells, states = (sum(counts) for counts in zip(*((len(f.cells), f.states) for f in done.failures), strict=True))
+        lost = [f"{cells} of {done.cells} cells"] * (cells > 0) + [f"{states} of {done.states:,} initial states"] * (
+            states > 0
+        )
         page = "" if done.conditions else "; no condition has a training to show, so no page was made"
-        print(f"{count} of {done.cells} cells failed; tracebacks in {folder / 'run.json'}{page}", file=sys.stderr)
+        print(f"{' and '.join(lost)} failed; tracebacks in {folder / 'run.json'}{page}", file=sys.stderr)
         raise typer.Exit(1)
 
 

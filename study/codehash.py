@@ -16,13 +16,14 @@ from typing import Literal
 
 from study.sources import Code
 
-Role = Literal["autograd", "fused", "measuring", "collecting"]
+Role = Literal["autograd", "fused", "measuring", "states", "collecting"]
 
 # The modules in which each role begins, without the package's name. The modules that they import belong to it as well.
 ROOTS: dict[Role, tuple[str, ...]] = {
     "autograd": ("training.loop", "training.autograd"),
     "fused": ("training.loop", "training.fused.trainer", "training.fused.kernels"),
     "measuring": ("measurement.measure",),
+    "states": ("measurement.states",),
     "collecting": ("execution.collect", "measurement.probe"),
 }
 # The modules that hold entries of registries.

@@ -56,6 +56,12 @@ WHAT: dict[str, dict[str, str]] = {
         "interval": "interval of the mean over seeds: t, or bca for the BCa bootstrap",
         "lost": "word for a seed without a value",
     },
+    "states": {
+        "split": "split that a loss was read on; empty for metrics, which are read on the training split",
+        "parameter": "parameter that a gradient belongs to",
+        "metric": "loss, or the name of the measurement",
+        "value": "its value before the first step; nats for a loss, shares from 0 to 1",
+    },
     "histograms": {
         "quantity": "preact (as the activation sees it), h or logits",
         "left": "left edge of the bin",
@@ -110,10 +116,13 @@ def described(name: str) -> pa.Schema:
     return pa.schema([pa.field(c, type_, metadata={"what": told[c]}) for c, type_ in TABLES[name].items()])
 
 
-def write(name: str, table: pd.DataFrame, folder: Path) -> str:
+def write(name: str, table: pd.DataFrame | pa.Table, folder: Path) -> str:
     """Write a table as folder/name.parquet, and return the sha256 of the file. The same rows give the same bytes."""
-    assert list(table.columns) == list(TABLES[name]), f"{name}: {list(table.columns)}"
-    arrow = pa.Table.from_pandas(table, schema=described(name), preserve_index=False)
+    if isinstance(table, pa.Table):
+        arrow = table.cast(described(name))
+    else:
+        assert list(table.columns) == list(TABLES[name]), f"{name}: {list(table.columns)}"
+        arrow = pa.Table.from_pandas(table, schema=described(name), preserve_index=False)
     path = folder / f"{name}.parquet"
     real = [column for column, type_ in TABLES[name].items() if pa.types.is_floating(type_)]
     pq.write_table(

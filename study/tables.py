@@ -62,6 +62,16 @@ TABLES: dict[str, dict[str, pa.DataType]] = {
         "interval": TEXT,
         "lost": TEXT,
     },
+    "states": {
+        "condition": TEXT,
+        "seed": WHOLE,
+        "split": TEXT,
+        "layer": WHOLE,
+        "parameter": TEXT,
+        "statistics": TEXT,
+        "metric": TEXT,
+        "value": REAL,
+    },
     "histograms": {
         "condition": TEXT,
         "step": WHOLE,

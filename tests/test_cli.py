@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_written_is_one_line_before_anything_is_trained(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes.txt").write_text("precious")
-    monkeypatch.setattr("study.execution.run.run_shards", None)
+    monkeypatch.setattr("study.execution.run.run_work", None)
     options = ("--workers", 0, "--cache", tmp_path / "notes.txt", "--out", tmp_path / "out")
     assert "notes.txt: cannot be written" in refused(study("run", write(tmp_path), *options))
     assert (tmp_path / "notes.txt").read_text() == "precious"

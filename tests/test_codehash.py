@@ -156,9 +156,10 @@ def test_an_operator_changes_the_roles_that_run_it_and_no_others(tmp_path: Path)
         ("training/fused/workspace", "ACTIVATION, W, B,", "ACTIVATION, B, W,", {"fused"}),
         ("training/fused/kernels", "address(params, p[W])", "address(params, p[B])", {"fused"}),
         ("training/autograd", "AT_ONCE = 200", "AT_ONCE = 100", {"autograd"}),
-        ("measurement/metrics", "m.label.of == of", "m.label.of != of", {"measuring"}),
+        ("measurement/metrics", "m.label.of == of", "m.label.of != of", {"measuring", "states"}),
+        ("measurement/states", "MOST = 32", "MOST = 16", {"states"}),
         ("measurement/metrics", "a.h > 0", "a.h >= 0", set()),  # of an entry, which has a hash of its own
-        ("measurement/reducers", "self._all & every", "self._all | every", {"measuring", "collecting"}),
+        ("measurement/reducers", "self._all & every", "self._all | every", {"measuring", "states", "collecting"}),
         ("data/words", "; restore the file or change the entry", "; the file is another", set()),
         ("training/loop", "seconds of training between two checkpoints", "seconds", set()),
     ],

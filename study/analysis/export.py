@@ -94,7 +94,7 @@ class Summary(_Record):
     group: str = Field(description="name of the group that it is shown with")
     changes: list[str] = Field(description="what it changes of its parent; of a condition without one, all that it is")
     statistics: str = Field(description="BatchNorm statistics that its losses are read with")
-    steps: int = Field(ge=1, description="SGD steps of its training")
+    steps: int = Field(ge=0, description="SGD steps of its training; 0 where it has none")
     initial_loss: SeedsRecord | None = Field(description="loss of the full training split before the first step, nats")
     saturation: SeedsRecord | None = Field(
         description=(

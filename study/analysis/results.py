@@ -60,18 +60,23 @@ class Results:
         return [c for c in self.conditions if c.group == first]
 
     @property
+    def trained(self) -> list[Condition]:
+        """The conditions that have a training."""
+        return [c for c in self.conditions if not c.untrained]
+
+    @property
     def with_batchnorm(self) -> list[Condition]:
         """The conditions with BatchNorm."""
         return [c for c in self.conditions if c.network.layers_with_statistics]
 
     @property
     def common(self) -> int | None:
-        """The step at which all conditions can be compared: the end of the shortest training.
+        """The step at which all trained conditions can be compared: the end of the shortest training.
 
-        None: not all conditions are measured there.
+        None: not all of them are measured there. It is 0 where no condition has a training.
         """
-        step = min(c.schedule.steps for c in self.conditions)
-        return step if all(step in c.schedule.measured(self.spec.measure) for c in self.conditions) else None
+        step = min((c.schedule.steps for c in self.trained), default=0)
+        return step if all(step in c.schedule.measured(self.spec.measure) for c in self.trained) else None
 
     @property
     def file(self) -> Path:
@@ -129,6 +134,14 @@ class Results:
         """A metric by seed, NaN where it does not exist. Activations are read with the statistics of the condition."""
         kind = statistics or activations_read_at(condition.statistics, step)
         return self._values.metric(condition.name, name, step, layer, parameter, kind)
+
+    def state(self, condition: Condition, name: str, layer: int | None = None) -> pd.Series:
+        """A measurement of the initial states of a condition by seed, on the training split; `loss` is in nats.
+
+        It is read as that of a training at step 0 is. It is empty where the study asks for no states.
+        """
+        read_at = self.reading if name == "loss" else lambda c, step: activations_read_at(c.statistics, step)
+        return self._values.state(condition.name, name, layer, read_at(condition, 0))
 
     def with_failed(self, condition: Condition, found: pd.Series) -> pd.Series:
         """The values by seed, with a NaN for every seed whose training failed."""

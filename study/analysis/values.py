@@ -64,6 +64,17 @@ class Values:
             rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
         return self._by_seed(condition, rows, "value", step)
 
+    def state(self, condition: str, name: str, layer: int | None, statistics: Reading) -> pd.Series:
+        """A measurement of the initial states, on the training split; `loss` is in nats. Empty where there are none."""
+        t = self._states.get((condition, name), self.tables["states"].iloc[:0])
+        rows = t[t["statistics"] == statistics]
+        rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
+        return pd.Series(rows["value"].to_numpy(float), index=rows["seed"].to_numpy(int))
+
+    @cached_property
+    def _states(self) -> dict[Any, pd.DataFrame]:
+        return dict(iter(self.tables["states"].groupby(["condition", "metric"], sort=False)))
+
     def diverged(self, condition: str) -> dict[int, float]:
         """Seed → first step with a loss that is not finite, for the seeds that have diverged."""
         return {seed: float(step) for seed, step in self._lost.get((condition, "diverged"), {}).items()}

@@ -2,6 +2,7 @@
 
     <folder>/trajectories/ab/ab12….bin      states and losses of a training, finished or on its way
     <folder>/rows/cd/cd34….bin              the rows that a measurement gave
+    <folder>/states/ef/ef56….bin            the rows of some initial states of one network
     <folder>/last/<study>.json              the facts of the last run's cells, to say why a cell is stale
 
 A file is a line with the version of the format and the sha256 over its key and content, then the content.
@@ -24,22 +25,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from study.console import warn
 from study.execution.keys import KEY_FORMAT, Facts, Keys
 from study.files import replace, writing
+from study.measurement.initial import Block, encode
+from study.measurement.initial import decode as decode_states
 from study.measurement.rows import Rows
 from study.measurement.rows import decode as decode_rows
 from study.training.cells import Cell, Engine
 from study.training.identity import sha256
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from study.training.trajectory import Trajectory
 
-EntryKind = Literal["trajectories", "rows"]
+EntryKind = Literal["trajectories", "rows", "states"]
 
 MAGIC = f"study-cache-{KEY_FORMAT}"
 HEAD = re.compile(rb"study-cache-([0-9]{1,9}) [0-9a-f]{64}")  # the first line of an entry of any version
 # errors that the user can mend: a full disk, a read-only folder, a file in the place of the cache's folder
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 # the files that this module writes: a folder that is named as a cache may hold others
-PLACES = ("trajectories/??/*", "rows/??/*", "last/*")
+PLACES = ("trajectories/??/*", "rows/??/*", "states/??/*", "last/*")
 OWN = re.compile(r".+/([0-9a-f]{2})/\1[0-9a-f]*\.(bin|damaged)|last/[0-9a-f]{16}\.json|.+/\.tmp-[0-9a-z_]+")
 LEFT = 3600.0  # seconds after which nobody writes to a temporary file any more
 
@@ -175,6 +180,17 @@ class Store:
     def measured(self, cell: Cell, engine: Engine) -> bool:
         """Whether the cache holds undamaged rows of a cell."""
         return self.cache.read("rows", sha256(self.keys.measuring(cell, engine))) is not None
+
+    def states(self, block: Block, entry: int) -> pa.Table | None:
+        """The rows of all initial states of the block's network that one entry holds."""
+        return self._decoded("states", self._entry(block, entry), decode_states)
+
+    def keep_states(self, block: Block, entry: int, rows: pa.Table) -> None:
+        """Keep the rows of an entry, in the place of those that it held."""
+        self.cache.write("states", self._entry(block, entry), encode(rows))
+
+    def _entry(self, block: Block, entry: int) -> str:
+        return sha256({**self.keys.state(block.network, block.wanted), "entry": entry})
 
     def _decoded(self, kind: EntryKind, key: str, decode: Any) -> Any:
         content = self.cache.read(kind, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pyarrow as pa
 from study import tables
 from study.errors import unknown
 from study.execution.plan import Plan, twin_cells
+from study.measurement.initial import Block
 from study.measurement.metrics import METRICS
 from study.measurement.rows import Row, Rows, as_rows
 from study.network.norms import reading_at
@@ -19,6 +20,7 @@ from study.training.cells import Cell
 from study.training.identity import cell_id
 
 if TYPE_CHECKING:
+    from study.execution.states import InitialStates
     from study.spec.records import Condition, Spec
 
 FAILED: Row = {"status": "failed", "step": None, "sha256": None}
@@ -29,8 +31,24 @@ PLAIN = (
 )  # tables in which a condition has the rows of its cells, one cell after the other
 
 
-def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: list[Row]) -> dict[str, pd.DataFrame]:
-    """Every table, with its rows in the order of the study file. A cell without rows counts as failed."""
+def collect_states(initial: InitialStates, found: Mapping[Block, pa.Table]) -> pa.Table:
+    """The table `states`: the initial states of every condition, in the order of the study file. It stays in Arrow."""
+    schema = tables.arrow_schema("states")
+    named = [tables.named(found[block], name) for name, block in initial.drawn.items()]
+    return pa.concat_tables([schema.empty_table(), *named])
+
+
+def collect_tables(
+    spec: Spec,
+    work: Plan,
+    rows: Mapping[Cell, Rows],
+    probe: list[Row],
+    untrained: Mapping[str, Mapping[str, pa.Table]] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Every table but `states`, with its rows in the order of the study file. A cell without rows counts as failed.
+
+    `untrained` holds the rows of each condition without a training, by condition and by table.
+    """
 
     def of(cell: Cell) -> Rows:
         return rows.get(cell) or as_rows({"cells": [{"seed": cell.seed, **FAILED}]})
@@ -64,6 +82,8 @@ def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: lis
     parts: dict[str, list[pa.Table]] = {name: [] for name in tables.TABLES}
     for condition in spec.conditions:
         cells = by_condition[condition.name]
+        for name, table in (untrained or {}).get(condition.name, {}).items():
+            parts[name].append(table)
         short["conditions"].append(
             {
                 "condition": condition.name,
@@ -94,7 +114,11 @@ def collect_tables(spec: Spec, work: Plan, rows: Mapping[Cell, Rows], probe: lis
             short["cells"] += outcome(cell, condition.name)
             short["twins"] += _twins(condition, cell, of(cell), of(cell.original))
     short["probe"] += probe
-    whole = {name: pa.concat_tables([tables.arrow(name, short[name]), *parts[name]]) for name in tables.TABLES}
+    whole = {
+        name: pa.concat_tables([tables.arrow(name, short[name]), *parts[name]])
+        for name in tables.TABLES
+        if name != "states"
+    }
     whole["measures"] = measures(whole)
     return {name: tables.pandas(table) for name, table in whole.items()}
 
@@ -111,6 +135,33 @@ def measures(found: Mapping[str, pa.Table]) -> pa.Table:
         how = {"interval": told.interval, "lost": told.lost}
         result.append({"metric": m.name, "label": told.text, **facts, **how})
     return tables.arrow("measures", result)
+
+
+def collect_untrained(
+    condition: Condition, seeds: Sequence[int], found: pa.Table, examples: Mapping[str, int]
+) -> dict[str, pa.Table]:
+    """The rows of a condition without a training, from those of its states: its losses, metrics and cells at step 0.
+
+    `examples` holds the number of examples of each split. A seed without rows counts as failed.
+    """
+    losses, metrics, cells = list[Row](), list[Row](), list[Row]()
+    status = dict.fromkeys(seeds, FAILED["status"])
+    for row in found.to_pylist():
+        keys = {"condition": condition.name, "step": 0}
+        if row["metric"] != "loss":
+            metrics.append({**keys, **{name: value for name, value in row.items() if name != "split"}})
+            continue
+        own = {name: row[name] for name in ("seed", "split", "statistics")}
+        losses.append({**keys, **own, "examples": examples[row["split"]], "loss": row["value"]})
+        if row["split"] == "train":
+            status[row["seed"]] = "done" if row["value"] is not None else "diverged"
+    for seed in seeds:
+        cell = Cell(condition.network, seed, "paired", condition.schedule)
+        step = 0 if status[seed] == "diverged" else None
+        keys = {"cell": cell_id(cell), "condition": condition.name, "seed": seed, "protocol": cell.protocol}
+        cells.append({**keys, "twin": False, "steps": 0, "status": status[seed], "step": step})
+    made = {"losses": losses, "metrics": metrics, "cells": cells}
+    return {name: tables.arrow(name, rows) for name, rows in made.items()}
 
 
 def _pooled(found: list[pa.Table], condition: str) -> pa.Table:

@@ -16,9 +16,11 @@ from study.data.words import Words
 from study.environment import cpu_level, installed
 from study.errors import unknown
 from study.measurement import metrics
+from study.measurement.initial import Wanted
 from study.measurement.rows import Request
+from study.network.layers import Network
 from study.training.cells import Cell, Engine
-from study.training.identity import cell_values, gained, sha256
+from study.training.identity import cell_values, gained, network_values, sha256
 
 KEY_FORMAT = 2  # of the keys and of the entries under them: it is raised when the meaning of either changes
 KEY_PACKAGES: dict[Engine, tuple[str, ...]] = {"autograd": ("torch", "numpy"), "fused": ("torch", "numpy", "numba")}
@@ -67,6 +69,20 @@ class Keys:
             "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
         }
 
+    def state(self, network: Network, wanted: Wanted) -> Facts:
+        """Everything on which the rows of a network's initial states depend, except their seeds."""
+        return {
+            "format": KEY_FORMAT,
+            "setup": network_values(network),
+            "protocol": "paired",
+            "data": self.data,
+            "wanted": _wanted(wanted),
+            "code of states": codehash.code_digest("states"),
+            **_code_of(network.entries | metrics.entries(network)),
+            "cpu": self.cpu,
+            "versions": {package: installed(package) for package in KEY_PACKAGES["autograd"]},
+        }
+
 
 def _code_of(entries: Mapping[str, codehash.Origin]) -> Facts:
     """The hashes of entries of registries, by the words for each."""
@@ -89,9 +105,14 @@ def _values(reading: Request) -> Facts:
     return own | gained(reading, *own)
 
 
+def _wanted(wanted: Wanted) -> Facts:
+    own: Facts = {"splits": wanted.splits, "batch_size": wanted.batch_size, "lr": wanted.lr}
+    return own | gained(wanted, *own)
+
+
 def surroundings() -> dict[str, str]:
     """The facts of the keys that belong to the process and not to the study: code, packages, kind of CPU."""
-    roles: tuple[codehash.Role, ...] = ("autograd", "fused", "measuring")
+    roles: tuple[codehash.Role, ...] = ("autograd", "fused", "measuring", "states")
     packages = sorted({package for engine in KEY_PACKAGES.values() for package in engine})
     return {
         **{package: installed(package) for package in packages},

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from study.execution.plan import makespan
-from study.execution.prepare import prepare
+from study.execution.prepare import Prepared, prepare
+from study.execution.states import Kept, kept, seconds_of_states, work_left
 from study.execution.status import statuses
+from study.measurement.initial import Block
 from study.network.layers import Layer, Network
 from study.spec.describe import schedule_words
 from study.spec.records import Spec
@@ -24,6 +26,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     found, work, store = made.words, made.plan, made.store
     states = statuses(spec, work, store)
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
+    cells = f" ({_counts(states.values())}):" if states else ": no condition has a training"
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
         (
@@ -31,19 +34,23 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
             f" characters, {found.examples('train'):,} training examples"
         ),
         "",
-        f"{len(work.uses)} cells ({_counts(states.values())}):",
+        f"{len(work.uses)} cells{cells}",
     ]
     for cell, uses in work.uses.items():
         words_ = {"condition": "", "published": "published ", "twin": "twin of " if cell.twin else "for the twin of "}
         readers = ", ".join(dict.fromkeys(words_[use.kind] + use.condition.name for use in uses))
         steps = f"{cell.schedule.steps:>9,} steps"
         lines.append(f"  {cell_id(cell)}  seed {cell.seed:<10} {cell.protocol:<7} {steps}  {readers}: {states[cell]}")
-    lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
+    if work.stacks:
+        lines += ["", f"{len(work.stacks)} stacks of one graph, schedule and engine:"]
     for stack in work.stacks:
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
         shape = graph(stack.network, len(found.vocabulary))
         lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.schedule)}")
+    lines += _states(made, workers)
+    if not work.uses:
+        return "\n".join(lines)
     if not shards:
         return "\n".join([*lines, "", "nothing to train: every cell is done"])
     sizes = ", ".join(f"{n} of {size}" for size, n in Counter(len(shard.cells) for shard in shards).items())
@@ -57,6 +64,27 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     where = f"on {workers} workers" if workers else "in one process"
     lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training {where}"]
     return "\n".join(lines)
+
+
+def _states(made: Prepared, workers: int) -> list[str]:
+    """Lines about the initial states: the conditions that have some, how many are left, and the expected duration."""
+    if not made.states.blocks:
+        return []
+    lines, found = ["", "initial states, which are drawn and measured, and not trained:"], dict[Block, Kept]()
+    for why, blocks in (("", made.states.drawn), (", in place of a training", made.states.untrained)):
+        for name, block in blocks.items():
+            again = ", shared with a condition above" if block in found else ""
+            found.setdefault(block, kept(made.store, block))
+            missing = found[block].missing
+            left = 0 if missing is None else len(missing.seeds)
+            state = f"{left:,} to be drawn" if left else "all in the cache"
+            lines.append(f"  {len(block.seeds):>7,}  {name}{why}{again}: {state}")
+    work = work_left(found.values())
+    if work:
+        minutes = seconds_of_states(work, made.words) / min(workers or 1, len(work)) / 60
+        where = f"on {workers} workers" if workers else "in one process"
+        lines.append(f"{sum(map(len, work)):,} states to be drawn: about {minutes:,.1f} minutes {where}")
+    return lines
 
 
 def _rest(shard: Stack, left: dict[Cell, int]) -> Stack | None:

@@ -70,13 +70,16 @@ class Plan:
 
 
 def plan_study(spec: Spec, engine: str = "auto", device: str = "cpu") -> Plan:
-    """Plan every cell once, for all conditions that read it. Stacks are split by graph, schedule and engine only."""
+    """Plan every cell once, for all conditions that read it. Stacks are split by graph, schedule and engine only.
+
+    A condition without a training has no cells.
+    """
     uses: dict[Cell, tuple[Use, ...]] = {}
 
     def add(cell: Cell, use: Use) -> None:
         uses[cell] = (*uses.get(cell, ()), use)
 
-    for condition in spec.conditions:
+    for condition in (c for c in spec.conditions if not c.untrained):
         for seed in spec.seeds[: condition.seeds]:
             add(Cell(condition.network, seed, "paired", condition.schedule), Use(condition, "condition"))
     if spec.published is not None:

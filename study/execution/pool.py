@@ -1,4 +1,4 @@
-"""Run shards through an executor: hand them over, watch them, and try again those that fail."""
+"""Run shards and initial states through an executor: hand them over, watch them, and try again those that fail."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
 
-from study.errors import ShardError, SpecError
+import pyarrow as pa
+
+from study.errors import ShardError, SpecError, unknown
 from study.execution import worker
 from study.execution.executors import Backend
 from study.execution.plan import split
+from study.measurement.initial import Block, States
 from study.measurement.rows import Rows
 from study.training.cells import Cell, Stack
 
@@ -22,14 +27,17 @@ DEATHS = 6  # number of deaths of workers, by a shard or by its neighbour, after
 
 Watch = Callable[[Sequence[float], Sequence[float]], None]
 Say = Callable[[str], None]
+Work = Stack | States  # a shard of cells, or initial states of one graph
+Result = dict[Cell, Rows] | dict[Block, pa.Table]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The error of a shard that failed in all tries."""
+    """The error of a shard, or of initial states, that failed in all tries."""
 
     cells: tuple[Cell, ...]
     traceback: str
+    states: int = 0  # the number of initial states that failed
 
     @property
     def reason(self) -> str:
@@ -39,9 +47,9 @@ class Failure:
 
 @dataclass
 class Task:
-    """A shard that is waiting or running."""
+    """A shard, or initial states, that are waiting or running."""
 
-    shard: Stack
+    work: Work
     slot: int  # the place of its progress
     tries: int = 0
     deaths: int = 0
@@ -49,22 +57,21 @@ class Task:
 
 
 def run(
-    shards: Sequence[Stack],
+    work: Sequence[Work],
     job: worker.Job,
     place: Backend,
     watch: Watch,
     say: Say = lambda text: None,
     fail_fast: bool = False,
-) -> Iterator[dict[Cell, Rows] | Failure]:
-    """Yield the rows of the cells of each shard when it finishes, or its Failure.
+) -> Iterator[Result | Failure]:
+    """Yield the rows of each shard, or of each unit of states, when it finishes, or its Failure.
 
-    `watch` is called with the model-steps done and the last loss of each slot, and `say` with a line for each problem.
+    `watch` is called with what is done (model-steps or states) and the last loss of each slot, and `say` with a line for each problem.
     The results do not depend on the backend or on the order.
     """
-    slots = sum(len(shard.cells) for shard in shards)  # a shard that fails is tried again cell by cell
-    starts = [sum(len(shard.cells) for shard in shards[:n]) for n in range(len(shards))]
-    waiting = [Task(shard, start) for shard, start in zip(shards, starts, strict=True)]
-    running: dict[Future[dict[Cell, Rows]], Task] = {}
+    *starts, slots = accumulate(map(size, work), initial=0)  # a shard that fails is tried again cell by cell
+    waiting = [Task(unit, start) for unit, start in zip(work, starts, strict=True)]
+    running: dict[Future[Result], Task] = {}
     packed, finished = job.packed(), [0.0] * (2 * slots)
 
     def look() -> None:
@@ -96,7 +103,7 @@ def run(
                         raise ShardError(_text(error)) from None
                     yield from _failed(task, error, waiting, say)
                 else:
-                    finished[2 * task.slot] = float(sum(cell.schedule.steps for cell in task.shard.cells))
+                    finished[2 * task.slot] = float(_amount(task.work))
                     yield rows
             if broken:
                 executor = place.start(slots, look)
@@ -111,7 +118,7 @@ def _hand_over(
     place: Backend,
     packed: bytes,
     waiting: list[Task],
-    running: dict[Future[dict[Cell, Rows]], Task],
+    running: dict[Future[Result], Task],
 ) -> bool:
     """Hand over the shards that are due, as many as the backend takes at a time. False where its pool has died."""
     now = time.monotonic()
@@ -119,7 +126,7 @@ def _hand_over(
         if place.at_once is not None and len(running) >= place.at_once:
             break
         try:
-            running[executor.submit(worker.work, packed, task.shard, task.slot)] = task
+            running[_submit(executor, packed, task)] = task
         except BrokenExecutor:
             return False
         except Exception:
@@ -131,6 +138,59 @@ def _hand_over(
     return True
 
 
+def _submit(executor: Executor, packed: bytes, task: Task) -> Future[Any]:
+    match task.work:
+        case Stack():
+            return executor.submit(worker.work, packed, task.work, task.slot)
+        case States():
+            return executor.submit(worker.measure, packed, task.work, task.slot)
+        case _:
+            unknown(task.work)
+
+
+def size(work: Work) -> int:
+    """The number of cells, or of states: each may be tried by itself."""
+    match work:
+        case Stack():
+            return len(work.cells)
+        case States():
+            return len(work)
+        case _:
+            unknown(work)
+
+
+def _amount(work: Work) -> int:
+    """The model-steps of a shard, or the number of states."""
+    match work:
+        case Stack():
+            return sum(cell.schedule.steps for cell in work.cells)
+        case States():
+            return len(work)
+        case _:
+            unknown(work)
+
+
+def _single(work: Work) -> Sequence[Work]:
+    """A shard cell by cell, or states one by one."""
+    match work:
+        case Stack():
+            return split(work, 1)
+        case States():
+            return work.single()
+        case _:
+            unknown(work)
+
+
+def _failure(work: Work, text: str) -> Failure:
+    match work:
+        case Stack():
+            return Failure(work.cells, text)
+        case States():
+            return Failure((), text, len(work))
+        case _:
+            unknown(work)
+
+
 def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
     """Put back a shard whose worker has died. After DEATHS deaths it is given up."""
     task.deaths += 1
@@ -139,7 +199,7 @@ def _died(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterat
         waiting.insert(0, task)
     else:
         say(f"{_named(task)} is given up: its workers die")
-        yield Failure(task.shard.cells, _text(error))
+        yield _failure(task.work, _text(error))
 
 
 def _failed(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iterator[Failure]:
@@ -148,19 +208,26 @@ def _failed(task: Task, error: Exception, waiting: list[Task], say: Say) -> Iter
     reason = text.strip().splitlines()[-1]
     if task.tries > len(BACKOFF):
         say(f"{_named(task)} failed, and is given up: {reason}")
-        yield Failure(task.shard.cells, text)
+        yield _failure(task.work, text)
         return
     pause = BACKOFF[task.tries - 1]
     say(f"{_named(task)} failed: {reason}; tried again in {pause:g} s")
     task.due = time.monotonic() + pause
     slot = task.slot
-    for part in [task.shard] if task.tries < len(BACKOFF) else split(task.shard, 1):
-        waiting.append(replace(task, shard=part, slot=slot))
-        slot += len(part.cells)
+    for part in [task.work] if task.tries < len(BACKOFF) else _single(task.work):
+        waiting.append(replace(task, work=part, slot=slot))
+        slot += size(part)
 
 
 def _named(task: Task) -> str:
-    return "a cell" if len(task.shard.cells) == 1 else f"a shard of {len(task.shard.cells)} cells"
+    count = size(task.work)
+    match task.work:
+        case Stack():
+            return "a cell" if count == 1 else f"a shard of {count} cells"
+        case States():
+            return "an initial state" if count == 1 else f"a block of {count} initial states"
+        case _:
+            unknown(task.work)
 
 
 def _text(error: BaseException) -> str:

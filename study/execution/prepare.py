@@ -10,6 +10,7 @@ from study.errors import SpecError
 from study.execution.cache import Cache, Store
 from study.execution.keys import keys_of
 from study.execution.plan import Plan, plan_study
+from study.execution.states import InitialStates, states_of
 from study.measurement.rows import Request
 from study.spec.records import Spec
 from study.spec.schema import BATCH_SIZES
@@ -21,6 +22,7 @@ class Prepared:
 
     words: Words
     plan: Plan
+    states: InitialStates
     reading: Request  # the steps and batch sizes to be measured
     store: Store
 
@@ -31,7 +33,7 @@ def prepare(spec: Spec, engine: str, device: str, cache: Path) -> Prepared:
     check_batch_sizes(spec, words)
     reading = Request(spec.measure, spec.batch_sizes)
     store = Store(Cache(cache.absolute()), keys_of(words, spec.data.shuffle_seed, reading, device))
-    return Prepared(words, plan_study(spec, engine, device), reading, store)
+    return Prepared(words, plan_study(spec, engine, device), states_of(spec), reading, store)
 
 
 def check_batch_sizes(spec: Spec, words: Words) -> None:

@@ -1,4 +1,4 @@
-"""Show model-steps and losses: as a bar on a terminal, as plain lines elsewhere. Only the parent process does this."""
+"""Show model-steps, losses and initial states: as a bar on a terminal, as plain lines elsewhere. Only the parent process does this."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Display(Protocol):
     """A display of the progress of a training."""
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
-        """Show the model-steps done and the last mean loss of every shard."""
+        """Show what is done and the last mean loss of every slot: those of the models first, then those of the states."""
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
 
 
 @contextmanager
-def show_progress(models: int, total: int) -> Iterator[Display]:
-    """A display of `total` model-steps of `models` models on standard error."""
+def show_progress(models: int, total: int, states: int = 0) -> Iterator[Display]:
+    """A display of `total` model-steps of `models` models, and of `states` initial states, on standard error."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,15 +33,18 @@ def show_progress(models: int, total: int) -> Iterator[Display]:
         columns = [
             TextColumn("{task.fields[models]} models"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} model-steps"),
+            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
             TextColumn("{task.fields[loss]}"),
             TimeRemainingColumn(),
         ]
         with Progress(*columns, console=Console(stderr=True), speed_estimate_period=120) as bar:
-            task = bar.add_task("training", total=total, models=models, loss="starting")
-            yield _Bar(bar, task)
+            task = bar.add_task("training", total=total, models=models, unit="model-steps", loss="starting")
+            drawn = bar.add_task(
+                "states", total=states, models=states, unit="initial states", loss="", visible=states > 0
+            )
+            yield _Bar(bar, task, drawn, models)
     else:
-        yield _Lines(models, total)
+        yield _Lines(models, total, states)
 
 
 def _range(done: Sequence[float], loss: Sequence[float]) -> str:
@@ -54,12 +57,14 @@ def _range(done: Sequence[float], loss: Sequence[float]) -> str:
 class _Bar:
     """A bar of rich's, on a terminal."""
 
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._show, self._task = bar, task
+    def __init__(self, bar: Any, task: Any, drawn: Any, models: int) -> None:
+        self._show, self._task, self._drawn, self._models = bar, task, drawn, models
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
-        if any(done) or COMPILING in loss:
-            self._show.update(self._task, completed=sum(done), loss=_range(done, loss))
+        steps, losses = done[: self._models], loss[: self._models]
+        if any(steps) or COMPILING in losses:
+            self._show.update(self._task, completed=sum(steps), loss=_range(steps, losses))
+        self._show.update(self._drawn, completed=sum(done[self._models :]))
 
     def say(self, text: str) -> None:
         self._show.console.print(text, markup=False, highlight=False)
@@ -68,12 +73,13 @@ class _Bar:
 class _Lines:
     """Plain lines, one every LINE seconds."""
 
-    def __init__(self, models: int, total: int) -> None:
-        self._models, self._total = models, total
+    def __init__(self, models: int, total: int, states: int) -> None:
+        self._models, self._total, self._states = models, total, states
         self._start = self._last = time.monotonic()
         self._compiling = False
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
+        drawn, done, loss = sum(done[self._models :]), done[: self._models], loss[: self._models]
         now, steps = time.monotonic(), sum(done)
         begun = (
             COMPILING in loss and not self._compiling
@@ -82,11 +88,22 @@ class _Lines:
         if now - self._last < LINE and not begun:
             return
         self._last = now
-        left = "starting"
-        if steps:
-            seconds = (now - self._start) * (self._total - steps) / steps
-            left = "measuring" if steps >= self._total else f"{seconds:,.0f} s left"
-        self.say(f"{self._models} models: {steps:,.0f} of {self._total:,} model-steps, {_range(done, loss)}, {left}")
+        told = []
+        if self._models:
+            left = self._left(now, steps, self._total, "measuring")
+            told += [
+                f"{self._models} models: {steps:,.0f} of {self._total:,} model-steps, {_range(done, loss)}, {left}"
+            ]
+        if self._states:
+            told += [f"{drawn:,.0f} of {self._states:,} initial states"]
+            told[-1] += "" if self._models else f", {self._left(now, drawn, self._states, 'collecting')}"
+        self.say("; ".join(told))
+
+    def _left(self, now: float, done: float, total: int, after: str) -> str:
+        """The time that is left at the pace so far. `after` is what comes when everything is done."""
+        if not done:
+            return "starting"
+        return after if done >= total else f"{(now - self._start) * (total - done) / done:,.0f} s left"
 
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -11,25 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from study import codehash, parquet, provenance
 from study.data.words import Words
 from study.errors import SpecError
 from study.execution import preflight, status
-from study.execution.collect import collect_tables
+from study.execution.collect import collect_states, collect_tables, collect_untrained
 from study.execution.executors import backend
 from study.execution.plan import Plan
 from study.execution.pool import Failure
-from study.execution.pool import run as run_shards
-from study.execution.prepare import prepare
+from study.execution.pool import run as run_work
+from study.execution.prepare import Prepared, prepare
 from study.execution.progress import show_progress
+from study.execution.states import in_order, keep, kept, work_left
 from study.execution.worker import Job
 from study.files import sync, writable, writing
+from study.measurement.initial import Block, Wanted
 from study.measurement.rows import Rows
+from study.network.layers import Network
 from study.processes import call_apart
 from study.spec.records import Spec
 from study.training.cells import Cell
+
+Origin = tuple[Network, Wanted]  # of the rows of states: what was drawn, and what was measured of it
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,13 @@ class Done:
     model_steps: int  # model-steps that were trained now
     conditions: int  # those of the study file that have a training to show
     failures: tuple[Failure, ...]
+    states: int  # initial states
+    drawn: int  # of these; the others were in the cache
 
     def log(self) -> dict[str, Any]:
         """The entries of run.json about the run."""
         counts = {"cells": self.cells, "trained": self.trained, "model_steps": self.model_steps}
+        counts |= {"states": self.states, "drawn": self.drawn}
         return {**counts, "failures": [failure.traceback for failure in self.failures]}
 
 
@@ -71,11 +80,17 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     else:
         known = preflight.facts(spec, words, how.device)
     with _locked(out):
-        rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
-        frames = collect_tables(spec, work, rows, known.probe)
+        rows, states, done = _work(spec, made, how)
+        examples: dict[str, int] = {name: words.examples(name) for name in words.splits}
+        untrained = {
+            name: collect_untrained(spec.condition(name), spec.seeds, states[block], examples)
+            for name, block in made.states.untrained.items()
+        }
+        frames = collect_tables(spec, work, rows, known.probe, untrained)
+        of_states = collect_states(made.states, states)
         facts = _facts(spec, words, work, known, how)
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
-        _publish(frames, facts, out)
+        _publish({**frames, "states": of_states}, facts, out)
     return done
 
 
@@ -94,40 +109,51 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _train(spec: Spec, work: Plan, job: Job, how: RunOptions) -> tuple[dict[Cell, Rows], Done]:
-    """The rows of every cell that did not fail, from the cache or trained now."""
-    store = job.store
-    assert store is not None
+def _work(spec: Spec, made: Prepared, how: RunOptions) -> tuple[dict[Cell, Rows], dict[Block, pa.Table], Done]:
+    """The rows of every cell and of every initial state that did not fail, from the cache or made now."""
+    store, work, blocks = made.store, made.plan, made.states.blocks
     store.cache.tidy()
     found: dict[Cell, Rows] = {}
     for cell, engine in work.engines.items():
         rows = store.rows(cell, engine)
         if rows is not None:
             found[cell] = rows
-    shards = work.shards(found)
+    cached = {block: kept(store, block) for block in blocks}
+    states: dict[Origin, list[pa.Table]] = {(b.network, b.wanted): list(known.tables) for b, known in cached.items()}
+    shards, draws = work.shards(found), work_left(cached.values())
     left = [cell for shard in shards for cell in shard.cells]
     steps = [n for cell in left if (n := store.left(cell, work.engines[cell]))]
     failures = []
     try:
-        if shards:
+        if shards or draws:
             writable(store.cache.folder, "--cache")  # a read-only cache is enough where it holds everything
-            with show_progress(len(left), sum(cell.schedule.steps for cell in left)) as display:
-                site = backend(how.executor, min(how.workers, len(shards)))
-                for result in run_shards(shards, job, site, display.update, display.say, how.fail_fast):
+            total = sum(cell.schedule.steps for cell in left)
+            with show_progress(len(left), total, sum(map(len, draws))) as display:
+                site = backend(how.executor, min(how.workers, len(shards) + len(draws)))
+                job = Job(made.words, made.reading, how.device, store)
+                for result in run_work((*shards, *draws), job, site, display.update, display.say, how.fail_fast):
                     if isinstance(result, Failure):
                         failures.append(result)
                         continue
-                    for cell, rows in result.items():
+                    for of, rows in result.items():
+                        if isinstance(of, Block):
+                            keep(store, of, rows)
+                            states[of.network, of.wanted].append(rows)
+                            continue
                         # a worker of another machine may have its own cache
-                        if not store.measured(cell, work.engines[cell]):
-                            store.keep_rows(cell, work.engines[cell], rows)
-                        found[cell] = rows
+                        if not store.measured(of, work.engines[of]):
+                            store.keep_rows(of, work.engines[of], rows)
+                        found[of] = rows
     finally:
         status.remember_keys(spec, work, store, found)
+    whole = {block: in_order(states[block.network, block.wanted]) for block in blocks}
     uses = [use for cell in found for use in work.uses[cell]]
     shown = {use.condition.name for use in uses if use.kind == "condition" and not use.condition.sweep}
-    done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures))
-    return found, done
+    shown |= {name for name, block in made.states.untrained.items() if len(whole[block])}
+    drawn = sum(map(len, draws)) - sum(failure.states for failure in failures)
+    count = sum(len(block.seeds) for block in blocks)
+    done = Done(len(work.uses), len(steps), sum(steps), len(shown), tuple(failures), count, drawn)
+    return found, whole, done
 
 
 # -- provenance ---------------------------------------------------------------------------------------------------
@@ -180,7 +206,7 @@ def engines(work: Plan) -> dict[str, Any]:
     return found
 
 
-def _publish(frames: dict[str, pd.DataFrame], facts: dict[str, Any], out: Path) -> None:
+def _publish(frames: dict[str, pd.DataFrame | pa.Table], facts: dict[str, Any], out: Path) -> None:
     """Write all files beside their places, then move them there, the manifest last: readers use only what it names."""
     with writing(out, "--out"), tempfile.TemporaryDirectory(dir=out, prefix=".new-") as name:
         new = Path(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import pickle
 import platform
@@ -24,10 +25,13 @@ from study.execution.cache import Store
 from study.execution.compute import one_thread
 from study.execution.keys import shown, surroundings
 from study.execution.progress import COMPILING
+from study.measurement.initial import Block, States
 from study.measurement.rows import Request, Rows
 from study.training.cells import Cell, Stack
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from study.data.examples import Dataset
 
 
@@ -72,6 +76,21 @@ def forget() -> None:
     report_to(None)
     _job.cache_clear()
     _data.cache_clear()
+
+
+def measure(packed: bytes, states: States, slot: int) -> dict[Block, pa.Table]:
+    """Draw and measure initial states, which report as `slot`: the rows of their blocks."""
+    _job(packed)
+    from study.measurement.states import measure_states  # imports torch
+
+    def report(done: int) -> None:
+        if _report is not None:
+            _report(slot, done, math.nan)
+
+    with one_thread():
+        rows = measure_states(states, _data(packed, states.network.context), report)
+    _trim()
+    return rows
 
 
 def work(packed: bytes, shard: Stack, slot: int) -> dict[Cell, Rows]:

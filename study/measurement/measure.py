@@ -16,6 +16,7 @@ from study.measurement.evaluate import batch_statistics, calibrate, chunks, smal
 from study.measurement.histograms import Histogram, bins_of
 from study.measurement.metrics import METRICS
 from study.measurement.rows import Request, Row, Rows, as_rows
+from study.measurement.signals import read_signals
 from study.network.layers import Network
 from study.network.mlp import Params, Statistics, cross_entropy, forward, stacked
 from study.rng import generator
@@ -71,7 +72,7 @@ def measure_cell(
 def training_rows(trajectory: Trajectory, keys: Row) -> list[Row]:
     """Rows with every registered metric of the whole training."""
     return [
-        {**keys, "metric": name, "value": _finite(METRICS[name].measure(trajectory))}
+        {**keys, "metric": name, "value": finite(METRICS[name].measure(trajectory))}
         for name in metrics.names("training")
     ]
 
@@ -138,13 +139,13 @@ def gradient_rows(params: Params, network: Network, X: Tensor, Y: Tensor, lr: fl
     for tensor in tensors:
         tensor.requires_grad_(False)
     return [
-        {**keys, "parameter": name, "metric": metric, "value": _finite(METRICS[metric].measure(tensor, gradient, lr))}
+        {**keys, "parameter": name, "metric": metric, "value": finite(METRICS[metric].measure(tensor, gradient, lr))}
         for name, tensor, gradient in zip(names, tensors, gradients, strict=True)
         for metric in metrics.names("parameter")
     ]
 
 
-def _finite(value: Tensor | float) -> float | None:
+def finite(value: Tensor | float) -> float | None:
     """The value of one model. It is None where it does not exist (for example log10 of 0)."""
     number = float(value)
     return number if math.isfinite(number) else None
@@ -209,25 +210,10 @@ def activation_rows(
     params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
     """Rows with every registered metric of hidden layers and logits over the full split, read chunk by chunk."""
-    by_layer = {i + 1: metrics.reducers(metrics.names("layer", layer)) for i, layer in enumerate(network.hidden)}
-    of_output = metrics.reducers(metrics.names("output"))
-    with torch.no_grad():
-        for X, counts in chunks(split, network):
-            weights = counts.sum(1)  # (n,)
-            activations = forward(params, network, X, statistics)
-            for number, chosen in by_layer.items():
-                trace, layer = activations.layers[number - 1], network.layers[number - 1]
-                for name, reducer in chosen.items():
-                    reducer.add(METRICS[name].measure(trace, layer), weights)
-            for name, reducer in of_output.items():
-                reducer.add(METRICS[name].measure(activations), weights)
-    of_layers = [
-        {**keys, "layer": number, "metric": name, "value": _finite(reducer.result())}
-        for number, chosen in by_layer.items()
-        for name, reducer in chosen.items()
-    ]
-    return of_layers + [
-        {**keys, "metric": name, "value": _finite(reducer.result())} for name, reducer in of_output.items()
+    signals = read_signals(params, network, chunks(split, network), statistics)
+    return [
+        {**keys, **({} if layer is None else {"layer": layer}), "metric": name, "value": finite(value)}
+        for (layer, name), value in signals.metrics.items()
     ]
 
 
@@ -286,7 +272,7 @@ def gap_rows(
         for i in network.layers_with_statistics:
             for metric in ("gap_mean", "gap_std"):
                 gap = METRICS[metric].measure(values, calibrated, i)
-                found.append({**keys, "layer": i + 1, "statistics": kind, "metric": metric, "value": _finite(gap)})
+                found.append({**keys, "layer": i + 1, "statistics": kind, "metric": metric, "value": finite(gap)})
     return found
 
 

@@ -86,7 +86,7 @@ def stamp(results: Results) -> str:
         if spec.profile != FULL_PROFILE
         else "part of the full study"
     )
-    return f"{kind}: {seeds}, up to {longest:,} steps"
+    return f"{kind}: {seeds}, {f'up to {longest:,} steps' if longest else 'without a training'}"
 
 
 def _lead(results: Results) -> list[str]:
@@ -100,6 +100,9 @@ def _lead(results: Results) -> list[str]:
     )
     warning = [lost] if failed else []
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    if not results.trained:
+        drawn = f"{n} condition{'s' if n > 1 else ''} of a character-level network, drawn with {seeds} and not trained"
+        return [f"{drawn}: what a start looks like.", _network(results), *warning]
     if n == 1:
         return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
     same = " on the same minibatches" if len({c.schedule.batch_size for c in results.conditions}) == 1 else ""
@@ -125,7 +128,7 @@ def _network(results: Results) -> str:
     return (
         f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the"
         f" embedding C), and these through {', '.join(layers)} into {results.vocabulary} logits ({names[-1]}). Its"
-        f" training: {schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs"
+        f" training: {'none; it is measured as it is drawn' if c.untrained else schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs"
         " pre-activations."
     )
 

@@ -14,6 +14,7 @@ SECTION_ORDER = (
     "gradients",
     "growth",
     "theory",
+    "initial-states",
     "calibration",
     "curves",
     "waste",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from study.data.words import SPLITS
 from study.errors import SpecError, suggest
 from study.measurement.probe import PROBES
+from study.network.norms import NORMS
 from study.spec.anchors import SECTION_ORDER
 from study.spec.comparisons import COMPARISONS, names_condition, partner
 from study.spec.document import Path_
@@ -18,7 +20,6 @@ from study.spec.records import Condition
 from study.spec.schema import ClaimEntry, shown_value
 from study.spec.study_file import StudyFile
 
-PARAMETER = r"(?:C|(?:W|b|bngain|bnbias)[1-9][0-9]*)"
 FORMULA = re.compile(
     r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
     r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
@@ -92,9 +93,11 @@ def check_measure(measure: str) -> tuple[str, str]:
         raise SpecError(f"unknown measurement {shown_value(name)}{suggest(name, known)}")
     if name == "loss" and rest not in SPLITS:
         raise SpecError(f"measurement 'loss' needs a split: loss.{', loss.'.join(SPLITS)}; got {shown_value(measure)}")
-    several = rf"(?:\+{PARAMETER})*" if name == "grad_norm" else ""
+    norms = (parameter.name for norm in NORMS.values() for parameter in norm.parameters)
+    parameter = rf"(?:C|(?:{'|'.join(map(re.escape, ('W', 'b', *norms)))})[1-9][0-9]*)"
+    several = rf"(?:\+{parameter})*" if name == "grad_norm" else ""
     of_parameter = known[name].of == "parameter"
-    if of_parameter and not re.fullmatch(PARAMETER + several, rest):
+    if of_parameter and not re.fullmatch(parameter + several, rest):
         raise SpecError(f"measurement '{name}' needs a parameter, as in {name}.W1; got {shown_value(measure)}")
     if name == "probe" and not re.fullmatch(r"slope|[1-9][0-9]{0,8}", rest):
         raise SpecError(
@@ -153,6 +156,17 @@ def check_claims(file: StudyFile, conditions: Sequence[Condition]) -> tuple[Clai
             problem = f"the id '{claim.id:.60}' is taken by claim {first[claim.id] + 1}"
             raise file.error(("claims", i, "id"), problem)
     return tuple(file.content.claims)
+
+
+def with_gradients(conditions: Sequence[Condition], claims: Sequence[ClaimEntry]) -> tuple[Condition, ...]:
+    """The conditions, with those marked that have no training and whose gradients a claim asks for."""
+    asked: set[str] = set()
+    for claim in claims:
+        if measures()[check_measure(claim.measure)[0]].of == "parameter":
+            asked |= {
+                c.name for named in (claim.of, claim.other) if named is not None for c in select(conditions, named)
+            }
+    return tuple(replace(c, gradients=True) if c.untrained and c.name in asked else c for c in conditions)
 
 
 def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: Sequence[Condition]) -> None:

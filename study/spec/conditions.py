@@ -150,9 +150,12 @@ def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
     """
     shared = shared_training(file, draft.place, draft.group)
     fields = {**numbers(file.content.training), **shared, **draft.training}
+    untrained = fields.get("steps") == 0
     for key in ("batch_size", "steps", "lr"):
-        if key not in fields:
+        if key not in fields and not (untrained and key == "lr"):
             raise file.error(("training",), f"missing key '{key}'")
+    if untrained:  # of the rates only the first is left, since update_ratio takes it
+        fields["lr"] = {start: rate for start, rate in fields.get("lr", {}).items() if start == 0}
     lr, steps, batch_size = fields["lr"], fields["steps"], fields["batch_size"]
     where = _nearest(file, draft, "training")
     if batch_size < network.least_batch:
@@ -163,9 +166,9 @@ def schedule_of(file: StudyFile, draft: Draft, network: Network) -> Schedule:
         why = ", as one example has no standard deviation" if least.needs_statistics else ""
         problem = f"{least.norm_entry.label} needs {least.norm_entry.least_batch} or more{why}; got {batch_size}"
         raise file.error((*where, "batch_size"), problem)
-    if 0 not in lr:
+    if 0 not in lr and not untrained:
         raise file.error((*where, "lr"), f"no rate for step 0; the first entry starts at {min(lr)}")
-    if max(lr) >= steps:
+    if max(lr, default=0) >= steps and not untrained:
         late = min(start for start in lr if start >= steps)
         problem = f"changes at step {late}, but training ends after {steps}; a shorter training names its own lr"
         raise file.error((*where, "lr"), problem)

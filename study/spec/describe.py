@@ -13,13 +13,15 @@ from study.training.cells import Schedule
 
 def schedule_words(schedule: Schedule) -> str:
     """A schedule in words: `200,000 steps of SGD, batch 32, learning rate 0.1, 0.01 from step 100,000`."""
+    if not schedule.steps:
+        return "no training: measured as it is drawn"
     parts = [f"{rate:g} from step {start:,}" if start else f"{rate:g}" for start, rate in schedule.lr]
     return f"{schedule.steps:,} steps of SGD, batch {schedule.batch_size}, learning rate {', '.join(parts)}"
 
 
 def training_words(schedule: Schedule) -> str:
     """The line of a condition whose schedule is not its parent's: `training: ` and the schedule in words."""
-    return f"training: {schedule_words(schedule)}"
+    return schedule_words(schedule) if not schedule.steps else f"training: {schedule_words(schedule)}"
 
 
 def _facts(network: Network) -> dict[str, str]:

@@ -13,6 +13,7 @@ from study.spec.study_file import StudyFile
 
 OVERLAY = (
     "seeds",
+    "initial_states",
     "measure",
     "model",
     "training",

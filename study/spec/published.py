@@ -28,6 +28,8 @@ def resolve_published(
         if run.from_ is None:
             raise file.error(place, "missing key 'from'; a published run names the condition that it changes")
         condition = resolve_condition(file, name, run, draft(file, place, run, drafts), parents)
+        if condition.untrained:
+            raise file.error(place, "a published run is trained; expected 1 step or more, got steps: 0")
         comparable = _as_written(file, written, condition)
         runs.append(Run(condition, run.origin, run.train, run.dev, run.tolerance, comparable))
     return Published(entry.source, entry.seed, entry.protocol, tuple(runs))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.spec.claims import check_claims
+from study.spec.claims import check_claims, with_gradients
 from study.spec.conditions import resolve_conditions
 from study.spec.inheritance import group_titles, inherit
 from study.spec.profiles import under_profile
 from study.spec.published import resolve_published
 from study.spec.records import FULL_PROFILE, Condition, Spec
+from study.spec.schema import StudyEntry
 from study.spec.study_file import StudyFile, open_study
 from study.spec.sweeps import resolve_sweeps, resolve_twins
 from study.spec.word_list import resolve_word_list
@@ -42,6 +43,8 @@ def resolve_study(
     batch_sizes = _batch_sizes(file)
     drafts = inherit(file, study.conditions)
     conditions = resolve_conditions(file, drafts)
+    claims = check_claims(file, conditions)
+    conditions = with_gradients(conditions, claims)
     sweeps, swept = resolve_sweeps(file, drafts, conditions)
     return Spec(
         title=study.title,
@@ -58,8 +61,9 @@ def resolve_study(
         sweeps=sweeps,
         conditions=(*conditions, *swept),
         published=resolve_published(file, written, drafts, conditions),
-        claims=check_claims(file, conditions),
+        claims=claims,
         document_sha256=sha256(written.document.value),
+        initial_states=_seeds_of_states(study, seeds),
     )
 
 
@@ -72,10 +76,21 @@ def _batch_sizes(file: StudyFile) -> tuple[int, ...]:
     return tuple(sorted(set(sizes)))
 
 
+def _seeds_of_states(study: StudyEntry, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """The seeds of the initial states: the first ones, or those of them among `seeds` where these are not the file's."""
+    first = range(study.initial_states or 0)
+    if seeds is None or list(seeds) == study.seeds:
+        return tuple(first)
+    return tuple(sorted(seed for seed in seeds if seed in first))
+
+
 def _steps_to_measure(file: StudyFile, conditions: Sequence[Condition]) -> tuple[int, ...]:
     """The steps at which every model is measured, besides its first and its last, in ascending order."""
     longest = max(c.schedule.steps for c in conditions)
     for i, step in enumerate(file.content.measure):
+        if not longest:
+            problem = f"no condition of this profile is trained, so that there is no step {step}; leave this key out"
+            raise file.error(("measure", i), problem)
         if not 0 < step <= longest:
             problem = f"expected a step from 1 to {longest}, the longest training of this profile, got {step}"
             raise file.error(("measure", i), problem)

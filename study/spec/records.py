@@ -34,6 +34,12 @@ class Condition:
     changes: tuple[str, ...]  # from its parent, in words; without a parent, the description of the whole condition
     seeds: int | None = None  # how many of the study's seeds it is trained with; None: all
     sweep: str = ""  # the sweep that yielded it
+    gradients: bool = False  # whether gradients are measured, though it has no training: where a claim asks for them
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it has no training, and is measured at step 0 alone."""
+        return self.schedule.steps == 0
 
     def properties(self) -> dict[str, Any]:
         """The properties by which claims and sections select conditions."""
@@ -127,6 +133,7 @@ class Spec:
     sweeps: tuple[Sweep, ...]
     claims: tuple[ClaimEntry, ...]
     document_sha256: str  # of all that the file holds, without comments and layout
+    initial_states: tuple[int, ...] = ()  # the seeds of the states that each condition has beside its trainings
 
     @property
     def folder(self) -> Path:
@@ -153,7 +160,8 @@ class Spec:
         published = None if self.published is None else (self.published.seed, self.published.protocol, runs)
         probe = None if self.probe is None else _probe(self.probe)
         data, twins = _data(self.data), None if self.twins is None else _twins(self.twins)
-        return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins])
+        states = [self.initial_states] if self.initial_states else []  # a study without them keeps its identity
+        return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins, *states])
 
 
 def _data(data: WordList) -> dict[str, Any]:
@@ -185,4 +193,5 @@ def _twins(twins: Twins) -> dict[str, Any]:
 
 def _numbers(condition: Condition) -> tuple[Any, ...]:
     """All fields of a condition that determine its numbers."""
-    return network_values(condition.network), condition.statistics, schedule_values(condition.schedule), condition.seeds
+    own = network_values(condition.network), condition.statistics, schedule_values(condition.schedule), condition.seeds
+    return (*own, "gradients") if condition.gradients else own

@@ -156,10 +156,13 @@ class ModelEntry(Entry):
 
 
 class TrainingEntry(Entry):
-    """The key `training`: the schedule of plain SGD. Below the top of the file, any part of it may be given."""
+    """The key `training`: the schedule of plain SGD. Below the top of the file, any part of it may be given.
+
+    Without steps (`steps: 0`) there is no training: a condition is measured as it is drawn.
+    """
 
     batch_size: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    steps: Count | None = None
+    steps: Step | None = None
     lr: Annotated[dict[Step, Positive], BeforeValidator(_schedule)] | None = None
 
 
@@ -354,6 +357,7 @@ class StudyEntry(Entry):
     model: ModelEntry
     training: TrainingEntry
     seeds: SeedsEntry
+    initial_states: Annotated[Annotated[int, Field(ge=1, le=MAX_SEEDS)] | None, OrNone] = None
     measure: list[Step] = []
     evaluation: EvaluationEntry = EvaluationEntry()
     probe: Annotated[ProbeEntry | None, OrNone] = None

@@ -49,6 +49,11 @@ def _at_rate(
     """A condition with the training of a sweep, at one learning rate of the sweep."""
     training = {**draft.training, **numbers(entry.training), "lr": {0: rate}}
     schedule = schedule_of(file, replace(draft, place=("sweeps", sweep), training=training), condition.network)
+    if not schedule.steps:
+        problem = (
+            f"'{condition.name}' has no training (steps: 0) whose learning rate could be swept; leave it out of `of`"
+        )
+        raise file.error(("sweeps", sweep), problem)
     return replace(
         condition,
         name=f"{condition.name} at lr {rate:.12g}",
@@ -67,6 +72,10 @@ def resolve_twins(file: StudyFile, conditions: Sequence[Condition]) -> Twins | N
     if entry is None:
         return None
     chosen = _named(file, ("twins",), entry.of, conditions)
+    for condition in chosen:
+        if condition.untrained:
+            problem = f"'{condition.name}' has no training (steps: 0) that could be repeated; leave it out"
+            raise file.error(("twins", "of"), problem)
     return Twins(
         conditions=tuple(c.name for c in chosen),
         seeds=entry.seeds,

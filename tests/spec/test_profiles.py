@@ -57,7 +57,7 @@ def test_a_condition_may_have_the_name_of_a_key(tmp_path: Path, name: str) -> No
 
 def test_a_profile_that_is_not_used_is_checked_too(tmp_path: Path) -> None:
     assert "unknown key 'seed'; did you mean 'seeds'?" in refusal(tmp_path, {"profiles.quick.seed": 3})
-    assert "expected 1 or more, got 0" in refusal(tmp_path, {"profiles.quick.training.steps": 0})
+    assert "expected 0 or more, got -1" in refusal(tmp_path, {"profiles.quick.training.steps": -1})
 
 
 def test_an_error_in_a_profile_points_to_the_profile(tmp_path: Path) -> None:

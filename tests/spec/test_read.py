@@ -115,7 +115,7 @@ LEAVES = {
     "probe.examples": [1, 0, 10**9],
     "groups": [[], "ladder", None],
     "groups.side": [None, "x"],
-    "groups.side.training": [{"steps": 0}, {"lr": {5: 1}}, {"step": 5}],
+    "groups.side.training": [{"steps": -1}, {"lr": {5: 1}}, {"step": 5}],
     "profiles": [[], "quick", None],
     "profiles.quick": [3, [], "x", {"data": {}}, {"seed": 1}, {1: 2}],
     "conditions": [{}, [], None, {"a": None}, {1: {}}],
@@ -244,7 +244,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
             {"claims.0.of": 3},
             "claims.0.of: expected a condition, a list of conditions or a mapping of properties, got 3",
         ),
-        ({"training.steps": 0}, "training.steps: expected 1 or more, got 0"),
+        ({"training.steps": -1}, "training.steps: expected 0 or more, got -1"),
         (
             {"conditions.zero.model": {"hidden": [4, 4]}, "conditions.zero.hidden": [{}, {}, {}]},
             "conditions.zero.hidden: 3 layers listed for the 2 of model.hidden [4, 4]",

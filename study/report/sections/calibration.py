@@ -27,11 +27,11 @@ from study.spec.records import Condition
 @section(
     "BatchNorm and calibration",
     "With which statistics should BatchNorm be read?",
-    needs="a condition with BatchNorm",
+    needs="a training with BatchNorm",
 )
 def calibration_section(results: Results) -> Content | None:
     """Compare the statistics that BatchNorm is read with, and show the effect of batch statistics on one example."""
-    chosen = distinct_trainings(results.with_batchnorm)
+    chosen = distinct_trainings([c for c in results.with_batchnorm if not c.untrained])
     if not chosen:
         return None
     columns = [

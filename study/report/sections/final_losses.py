@@ -21,8 +21,10 @@ from study.spec.records import Condition
 )
 def final_losses_section(results: Results) -> Content | None:
     """Compare the final loss of each condition with that of its parent, paired by seed."""
-    known = {c.name: c for c in results.main}
-    pairs = [(c, known[c.parent]) for c in results.main if c.parent in known and c.schedule == known[c.parent].schedule]
+    known = {c.name: c for c in results.main if not c.untrained}
+    pairs = [
+        (c, known[c.parent]) for c in known.values() if c.parent in known and c.schedule == known[c.parent].schedule
+    ]
     told = {
         split: {c.name: v for c, p in pairs if len(v := minus(results, split, c, p, c.schedule.steps))}
         for split in ("dev", "train")

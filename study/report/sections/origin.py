@@ -24,6 +24,7 @@ RESTS: dict[str, tuple[str, ...]] = {  # table -> the keys of the study file tha
     "curves": (*ALWAYS, "groups"),
     "metrics": (*ALWAYS, "measure", "groups"),
     "measures": (),
+    "states": ("data", "model", "initial_states"),
     "histograms": (*ALWAYS, "measure", "groups"),
     "pictures": ALWAYS,
     "probe": ("probe",),
@@ -40,7 +41,7 @@ def complete(made: Section, results: Results, module: str, function: str) -> Sec
     about = made.made or Made()
     names = _named(made, results)
     keys = tuple(dict.fromkeys([*(key for table in about.tables for key in RESTS[table]), *about.keys]))
-    if any(table in about.tables for table in ("losses", "curves", "metrics", "histograms", "pictures")):
+    if any(table in about.tables for table in ("losses", "curves", "metrics", "histograms", "pictures", "states")):
         keys = (*keys, "conditions")
     facts = [
         ("cells", _cells(results, about, names, keys)),
@@ -56,12 +57,14 @@ def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
     """The code behind a section, as lines.
 
     They name its function, the modules of analysis and measurement that its own module imports, and the first module
-    of each role that makes its tables. A table of cells is made by measuring, any other by collecting. The modules are
+    of each role that makes its tables. A table of cells is made by measuring, that of states by `states`, any other by collecting. The modules are
     found by following imports, so that no path is kept here.
     """
     own = module.partition(".")[2]
     used = [name for name in codehash.imported_by(own) if name.startswith(("analysis.", "measurement."))]
-    roles: list[Role] = ["measuring" if table in SCHEMAS else "collecting" for table in tables]
+    roles: list[Role] = [
+        "states" if table == "states" else "measuring" if table in SCHEMAS else "collecting" for table in tables
+    ]
     makers = [codehash.ROOTS[role][0] for role in roles]
     others = dict.fromkeys(name for name in (*used, *makers) if name != own)
     return [f"{codehash.file_of(own)}: {function}", *map(codehash.file_of, others)]

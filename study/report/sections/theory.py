@@ -16,7 +16,7 @@ from study.analysis.theory import predict
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
-from study.report.sections.common import distinct_trainings, interval, made, name_cell, tidy
+from study.report.sections.common import context_patterns, distinct_trainings, interval, made, name_cell, tidy
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
@@ -73,11 +73,6 @@ def _quantity(results: Results, gap: Compared) -> str:
     return "initial loss" if gap.metric == "initial_loss" else results.label(gap.metric).text
 
 
-def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
-    stored = results.facts["data"]["repeats"][str(condition.network.context)]
-    return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
-
-
 @section(
     "Theory",
     "Does theory predict the start?",
@@ -90,7 +85,7 @@ def theory_section(results: Results) -> Content | None:
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
     examples = results.facts["data"]["examples"]["train"]
     for c in distinct_trainings(results.conditions):
-        for r in predict(c.network, results.vocabulary, _patterns(results, c), examples).itertuples():
+        for r in predict(c.network, results.vocabulary, context_patterns(results, c), examples).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory does not go beyond an activation of the output layer

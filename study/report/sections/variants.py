@@ -26,9 +26,9 @@ from study.spec.records import Condition
 def variants_section(results: Results) -> Content | None:
     """Compare the groups beside the ladder at the step that all conditions have in common."""
     step = results.common
-    if step is None or len(results.spec.groups) < 2:
+    if not step or len(results.spec.groups) < 2:
         return None
-    values = by_condition(results, results.conditions, lambda c: results.loss(c, "dev", step))
+    values = by_condition(results, results.trained, lambda c: results.loss(c, "dev", step))
     columns = [
         TableColumn("condition", "condition"),
         TableColumn("change", "change"),
@@ -44,21 +44,19 @@ def variants_section(results: Results) -> Content | None:
             **{split: interval(results.estimate(results.loss(c, split, step))) for split in ("train", "dev")},
             "learns": ", ".join(_moved(results, c)),
         }
-        for c in results.conditions
+        for c in results.trained
     ]
     table = Table(f"All conditions after {step:,} steps", columns, rows)
-    others = [c for c in results.conditions if c.group != results.main[0].group]
+    others = [c for c in results.trained if c.group != results.main[0].group]
     still = [c for c in others if len(_moved(results, c)) < len(_parameters(results, c))]
     found = {c.name: results.estimate(results.loss(c, "dev", step)) for c in others}
     sound = {name: e for name, e in found.items() if e is not None and not e.diverged}
-    answer = [
-        f"All {len(results.conditions)} conditions are compared after {step:,} steps, where every one was measured."
-    ]
+    answer = [f"All {len(results.trained)} conditions are compared after {step:,} steps, where every one was measured."]
     if sound:
         low, high = (pick(sound, key=lambda name: sound[name].mean) for pick in (min, max))
         titles = results.titles
         answer = [
-            f"After {step:,} steps, where all {len(results.conditions)} conditions were measured, **{titles[low]}** has"
+            f"After {step:,} steps, where all {len(results.trained)} conditions were measured, **{titles[low]}** has"
             f" the lowest dev loss beside the ladder, {sound[low].text()}"
             + (f", and **{titles[high]}** the highest, {sound[high].text()}." if high != low else ".")
         ]
@@ -102,7 +100,7 @@ def _beside(results: Results, others: list[Condition], step: int) -> str:
     """
     found = []
     for c in others:
-        parent = next((p for p in results.conditions if p.name == c.parent), None)
+        parent = next((p for p in results.trained if p.name == c.parent), None)
         if parent is None or c.schedule.first(step) != parent.schedule.first(step):
             continue
         both = minus(results, "dev", c, parent, step)

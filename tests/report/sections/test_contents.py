@@ -76,6 +76,7 @@ def test_the_report_asks_its_questions_in_order():
         "gradients",
         "growth",
         "theory",
+        "initial-states",
         "calibration",
         "curves",
         "waste",
