@@ -54,8 +54,8 @@ class Code:
     folder: Path
     open: tuple[str, ...] = ()  # the modules of the package that hold entries, and of which only what is used counts
     package: Code | None = None  # the package that an extension imports; None for the package itself
-    _modules: dict[str, Module] = field(default_factory=dict)
-    _beside: dict[Path, Code] = field(default_factory=dict)
+    _modules: dict[str, Module] = field(default_factory=dict, repr=False)
+    _beside: dict[Path, Code] = field(default_factory=dict, repr=False)
 
     def digest(self, roots: Iterable[str]) -> str:
         """The sha256 over the sorted hashes of what the roots reach: whole modules, and definitions of open ones."""
@@ -179,8 +179,8 @@ class Module:
 
     code: Code
     name: str
-    _units: dict[ast.AST, Unit] = field(default_factory=dict)
-    _defined: dict[str, str] = field(default_factory=dict)
+    _units: dict[ast.AST, Unit] = field(default_factory=dict, repr=False)
+    _defined: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> Path:

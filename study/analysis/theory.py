@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,10 @@ from study.network.activations import ACTIVATIONS, Floats
 from study.network.expectations import moments
 from study.network.inits import Init, log_frequencies
 from study.network.layers import Layer, Network
+
+if TYPE_CHECKING:
+    from study.analysis.results import Results
+    from study.spec.records import Condition
 
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
 Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
@@ -152,6 +157,14 @@ def cross_entropy_of_frequencies(targets: Sequence[int], variance: float) -> tup
     p = np.exp(b) / np.exp(b).sum()
     loss = float(n / n.sum() @ -np.log(p)) + variance / 2 * float(1 - (p**2).sum())
     return loss, variance**2 / 4, "cross-entropy with softmax(b) + s²/2 (1 − Σ p²)"
+
+
+def predicted_start(results: Results, condition: Condition) -> pd.DataFrame:
+    """The predictions for a condition of a study, with the data on which it was trained. See `predict`."""
+    data, network = results.facts["data"], condition.network
+    stored = data["repeats"][str(network.context)]
+    patterns = {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
+    return predict(network, results.vocabulary, patterns, data["examples"]["train"], data["targets"])
 
 
 def predict(

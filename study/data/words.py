@@ -58,15 +58,20 @@ class Words:
         """The number of examples in a split: one for every character and for the boundary after each word."""
         return sum(len(word) + 1 for word in self.splits[split])
 
+    def targets(self, split: SplitName) -> list[int]:
+        """The number of examples of a split of which each character of the vocabulary is the next one, (V,)."""
+        counts = Counter("".join(self.splits[split]))
+        others = self.vocabulary.characters[1:]
+        return [len(self.splits[split]), *(counts[character] for character in others)]
+
     def entropy(self, split: SplitName) -> float:
         """The entropy in nats of the next character when the context is ignored.
 
         It is the loss that a model reaches when it learns only the bias of its output layer.
         """
-        counts = Counter("".join(self.splits[split]))
-        counts[self.vocabulary.characters[0]] = len(self.splits[split])
-        total = sum(counts.values())
-        return -sum(n / total * math.log(n / total) for _, n in sorted(counts.items()))
+        counts = [n for n in self.targets(split) if n]
+        total = sum(counts)
+        return -sum(n / total * math.log(n / total) for n in counts)
 
     def repeats(self, split: SplitName, context: int) -> dict[tuple[int, ...], float]:
         """Share of contexts by pattern of repeats: `...` is (3,), `..e` and `emm` are (2, 1), `emi` is (1, 1, 1)."""

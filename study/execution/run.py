@@ -179,6 +179,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
             "examples": {name: words.examples(name) for name in words.splits},
             "shared_with_train": {name: words.shared(name) for name in words.splits if name != "train"},
             "words_twice": words.repeated,
+            "targets": words.targets("train"),
             "character_entropy": {name: words.entropy(name) for name in words.splits},
             "repeats": {
                 str(context): {" ".join(map(str, k)): v for k, v in words.repeats("train", context).items()}

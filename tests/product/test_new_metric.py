@@ -68,7 +68,7 @@ def test_its_values_are_those_that_other_tables_give(results: Results) -> None:
     at_end = {c.name: results.metric(c, "negative", c.schedule.steps, 1) for c in results.conditions}
     h = results.tables["histograms"]
     for c in results.conditions:
-        if c.network.batchnorm_layers:  # histograms are of calibrated readings
+        if c.network.layers_with_statistics:  # histograms are of calibrated readings
             continue
         bins = h[(h["condition"] == c.name) & (h["step"] == c.schedule.steps) & (h["quantity"] == "h")]
         below = float(bins.loc[bins["right"] <= 0, "share"].sum())  # pooled over seeds; the bin of 0 opens at 0

@@ -210,6 +210,7 @@ def facts(spec: Spec) -> dict[str, Any]:
             "character_entropy": {"train": 2.1, "dev": 2.1, "test": 2.1},
             "words": {"train": 12, "dev": 4, "test": 4},
             "examples": {"train": 60, "dev": 20, "test": 20},
+            "targets": [15, 9, 9, 8, 7, 6, 4, 2],
             "words_twice": 3,
             "shared_with_train": {"dev": 1, "test": 1},
             "repeats": {"2": {"1 1": 0.75, "2": 0.25}},

@@ -122,12 +122,6 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
-def context_patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
-    """The share of the contexts of a condition by their pattern of repeated characters, as `theory.predict` takes it."""
-    stored = results.facts["data"]["repeats"][str(condition.network.context)]
-    return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
-
-
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
     """The rows of the table of histograms for h or preact of the first layer, or for the logits."""
     layer = len(condition.network.layers) if quantity == "logits" else 1

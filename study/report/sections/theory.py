@@ -12,11 +12,11 @@ from scipy import stats
 
 from study.analysis.estimate import holm
 from study.analysis.results import Results
-from study.analysis.theory import predict
+from study.analysis.theory import predicted_start
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
-from study.report.sections.common import context_patterns, distinct_trainings, interval, made, name_cell, tidy
+from study.report.sections.common import distinct_trainings, interval, made, name_cell, tidy
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
@@ -83,9 +83,8 @@ def theory_section(results: Results) -> Content | None:
     rows: list[dict[str, Value]] = []
     gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
-    examples = results.facts["data"]["examples"]["train"]
     for c in distinct_trainings(results.conditions):
-        for r in predict(c.network, results.vocabulary, context_patterns(results, c), examples).itertuples():
+        for r in predicted_start(results, c).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory does not go beyond an activation of the output layer
@@ -94,18 +93,21 @@ def theory_section(results: Results) -> Content | None:
             if r.metric in predicted and r.layer in (1, len(c.network.layers)) and math.isfinite(r.predicted):
                 predicted[r.metric].setdefault(c.name, percent * r.predicted)
             gap = beside_theory(c, r.metric, r.layer, r.predicted, values)
-            if math.isfinite(r.predicted):
+            known = math.isfinite(r.predicted)
+            if known:
                 gaps.append(gap)
             rows.append(
                 {
                     "condition": name_cell(results, c),
                     "what": _quantity(results, gap),
                     "layer": r.layer,
-                    "predicted": percent * r.predicted,
-                    "error": percent * r.error,
+                    "predicted": percent * r.predicted if known else "no prediction",
+                    "error": percent * r.error if known else None,
                     "measured": interval(results.estimate(values * percent)),
                     "gap": (
-                        TableCell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
+                        None
+                        if not known
+                        else TableCell("equal" if equal(gap) else "no seed differs", sort=gap.errors)
                         if gap.exact
                         else gap.errors
                     ),

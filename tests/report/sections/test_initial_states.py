@@ -28,7 +28,7 @@ def with_states(lost: bool = False) -> Results:
     """The synthetic study with states of every condition; the first state of the first one may have no finite loss."""
     made, rows = results(tiny()), []
     for place, c in enumerate(made.spec.conditions):
-        kind = "calibrated" if c.network.batchnorm_layers else "none"
+        kind = "calibrated" if c.network.layers_with_statistics else "none"
         for seed, loss in enumerate(values(place).tolist()):
             here = {"condition": c.name, "seed": seed, "statistics": kind}
             value = None if lost and not seed and not place else loss
