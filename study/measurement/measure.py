@@ -213,7 +213,7 @@ def activation_rows(
     signals = read_signals(params, network, chunks(split, network), statistics)
     return [
         {**keys, **({} if layer is None else {"layer": layer}), "metric": name, "value": finite(value)}
-        for (layer, name), value in signals.metrics.items()
+        for (layer, name), value in signals.values.items()
     ]
 
 

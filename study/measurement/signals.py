@@ -24,7 +24,7 @@ class Signals:
     """The numbers of a forward pass over a split, for M models."""
 
     loss: Tensor  # (M,) float64, the mean loss in nats
-    metrics: dict[tuple[int | None, str], Tensor]  # (layer from 1, None for the output; metric) -> (M,)
+    values: dict[tuple[int | None, str], Tensor]  # (layer from 1, None for the output; metric) -> (M,)
 
 
 @torch.no_grad()

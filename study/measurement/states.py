@@ -92,7 +92,7 @@ def _measured(models: Sequence[Model], wanted: Wanted, data: Dataset, pieces: Pi
             if graph.layers_with_statistics:  # "calibrated" reads the training split as one batch
                 batch = loss if name == "train" else split_loss(params, graph, split, calibrate(params, graph, split))
                 add(batch, split=name, statistics="batch", metric="loss")
-        for (layer, metric), values in signals.metrics.items():
+        for (layer, metric), values in signals.values.items():
             add(values, layer=layer, statistics=kind, metric=metric)
     if wanted.batch_size is not None:
         for model, rows in zip(models, found, strict=True):
