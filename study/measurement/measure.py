@@ -17,8 +17,9 @@ from study.measurement.histograms import Histogram, bins_of
 from study.measurement.metrics import METRICS
 from study.measurement.rows import Request, Row, Rows, as_rows
 from study.measurement.signals import read_signals
-from study.network.layers import Network
-from study.network.mlp import Params, Statistics, cross_entropy, forward, stacked
+from study.network.activations import ACTIVATIONS, in_torch
+from study.network.layers import Layer, Network
+from study.network.mlp import LayerTrace, Params, Statistics, cross_entropy, forward, stacked
 from study.rng import generator
 from study.training.cells import Cell
 from study.training.trajectory import State, Trajectory, boundaries
@@ -233,11 +234,23 @@ def histogram_rows(
             for (number, quantity), histogram in histograms.items():
                 trace = activations.layers[number - 1]
                 seen = quantity == "preact" or histogram.bins.through  # the input of the activation
-                histogram.add(trace.z[0] if seen else trace.h[0], counts.sum(1))
+                values = trace.z[0] if seen else _outputs(trace, network.layers[number - 1])
+                histogram.add(values, counts.sum(1))
     return [
         {**keys, "layer": number, "quantity": quantity, "edges": h.bins.edges(), "counts": h.counts.tolist()}
         for (number, quantity), h in histograms.items()
     ]
+
+
+def _outputs(trace: LayerTrace, layer: Layer) -> Tensor:
+    """The outputs of a layer's activation for the first model, (N, H).
+
+    The last bit of most functions of torch depends on the CPU and would move a float32 value into another bin. In
+    float64 it is too small to do so, unless a value is an edge.
+    """
+    if ACTIVATIONS[layer.activation].exact:
+        return trace.h[0]
+    return in_torch(layer.activation)(trace.z[0].double())
 
 
 def picture_rows(params: Params, network: Network, X: Tensor, keys: Row) -> list[Row]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +35,7 @@ class Activation:
     slope: Function  # φ'(z) in float64
     gain: float | None = None  # the gain that torch.nn.init.calculate_gain recommends; None: it knows no such name
     bounded: bool = False  # whether |φ(z)| ≤ 1 for every z, so that its histogram fills [−1, 1]
+    exact: bool = False  # whether products and comparisons alone give φ, so that every CPU gives it to the last bit
     kinks: tuple[float, ...] = (0.0,)  # the places at which φ or a derivative of it jumps, besides ±∞
     moments: Callable[[Floats], Moments] | None = None  # closed forms, of q; None: they are found by quadrature
     origin: Origin = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
@@ -73,11 +75,15 @@ def _check_at_zero(entry: Activation, what: str) -> None:
 def in_torch(name: str) -> Callable[[Any], Any]:
     """The function by which torch computes an activation: a tensor of any shape → one of the same shape."""
     function = ACTIVATIONS[name].torch
-    if not isinstance(function, str):
-        return function
+    return named_in_torch(function) if isinstance(function, str) else function
+
+
+@cache  # every forward pass asks for it
+def named_in_torch(name: str) -> Callable[[Any], Any]:
+    """The function of torch with a dotted name, such as torch.nn.functional.gelu."""
     import torch
 
-    found: Callable[[Any], Any] = attrgetter(function.removeprefix("torch."))(torch)
+    found: Callable[[Any], Any] = attrgetter(name.removeprefix("torch."))(torch)
     return found
 
 
@@ -154,6 +160,7 @@ register(
     Activation(
         "relu",
         "torch.relu",
+        exact=True,
         phi=lambda z: np.maximum(z, 0.0),
         slope=lambda z: np.where(z > 0, 1.0, 0.0),
         gain=math.sqrt(2),
@@ -164,6 +171,7 @@ register(
     Activation(
         "linear",
         lambda z: z,
+        exact=True,
         phi=lambda z: z,
         slope=np.ones_like,
         gain=1.0,
@@ -186,6 +194,7 @@ register(
     Activation(
         "leaky_relu",
         "torch.nn.functional.leaky_relu",
+        exact=True,
         phi=lambda z: np.where(z > 0, z, LEAK * z),
         slope=lambda z: np.where(z > 0, 1.0, LEAK),
         gain=math.sqrt(2 / (1 + LEAK**2)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,7 @@ class Layer:
     def norm_settings(self) -> Any:
         """The options of the norm."""
         assert self.norm_entry is not None, "a layer without a norm"
-        return self.norm_entry.options(**dict(self.norm_options))
+        return _settings(self.norm_entry.options, self.norm_options)
 
     @property
     def norm_parameters(self) -> tuple[tuple[str, str, Init], ...]:
@@ -61,6 +62,11 @@ class Layer:
     def needs_statistics(self) -> bool:
         """Whether the layer normalises over a batch, and therefore is read with given statistics."""
         return self.norm_entry is not None and self.norm_entry.needs_statistics
+
+
+@lru_cache(maxsize=256)  # every forward pass asks for them
+def _settings(options: Any, given: Written) -> Any:
+    return options(**dict(given))
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def normalise(
     norm = layer.norm_entry
     if norm is None:
         return preact, None
-    params, settings = {key: own.norm[name] for key, name, _ in layer.norm_parameters}, layer.norm_settings
+    params, settings = {p.key: own.norm[p.name] for p in norm.parameters}, layer.norm_settings
     if batch is None or not norm.needs_statistics:
         return norm.normalise(preact, params, given, settings)
     if norm.in_batches is not None:
