@@ -38,7 +38,8 @@ class Layer:
     def norm_settings(self) -> Any:
         """The options of the norm."""
         assert self.norm_entry is not None, "a layer without a norm"
-        return _settings(self.norm_entry.options, self.norm_options)
+        options: Any = self.norm_entry.options
+        return _settings(options, self.norm_options)
 
     @property
     def norm_parameters(self) -> tuple[tuple[str, str, Init], ...]:
