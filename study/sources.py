@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +56,8 @@ class Code:
     folder: Path
     open: tuple[str, ...] = ()  # the modules of the package that hold entries, and of which only what is used counts
     package: Code | None = None  # the package that an extension imports; None for the package itself
-    _modules: dict[str, Module] = field(default_factory=dict)
-    _beside: dict[Path, Code] = field(default_factory=dict)
+    _modules: dict[str, Module] = field(default_factory=dict, repr=False)
+    _beside: dict[Path, Code] = field(default_factory=dict, repr=False)
 
     def digest(self, roots: Iterable[str]) -> str:
         """The sha256 over the sorted hashes of what the roots reach: whole modules, and definitions of open ones."""
@@ -162,7 +164,23 @@ class Code:
         within = dotted.removeprefix(self.name).removeprefix(".") if own else dotted
         if self.package is None:
             return self.module(within) if own else None
-        return self.package.find(dotted) or (self.module(within) if self.exists(within) else None)
+        beside = self.exists(within) and not found_elsewhere(within.partition(".")[0], self.folder)
+        return self.package.find(dotted) or (self.module(within) if beside else None)
+
+
+def found_elsewhere(name: str, folder: Path) -> bool:
+    """Whether Python finds a top-level module outside of a folder: a part of the standard library or of a package.
+
+    Such a module is meant by an import in an extension, even if a file of the same name lies beside it. A folder without
+    `__init__.py` is no such module.
+    """
+    if name in sys.stdlib_module_names:
+        return True
+    try:
+        found = PathFinder.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # what a finder of another package raises
+        return False
+    return found is not None and found.origin is not None and not Path(found.origin).resolve().is_relative_to(folder)
 
 
 def _all(reached: Mapping[Binding, list[str]]) -> list[str]:
@@ -179,8 +197,8 @@ class Module:
 
     code: Code
     name: str
-    _units: dict[ast.AST, Unit] = field(default_factory=dict)
-    _defined: dict[str, str] = field(default_factory=dict)
+    _units: dict[ast.AST, Unit] = field(default_factory=dict, repr=False)
+    _defined: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -297,7 +297,20 @@ def load_results(spec: Spec, folder: Path) -> Results:
         raise SpecError(
             f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
         )
-    return Results(spec, parquet.read(folder / "data"), facts)
+    tables = parquet.read(folder / "data")
+    return Results(_as_run(spec, tables), tables, facts)
+
+
+def _as_run(spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Spec:
+    """The study with the changes of its conditions in the words of the run, where extensions are not loaded.
+
+    Only an extension has the words of its initialisers.
+    """
+    if all(extension.loaded for extension in spec.extensions):
+        return spec
+    told = dict(zip(tables["conditions"]["condition"], tables["conditions"]["changes"], strict=True))
+    conditions = tuple(replace(c, changes=tuple(told[c.name].split("\n"))) for c in spec.conditions)
+    return replace(spec, conditions=conditions)
 
 
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:

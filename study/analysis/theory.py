@@ -214,9 +214,15 @@ def _propagate(
             value, error, method = _first_loss(signal, layer, vocabulary, targets, nodes)
             add(number, "initial_loss", value, error, method)
             return rows
+        activation = ACTIVATIONS[layer.activation]
+        if not activation.origin:
+            signal = signal.without(f"the activation {layer.activation} is of an extension, which is not loaded")
+            for metric in ("h_std", "gradient_pass"):
+                add(number, metric, math.nan, 0.0, "")
+            continue
         q, weights = signal.q, signal.weights
         mean, square, passed = moments(q, layer.activation)
-        closed = ACTIVATIONS[layer.activation].moments is not None
+        closed = activation.moments is not None
         how = signal.basis if closed else f"{signal.basis}; quadrature"
         if layer.activation == "tanh":
             for metric, threshold in THRESHOLDS.items():
@@ -290,7 +296,8 @@ def _normalised(signal: _Signal, layer: Layer, examples: float) -> _Signal:
     entry, settings = layer.norm_entry, layer.norm_settings
     assert entry is not None
     if entry.variance is None:
-        return signal.without(f"there is no theory of {layer.norm_words}")
+        known = "there is no theory of" if entry.origin else "this extension is not loaded:"
+        return signal.without(f"{known} {layer.norm_words}")
     if entry.needs_statistics:  # every unit is normalised over the examples, which ends the mixture
         variance = np.atleast_1d(np.asarray(entry.variance(signal.weights @ signal.q, examples, settings), float))
         q, weights = (variance if signal.varies else np.array([math.nan])), np.ones(1)

@@ -22,13 +22,14 @@ from study.execution.executors import backend
 from study.execution.plan import Plan
 from study.execution.pool import Failure
 from study.execution.pool import run as run_shards
-from study.execution.prepare import prepare
+from study.execution.prepare import Prepared, prepare
 from study.execution.progress import show_progress
 from study.execution.worker import Job
 from study.files import sync, writable, writing
 from study.measurement.rows import Rows
 from study.processes import call_apart
 from study.spec.records import Spec
+from study.spec.stand_ins import described
 from study.training.cells import Cell
 
 
@@ -71,12 +72,16 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     else:
         known = preflight.facts(spec, words, how.device)
     with _locked(out):
-        rows, done = _train(spec, work, Job(words, made.reading, how.device, made.store), how)
+        rows, done = _train(spec, work, _job(spec, made, how), how)
         frames = collect_tables(spec, work, rows, known.probe)
         facts = _facts(spec, words, work, known, how)
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
         _publish(frames, facts, out)
     return done
+
+
+def _job(spec: Spec, made: Prepared, how: RunOptions) -> Job:
+    return Job(made.words, made.reading, how.device, made.store, extensions=spec.extensions)
 
 
 @contextlib.contextmanager
@@ -166,6 +171,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "cpu": known.cpu,
         "versions": provenance.versions(),
         "draws": known.draws,
+        **({"extensions": described(spec.extensions)} if spec.extensions else {}),
     }
 
 

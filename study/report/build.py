@@ -15,8 +15,7 @@ from study.files import writing
 from study.report.html.page import Highlight, Section, literal, render_page
 from study.report.html.verbatim import Shield
 from study.report.notebook import execute
-from study.report.sections.contents import SECTIONS
-from study.spec.anchors import SECTION_ORDER
+from study.report.sections.contents import sections as all_sections
 from study.spec.describe import schedule_words
 from study.spec.records import FULL_PROFILE, Spec
 
@@ -49,10 +48,10 @@ def report_page(results: Results, ledger: Ledger, stamp_: str) -> str:
     shield = Shield.of(results.spec)
     sections: list[Section] = []
     left_out = {}  # a link to such a section leads to the line with the reason for its absence
-    for anchor in SECTION_ORDER:
-        made = SECTIONS[anchor].make(results, ledger)
+    for anchor, question in all_sections().items():
+        made = question.make(results, ledger)
         if made is None:
-            left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
+            left_out[anchor] = f"{question.short}: needs {question.needs}"
         else:
             sections.append(shield.section(made))
     facts = results.facts
