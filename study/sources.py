@@ -250,9 +250,16 @@ class Module:
         """The names of the module -> the statements at its top that define them."""
         found: dict[str, list[ast.stmt]] = {}
         for statement in self.tree.body:
+            called = isinstance(statement, ast.Expr)
             for name in dict.fromkeys(defines(statement)):
-                found.setdefault(name, []).append(statement)
+                if not (called and self._is_module(name)):  # norms.register(…) does not define norms
+                    found.setdefault(name, []).append(statement)
         return found
+
+    def _is_module(self, name: str) -> bool:
+        """Whether the imports at the top bind a name to modules of the project alone."""
+        meant = self.bound.get(name, ())
+        return bool(meant) and all(isinstance(one.module, Module) and not one.name for one in meant)
 
     @cached_property
     def names(self) -> Bound:

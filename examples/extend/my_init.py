@@ -20,4 +20,6 @@ def scale(options, fan_in, fan_out):
     return options.size
 
 
-register(Initialiser("signs", draw, scale, words=lambda options: f"signs of size {options.size:g}", options=SignOptions))
+register(
+    Initialiser("signs", draw, scale, words=lambda options: f"signs of size {options.size:g}", options=SignOptions)
+)

@@ -15,4 +15,6 @@ def below_zero_section(results):
         if len(values)
     ]
     table = Table("Outputs of the first layer below 0, mean over seeds", columns, rows)
-    return Content([f"{len(rows)} conditions were measured."], tables=[table], made=made("", "metrics")) if rows else None
+    return (
+        Content([f"{len(rows)} conditions were measured."], tables=[table], made=made("", "metrics")) if rows else None
+    )

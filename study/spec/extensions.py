@@ -163,9 +163,9 @@ def withdraw() -> None:
 def changed_files(extension: Extension) -> list[str]:
     """The files of an extension whose content is no longer that of the record, or that are gone."""
     found = []
-    for name, digest in extension.files:
+    for name, wanted in extension.files:
         try:
-            same = _sha256(extension.path.parent / name) == digest
+            same = digest(extension.path.parent / name) == wanted
         except SpecError:
             same = False
         found += [] if same else [name]
@@ -198,8 +198,8 @@ def _loaded(name: str, path: Path) -> Extension:
     if kept is None:
         kept = _kept[path] = _imported(name, path)
         return kept.extension
-    for file, digest in kept.extension.files:
-        if _sha256(path.parent / file) != digest:
+    for file, wanted in kept.extension.files:
+        if digest(path.parent / file) != wanted:
             problem = "changed after this process had loaded it; start the command, or the program, again"
             raise SpecError(f"{path.parent / file}: {problem}")
     for (registry, key), entry in kept.made.items():
@@ -225,7 +225,7 @@ def _imported(name: str, path: Path) -> _Kept:
             REGISTRIES[words].update(known)
         raise
     files = [path, *(Path(found) for found in sorted(beside) if Path(found) != path)]
-    hashes = tuple((file.relative_to(path.parent).as_posix(), _sha256(file)) for file in files)
+    hashes = tuple((file.relative_to(path.parent).as_posix(), digest(file)) for file in files)
     return _Kept(Extension(name, path, hashes, tuple(made)), made)
 
 
@@ -267,7 +267,8 @@ def _within(file: str, folder: Path) -> bool:
     return Path(file).is_relative_to(folder)
 
 
-def _sha256(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The sha256 of a file of Python code. Raises SpecError for one that cannot be read."""
     return hashlib.sha256(content(path)).hexdigest()
 
 
