@@ -158,6 +158,7 @@ def test_a_plan_says_that_names_are_not_checked(study: Study, elsewhere: Path) -
     assert "names not checked" in out
     status, out, _ = study("plan", elsewhere / "study.yaml", "--trust")
     assert (status, "8 cells" in out) == (0, True)
+    assert f"extensions: {', '.join(FILES)}" in out.splitlines()
 
 
 def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: Study, elsewhere: Path) -> None:
