@@ -8,7 +8,8 @@ from pathlib import Path
 from study import provenance
 from study.analysis import export
 from study.analysis.ledger import Ledger, judge, load_results
-from study.analysis.results import Results
+from study.analysis.predictions import write_predictions
+from study.analysis.results import PREDICTIONS, Results
 from study.errors import SpecError
 from study.files import replace as write
 from study.files import writing
@@ -30,6 +31,9 @@ def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     if not results.conditions:
         raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     facts = {**results.facts, "document_sha256": spec.document_sha256}
+    if spec.extensions and all(one.loaded for one in spec.extensions):
+        with writing(folder, "--out"):
+            facts["tables"] = {**facts["tables"], PREDICTIONS: write_predictions(results, folder)}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
     if notebooks:

@@ -38,7 +38,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the skeletons, and their finished study in `out`, trained in this process."""
     folder = tmp_path_factory.mktemp("extend")
     shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    finished(read_study(folder / "study.yaml", trust="always"), folder / "out")
+    spec = read_study(folder / "study.yaml", trust="always")
+    build_report(spec, finished(spec, folder / "out"), notebooks=False)
     return folder
 
 
@@ -163,6 +164,7 @@ def test_a_plan_says_that_names_are_not_checked(study: Study, elsewhere: Path) -
 
 def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: Study, elsewhere: Path) -> None:
     before = (elsewhere / "out" / "data" / "conditions.parquet").read_bytes()
+    page_at_home = (elsewhere / "out" / "index.html").read_text("utf-8")
     status, out, told = study("check", elsewhere / "study.yaml", "--out", elsewhere / "out")
     assert status == 0 and "passed" in out
     assert "activation mish, norm centre, initialiser signs, metric below_zero, section below-zero" in told
@@ -172,8 +174,15 @@ def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: St
     assert "Below zero: needs the extension my_section.py, which is not loaded" in page
     assert "W1: std 0.5 → signs of size 0.5" in page
     assert "<summary>outputs below 0" in page
-    assert "no prediction: the activation mish is of an extension, which is not loaded" in page
+    assert len(re.findall("quadrature", page)) == page_at_home.count("quadrature") > 0  # as the run has written it
+    assert "no prediction: there is no theory of centring" in page
     assert (elsewhere / "out" / "data" / "conditions.parquet").read_bytes() == before
+    facts = provenance.read_manifest(elsewhere / "out")
+    del facts["tables"]["predictions"]  # as after a run whose page was not made
+    provenance.write_manifest(facts, elsewhere / "out")
+    study("report", elsewhere / "study.yaml", "--out", elsewhere / "out", "--no-notebooks")
+    page = (elsewhere / "out" / "index.html").read_text("utf-8")
+    assert "no prediction: the activation mish is of an extension, which is not loaded" in page
     (elsewhere / "my_norm.py").write_text("raise SystemExit(3)\n")
     status, _, told = study("check", elsewhere / "study.yaml", "--out", elsewhere / "out")
     assert status == 0 and "is out of date: my_norm.py changed" in told

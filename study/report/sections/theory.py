@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Drawn
 from scipy import stats
 
 from study.analysis.estimate import holm
+from study.analysis.predictions import predictions
 from study.analysis.results import Results
-from study.analysis.theory import predict
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
@@ -73,11 +73,6 @@ def _quantity(results: Results, gap: Compared) -> str:
     return "initial loss" if gap.metric == "initial_loss" else results.label(gap.metric).text
 
 
-def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
-    stored = results.facts["data"]["repeats"][str(condition.network.context)]
-    return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
-
-
 @section(
     "Theory",
     "Does theory predict the start?",
@@ -88,9 +83,8 @@ def theory_section(results: Results) -> Content | None:
     rows: list[dict[str, Value]] = []
     gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
-    examples = results.facts["data"]["examples"]["train"]
     for c in distinct_trainings(results.conditions):
-        for r in predict(c.network, results.vocabulary, _patterns(results, c), examples).itertuples():
+        for r in predictions(results, c).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory does not go beyond an activation of the output layer
