@@ -18,8 +18,9 @@ from study.environment import installed
 from study.errors import SpecError
 
 if TYPE_CHECKING:
+    from study.spec.document import Document
     from study.spec.records import Spec
-    from study.spec.study_file import StudyFile
+    from study.spec.study_file import StudyFile, Told
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +39,10 @@ Workers = Annotated[
     str, typer.Option(help="Processes, one compute thread each; 0: this process alone.", show_default="all cores")
 ]
 Anywhere = Annotated[bool, typer.Option("--data-anywhere", help="Allow a data.path to any file.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Load the extensions of a study file outside of the working folder: they are code."),
+]
 Notebooks = Annotated[bool, typer.Option(help="Execute the notebook of every condition whose tables changed.")]
 Picture = Annotated[Optional[Path], typer.Option(help="Also write the page's top to this PNG.", show_default=False)]  # noqa: UP045
 EngineOption = Annotated[str, typer.Option(help="auto (fused where it can be used), autograd or fused.")]
@@ -71,14 +76,15 @@ def run(
     out: Out = None,
     notebooks: Notebooks = True,
     data_anywhere: Anywhere = False,
+    trust: TrustOption = False,
 ) -> None:
     """Train, measure and report. Results in the cache are used again."""
     from study.spec.output import output_folder
 
-    written = _open(file)
+    written = _open(file, trust)
     spec = _spec(written, profile, only, seeds, data_anywhere)
     chosen = {key: value for key, value in (("only", only), ("seeds", seeds)) if value}
-    folder = out or output_folder(written, profile, bool(chosen))
+    folder = out or output_folder(written.document, file, profile, bool(chosen))
     if out is None:
         _free(folder, file)
     from study.execution.run import RunOptions, run_study
@@ -116,6 +122,7 @@ def report(
     out: Out = None,
     notebooks: Notebooks = True,
     data_anywhere: Anywhere = False,
+    trust: TrustOption = False,
     screenshot: Picture = None,
 ) -> None:
     """Render the page again from the tables, without any training."""
@@ -124,7 +131,7 @@ def report(
 
     if screenshot:
         browser(screenshot)  # a missing browser is reported before the page is rendered
-    spec, folder = _finished(file, profile, out, data_anywhere, page=False)
+    spec, folder = _finished(file, profile, out, data_anywhere, trust, page=False)
     page = render(spec, folder, notebooks)
     print(page)
     if screenshot:
@@ -142,11 +149,20 @@ def plan(
     device: Device = "cpu",
     cache: CacheFolder = CACHE,
     data_anywhere: Anywhere = False,
+    trust: TrustOption = False,
 ) -> None:
     """List cells and their status, stacks, shards and the expected duration, without any training."""
     from study.execution.listing import plan_text
+    from study.spec.study_file import not_checked
 
-    print(plan_text(_spec(_open(file), profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache))
+    if left := not_checked(file, str(file), "always" if trust else "below"):
+        print(left)
+        return
+    print(
+        plan_text(
+            _spec(_open(file, trust), profile, only, seeds, data_anywhere), _workers(workers), engine, device, cache
+        )
+    )
 
 
 @app.command()
@@ -165,11 +181,17 @@ def clean(
 
 
 @app.command()
-def check(file: File = STUDY, profile: Profile = "full", out: Out = None, data_anywhere: Anywhere = False) -> None:
+def check(
+    file: File = STUDY,
+    profile: Profile = "full",
+    out: Out = None,
+    data_anywhere: Anywhere = False,
+    trust: TrustOption = False,
+) -> None:
     """Judge the claims by the tables. The exit status is 1 when a gate claim fails or cannot be told."""
     from study.analysis.ledger import verdicts
 
-    spec, folder = _finished(file, profile, out, data_anywhere)
+    spec, folder = _finished(file, profile, out, data_anywhere, trust)
     text, passed = verdicts(spec, folder)
     print(text)
     raise typer.Exit(0 if passed else 1)
@@ -205,11 +227,12 @@ def verify(
     seed: Annotated[int, typer.Option(min=0, help="The seed of the choice of cells.")] = 0,
     workers: Workers = "",
     data_anywhere: Anywhere = False,
+    trust: TrustOption = False,
 ) -> None:
     """Train some cells of a report again. The exit status is 1 when a result differs."""
     from study.execution.verify import verify_cells
 
-    spec, folder = _finished(file, profile, out, data_anywhere)
+    spec, folder = _finished(file, profile, out, data_anywhere, trust, trains=True)
     text, passed = verify_cells(spec, folder, None if every else cells, seed, _workers(workers))
     print(text)
     raise typer.Exit(0 if passed else 1)
@@ -225,16 +248,25 @@ def version(
         raise typer.Exit
 
 
-def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: bool = True) -> tuple[Spec, Path]:
+def _finished(
+    file: Path, profile: str, out: Path | None, anywhere: bool, trust: bool, page: bool = True, trains: bool = False
+) -> tuple[Spec, Path]:
     """The study, cut down as it was for a report, and the folder of the report.
 
-    A warning is written where the tables, or the `page`, are out of date.
+    A warning is written where the tables, or the `page`, are out of date, and where extensions are not loaded. A command
+    that `trains` needs them.
     """
     from study import provenance
     from study.spec.output import output_folder
+    from study.spec.stand_ins import left_out
 
-    written = _open(file)
-    folder = out or output_folder(written, profile)
+    def told(document: Document) -> Any:
+        return provenance.read_manifest(out or output_folder(document, file, profile)).get("extensions")
+
+    written = _open(file, trust, None if trains else told)
+    folder = out or output_folder(written.document, file, profile)
+    if left := left_out(written.extensions):
+        console.warn(f"{file}: {left}")
     facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
     spec = _spec(written, facts["profile"], chosen.get("only", ""), chosen.get("seeds", ""), anywhere)
@@ -245,11 +277,11 @@ def _finished(file: Path, profile: str, out: Path | None, anywhere: bool, page: 
     return spec, folder
 
 
-def _open(file: Path) -> StudyFile:
+def _open(file: Path, trust: bool, told: Told | None = None) -> StudyFile:
     """The study file, opened once for its study and for the folder of its results."""
     from study.spec.study_file import open_study
 
-    return open_study(file, str(file))
+    return open_study(file, str(file), "always" if trust else "below", told)
 
 
 def _spec(written: StudyFile, profile: str, only: str, seeds: str, anywhere: bool) -> Spec:

@@ -12,6 +12,7 @@ from typing import Any
 from study.environment import cpu_level, cpuinfo, installed
 from study.errors import SpecError
 from study.files import replace
+from study.spec.extensions import changed_files
 from study.spec.records import Spec
 
 MANIFEST_FORMAT = 2
@@ -110,6 +111,11 @@ def stale(facts: dict[str, Any], spec: Spec, page: bool = True) -> list[str]:
         found.append("the study file asks for other trainings; make it again with `study run`")
     elif page and facts["document_sha256"] != spec.document_sha256:
         found.append("the study file's words or claims changed; render it again with `study report`")
-    if facts["source_sha256"] != codehash.source_digest(spec.entries.values()):
+    if not all(
+        one.loaded for one in spec.extensions
+    ):  # the hash of their entries is not known, but that of their files is
+        changed = [name for one in spec.extensions for name in changed_files(one)]
+        found += [f"{name} changed; make it again with `study run`" for name in changed]
+    elif facts["source_sha256"] != codehash.source_digest(spec.entries.values()):
         found.append("the source of the modules that determine the numbers changed; make it again with `study run`")
     return found

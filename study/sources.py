@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,7 +164,23 @@ class Code:
         within = dotted.removeprefix(self.name).removeprefix(".") if own else dotted
         if self.package is None:
             return self.module(within) if own else None
-        return self.package.find(dotted) or (self.module(within) if self.exists(within) else None)
+        beside = self.exists(within) and not found_elsewhere(within.partition(".")[0], self.folder)
+        return self.package.find(dotted) or (self.module(within) if beside else None)
+
+
+def found_elsewhere(name: str, folder: Path) -> bool:
+    """Whether Python finds a top-level module outside of a folder: a part of the standard library or of a package.
+
+    Such a module is meant by an import in an extension, even if a file of the same name lies beside it. A folder without
+    `__init__.py` is no such module.
+    """
+    if name in sys.stdlib_module_names:
+        return True
+    try:
+        found = PathFinder.find_spec(name)
+    except (ImportError, ValueError, AttributeError):  # what a finder of another package raises
+        return False
+    return found is not None and found.origin is not None and not Path(found.origin).resolve().is_relative_to(folder)
 
 
 def _all(reached: Mapping[Binding, list[str]]) -> list[str]:
@@ -232,9 +250,16 @@ class Module:
         """The names of the module -> the statements at its top that define them."""
         found: dict[str, list[ast.stmt]] = {}
         for statement in self.tree.body:
+            called = isinstance(statement, ast.Expr)
             for name in dict.fromkeys(defines(statement)):
-                found.setdefault(name, []).append(statement)
+                if not (called and self._is_module(name)):  # norms.register(…) does not define norms
+                    found.setdefault(name, []).append(statement)
         return found
+
+    def _is_module(self, name: str) -> bool:
+        """Whether the imports at the top bind a name to modules of the project alone."""
+        meant = self.bound.get(name, ())
+        return bool(meant) and all(isinstance(one.module, Module) and not one.name for one in meant)
 
     @cached_property
     def names(self) -> Bound:

@@ -437,6 +437,26 @@ def extension(folder: Path, files: dict[str, str], file: str = "mine.py", **modu
     return code.entry(made(folder / "user" / file, "register(Act("))
 
 
+def test_an_extension_may_call_the_functions_of_a_module(tmp_path: Path) -> None:
+    """`acts.register(…)` does not define `acts`, as `THINGS.append(…)` defines what THINGS is."""
+    called = MINE.replace("import Act, register", "import Act").replace(
+        "from pack", "from pack import acts\nfrom pack", 1
+    )
+    files = BESIDE | {"mine.py": called.replace("register(Act(", "acts.register(acts.Act(")}
+    before = extension(tmp_path / "b", BESIDE)
+    (tmp_path / "a" / "user").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "a" / "user" / name).write_text(text, "utf-8")
+    entry = made(tmp_path / "a" / "user" / "mine.py", "acts.register(acts.Act(")
+    assert opened(tmp_path / "a" / "installed", OPENED).entry(entry) == before
+
+
+def test_a_library_of_the_name_of_a_file_beside_is_what_an_import_means(tmp_path: Path) -> None:
+    """As when an extension is loaded: `import math` is that of Python, though a file math.py lies beside."""
+    before = extension(tmp_path / "a", BESIDE)
+    assert extension(tmp_path / "b", BESIDE | {"math.py": "def log1p(x):\n    return 0\n"}) == before
+
+
 @pytest.mark.parametrize(
     ("file", "text", "other", "same"),
     [

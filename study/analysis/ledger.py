@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ import pandas as pd
 from study import parquet, provenance
 from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach, holm, iqm, over_seeds, paired, tost
 from study.analysis.quantities import QUANTITIES
-from study.analysis.results import Results
+from study.analysis.results import PREDICTIONS, Results
 from study.errors import SpecError, unknown
 from study.measurement.labels import Label
 from study.spec.claims import check_measure, select, value
@@ -297,7 +297,32 @@ def load_results(spec: Spec, folder: Path) -> Results:
         raise SpecError(
             f"{folder}: its tables are of another study than {spec.name} asks for; make them with `study run`"
         )
-    return Results(spec, parquet.read(folder / "data"), facts)
+    tables = parquet.read(folder / "data")
+    return Results(_as_run(spec, tables), tables, facts, _predictions(folder, facts))
+
+
+def _predictions(folder: Path, facts: dict[str, Any]) -> pd.DataFrame | None:
+    """The table of predictions, if the manifest names one."""
+    path = folder / "data" / f"{PREDICTIONS}.parquet"
+    if PREDICTIONS not in facts["tables"]:
+        return None
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"{path}: not a readable table ({reason:.80}); remake it with `study run`") from None
+
+
+def _as_run(spec: Spec, tables: Mapping[str, pd.DataFrame]) -> Spec:
+    """The study with the changes of its conditions in the words of the run, where extensions are not loaded.
+
+    Only an extension has the words of its initialisers.
+    """
+    if all(extension.loaded for extension in spec.extensions):
+        return spec
+    told = dict(zip(tables["conditions"]["condition"], tables["conditions"]["changes"], strict=True))
+    conditions = tuple(replace(c, changes=tuple(told[c.name].split("\n"))) for c in spec.conditions)
+    return replace(spec, conditions=conditions)
 
 
 def verdicts(spec: Spec, folder: Path) -> tuple[str, bool]:

@@ -19,6 +19,8 @@ from study.spec.claims import check_measure
 from study.spec.records import Condition, Spec, Sweep
 from study.tables import Tables
 
+PREDICTIONS = "predictions"  # the table of a study with extensions, beside those that every study has
+
 
 @dataclass(frozen=True)
 class Results:
@@ -27,6 +29,7 @@ class Results:
     spec: Spec
     tables: Tables
     facts: dict[str, Any]  # the manifest
+    predictions: pd.DataFrame | None = None  # those that were written for readers without the code of extensions
 
     @property
     def vocabulary(self) -> int:

@@ -14,7 +14,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,10 +26,6 @@ from study.network.activations import ACTIVATIONS, Floats
 from study.network.expectations import moments
 from study.network.inits import Init, log_frequencies
 from study.network.layers import Layer, Network
-
-if TYPE_CHECKING:
-    from study.analysis.results import Results
-    from study.spec.records import Condition
 
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
 Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
@@ -159,14 +154,6 @@ def cross_entropy_of_frequencies(targets: Sequence[int], variance: float) -> tup
     return loss, variance**2 / 4, "cross-entropy with softmax(b) + s²/2 (1 − Σ p²)"
 
 
-def predicted_start(results: Results, condition: Condition) -> pd.DataFrame:
-    """The predictions for a condition of a study, with the data on which it was trained. See `predict`."""
-    data, network = results.facts["data"], condition.network
-    stored = data["repeats"][str(network.context)]
-    patterns = {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
-    return predict(network, results.vocabulary, patterns, data["examples"]["train"], data["targets"])
-
-
 def predict(
     network: Network,
     vocabulary: int,
@@ -227,9 +214,15 @@ def _propagate(
             value, error, method = _first_loss(signal, layer, vocabulary, targets, nodes)
             add(number, "initial_loss", value, error, method)
             return rows
+        activation = ACTIVATIONS[layer.activation]
+        if not activation.origin:
+            signal = signal.without(f"the activation {layer.activation} is of an extension, which is not loaded")
+            for metric in ("h_std", "gradient_pass"):
+                add(number, metric, math.nan, 0.0, "")
+            continue
         q, weights = signal.q, signal.weights
         mean, square, passed = moments(q, layer.activation)
-        closed = ACTIVATIONS[layer.activation].moments is not None
+        closed = activation.moments is not None
         how = signal.basis if closed else f"{signal.basis}; quadrature"
         if layer.activation == "tanh":
             for metric, threshold in THRESHOLDS.items():
@@ -303,7 +296,8 @@ def _normalised(signal: _Signal, layer: Layer, examples: float) -> _Signal:
     entry, settings = layer.norm_entry, layer.norm_settings
     assert entry is not None
     if entry.variance is None:
-        return signal.without(f"there is no theory of {layer.norm_words}")
+        known = "there is no theory of" if entry.origin else "this extension is not loaded:"
+        return signal.without(f"{known} {layer.norm_words}")
     if entry.needs_statistics:  # every unit is normalised over the examples, which ends the mixture
         variance = np.atleast_1d(np.asarray(entry.variance(signal.weights @ signal.q, examples, settings), float))
         q, weights = (variance if signal.varies else np.array([math.nan])), np.ones(1)

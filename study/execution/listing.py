@@ -33,6 +33,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
             f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)}"
             f" characters, {found.examples('train'):,} training examples"
         ),
+        *([f"extensions: {', '.join(one.name for one in spec.extensions)}"] if spec.extensions else []),
         "",
         f"{len(work.uses)} cells{cells}",
     ]

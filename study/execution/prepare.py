@@ -12,6 +12,7 @@ from study.execution.keys import keys_of
 from study.execution.plan import Plan, plan_study
 from study.execution.states import InitialStates, states_of
 from study.measurement.rows import Request
+from study.spec.extensions import load_same
 from study.spec.records import Spec
 from study.spec.schema import BATCH_SIZES
 
@@ -29,6 +30,7 @@ class Prepared:
 
 def prepare(spec: Spec, engine: str, device: str, cache: Path) -> Prepared:
     """Prepare a study. Raises SpecError for a study that cannot be run."""
+    load_same(spec.extensions, spec.name)  # another study may have been read since
     words = load(spec.data, spec.folder)
     check_batch_sizes(spec, words)
     reading = Request(spec.measure, spec.batch_sizes)

@@ -33,6 +33,7 @@ from study.measurement.rows import Rows
 from study.network.layers import Network
 from study.processes import call_apart
 from study.spec.records import Spec
+from study.spec.stand_ins import described
 from study.training.cells import Cell
 
 Origin = tuple[Network, Wanted]  # of the rows of states: what was drawn, and what was measured of it
@@ -130,7 +131,7 @@ def _work(spec: Spec, made: Prepared, how: RunOptions) -> tuple[dict[Cell, Rows]
             total = sum(cell.schedule.steps for cell in left)
             with show_progress(len(left), total, sum(map(len, draws))) as display:
                 site = backend(how.executor, min(how.workers, len(shards) + len(draws)))
-                job = Job(made.words, made.reading, how.device, store)
+                job = Job(made.words, made.reading, how.device, store, extensions=spec.extensions)
                 for result in run_work((*shards, *draws), job, site, display.update, display.say, how.fail_fast):
                     if isinstance(result, Failure):
                         failures.append(result)
@@ -193,6 +194,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "cpu": known.cpu,
         "versions": provenance.versions(),
         "draws": known.draws,
+        **({"extensions": described(spec.extensions)} if spec.extensions else {}),
     }
 
 

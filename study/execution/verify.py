@@ -74,7 +74,8 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
     total = sum(cell.schedule.steps for shard in shards for cell in shard.cells)
     rows: dict[Cell, Rows] = {}
     with show_progress(sum(len(shard.cells) for shard in shards), total) as display:
-        job, place = Job(words, reading, facts["device"]), backend("local", min(workers, len(shards)))
+        job = Job(words, reading, facts["device"], extensions=spec.extensions)
+        place = backend("local", min(workers, len(shards)))
         for result in run_shards(shards, job, place, display.update, display.say):
             if isinstance(result, Failure):
                 raise SpecError(f"a cell could not be trained here: {result.reason}")

@@ -27,6 +27,7 @@ from study.execution.keys import shown, surroundings
 from study.execution.progress import COMPILING
 from study.measurement.initial import Block, States
 from study.measurement.rows import Request, Rows
+from study.spec.extensions import Extension, load_same
 from study.training.cells import Cell, Stack
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Job:
     device: str
     store: Store | None = None
     environment: dict[str, str] = field(default_factory=surroundings)  # what the store's keys say of whoever trains
+    extensions: tuple[Extension, ...] = ()  # of the study; a worker loads the same files
 
     def packed(self) -> bytes:
         """The job as it is sent with every shard: some 100 kB for 32,000 words."""
@@ -131,6 +133,7 @@ def _compile(report: Callable[[], None]) -> None:
 def _job(packed: bytes) -> Job:
     """The job, unpacked once; SpecError where this process would train by other code than the keys say."""
     job: Job = pickle.loads(zlib.decompress(packed))
+    load_same(job.extensions, f"worker on {platform.node()}")
     _same(job.environment)
     return job
 

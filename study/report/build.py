@@ -8,15 +8,15 @@ from pathlib import Path
 from study import provenance
 from study.analysis import export
 from study.analysis.ledger import Ledger, judge, load_results
-from study.analysis.results import Results
+from study.analysis.predictions import write_predictions
+from study.analysis.results import PREDICTIONS, Results
 from study.errors import SpecError
 from study.files import replace as write
 from study.files import writing
 from study.report.html.page import Highlight, Section, literal, render_page
 from study.report.html.verbatim import Shield
 from study.report.notebook import execute
-from study.report.sections.contents import SECTIONS
-from study.spec.anchors import SECTION_ORDER
+from study.report.sections.contents import sections as all_sections
 from study.spec.describe import schedule_words
 from study.spec.records import FULL_PROFILE, Spec
 
@@ -31,6 +31,9 @@ def build_report(spec: Spec, folder: Path, notebooks: bool = True) -> Path:
     if not results.conditions:
         raise SpecError(f"{folder}: no condition has a training to show; `study run` tries them again")
     facts = {**results.facts, "document_sha256": spec.document_sha256}
+    if spec.extensions and all(one.loaded for one in spec.extensions):
+        with writing(folder, "--out"):
+            facts["tables"] = {**facts["tables"], PREDICTIONS: write_predictions(results, folder)}
     results = replace(results, facts=facts)
     stamp_ = stamp(results)
     if notebooks:
@@ -49,10 +52,10 @@ def report_page(results: Results, ledger: Ledger, stamp_: str) -> str:
     shield = Shield.of(results.spec)
     sections: list[Section] = []
     left_out = {}  # a link to such a section leads to the line with the reason for its absence
-    for anchor in SECTION_ORDER:
-        made = SECTIONS[anchor].make(results, ledger)
+    for anchor, question in all_sections().items():
+        made = question.make(results, ledger)
         if made is None:
-            left_out[anchor] = f"{SECTIONS[anchor].short}: needs {SECTIONS[anchor].needs}"
+            left_out[anchor] = f"{question.short}: needs {question.needs}"
         else:
             sections.append(shield.section(made))
     facts = results.facts

@@ -5,6 +5,8 @@ Claims are checked against them before a report exists. This module loads no tor
 
 from __future__ import annotations
 
+from typing import Any
+
 SECTION_ORDER = (
     "verdict",
     "ladder",
@@ -28,3 +30,10 @@ SECTION_ORDER = (
     "method",
     "provenance",
 )
+# Sections of extensions, which stand behind the others: anchor -> the section, which only the report can use.
+ADDED: dict[str, Any] = {}
+
+
+def anchors() -> tuple[str, ...]:
+    """The anchors of all sections: those of the package, and those of the extensions that are loaded."""
+    return (*SECTION_ORDER, *ADDED)

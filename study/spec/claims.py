@@ -12,7 +12,7 @@ from study.data.words import SPLITS
 from study.errors import SpecError, suggest
 from study.measurement.probe import PROBES
 from study.network.norms import NORMS
-from study.spec.anchors import SECTION_ORDER
+from study.spec.anchors import anchors
 from study.spec.comparisons import COMPARISONS, names_condition, partner
 from study.spec.document import Path_
 from study.spec.quantities import measures, of_twins
@@ -66,6 +66,8 @@ def probed(of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
 
 
 def _matches(got: Any, wanted: Any) -> bool:
+    if isinstance(got, float) and math.isnan(got):
+        raise SpecError("selects by a std that only an extension knows, which is not loaded; load it with --trust")
     if isinstance(wanted, Mapping):
         return _number(got) and bool(wanted.get("min", -math.inf) <= got <= wanted.get("max", math.inf))
     values = wanted if isinstance(wanted, list) else [wanted]
@@ -122,8 +124,8 @@ def check_at(measure: str, at: str | int) -> None:
 
 def check_section(name: str) -> None:
     """Raise SpecError for a section that the report does not have."""
-    if name and name not in SECTION_ORDER:
-        raise SpecError(f"no section {shown_value(name)}{suggest(name, SECTION_ORDER)}")
+    if name and name not in anchors():
+        raise SpecError(f"no section {shown_value(name)}{suggest(name, anchors())}")
 
 
 def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:

@@ -43,7 +43,7 @@ def under_profile(written: StudyFile, profile: str) -> StudyFile:
 
 def _laid_over(written: StudyFile, profile: str, patch: Any) -> StudyFile:
     document = overlay(written.document, profile, patch)
-    return StudyFile(written.path, document, check_study(document, document.value), profile)
+    return replace(written, document=document, content=check_study(document, document.value), profile=profile)
 
 
 def overlay(document: Document, profile: str, patch: Any) -> Document:

@@ -12,7 +12,7 @@ from study.spec.profiles import under_profile
 from study.spec.published import resolve_published
 from study.spec.records import FULL_PROFILE, Condition, Spec
 from study.spec.schema import StudyEntry
-from study.spec.study_file import StudyFile, open_study
+from study.spec.study_file import StudyFile, Told, Trust, open_study
 from study.spec.sweeps import resolve_sweeps, resolve_twins
 from study.spec.word_list import resolve_word_list
 from study.training.identity import sha256
@@ -24,13 +24,16 @@ def read_study(
     seeds: Sequence[int] | None = None,
     name: str | None = None,
     anywhere: bool = False,
+    trust: Trust = "below",
+    told: Told | None = None,
 ) -> Spec:
     """The study in the file at `path` under `profile`, with the `seeds` if they are given, else with those of the file.
 
     Messages call the file `name`. Its word list must lie in the study file's folder or in the working folder, unless it
-    may lie `anywhere`. Raises SpecError for a study that cannot be run.
+    may lie `anywhere`. `trust` and `told` are about its extensions, as for `open_study`. Raises SpecError for a study
+    that cannot be run.
     """
-    return resolve_study(open_study(path, name), profile, seeds, anywhere)
+    return resolve_study(open_study(path, name, trust, told), profile, seeds, anywhere)
 
 
 def resolve_study(
@@ -64,6 +67,7 @@ def resolve_study(
         claims=claims,
         document_sha256=sha256(written.document.value),
         initial_states=_seeds_of_states(study, seeds),
+        extensions=written.extensions,
     )
 
 

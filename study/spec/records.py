@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from study.measurement.probe import ProbeSizes
 from study.network.inits import Init
 from study.network.layers import Network
 from study.network.norms import Reading
+from study.spec.extensions import Extension
 from study.spec.schema import ClaimEntry
 from study.training.cells import Protocol, Schedule
 from study.training.identity import gained, network_values, schedule_values, sha256
@@ -63,8 +65,10 @@ def _std(init: Init, fan_in: int, fan_out: int | None = None) -> float | None:
     """The std of a parameter that is drawn around 0.
 
     It is None where the draw has another mean, and where the std depends on the fan_out of the output layer, the size
-    of the vocabulary, which no study file says.
+    of the vocabulary, which no study file says. It is NaN where the initialiser is of an extension that is not loaded.
     """
+    if not init.entry.origin:
+        return math.nan
     if not init.centred or (fan_out is None and init.scale(fan_in, 1) != init.scale(fan_in, 10**9)):
         return None
     return init.scale(fan_in, fan_out or 1)
@@ -134,6 +138,7 @@ class Spec:
     claims: tuple[ClaimEntry, ...]
     document_sha256: str  # of all that the file holds, without comments and layout
     initial_states: tuple[int, ...] = ()  # the seeds of the states that each condition has beside its trainings
+    extensions: tuple[Extension, ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -353,6 +353,7 @@ class StudyEntry(Entry):
 
     title: str = "A study of initialisation"
     out: Annotated[Text | None, OrNone] = None
+    extensions: list[Text] = []
     data: DataEntry
     model: ModelEntry
     training: TrainingEntry

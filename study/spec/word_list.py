@@ -26,9 +26,10 @@ def resolve_word_list(file: StudyFile, anywhere: bool = False) -> WordList:
 
 def _check_path(file: StudyFile, anywhere: bool) -> None:
     place, given = ("data", "path"), file.content.data.path
-    target = followed(file, place, given)
+    target = followed(file.document, file.path.parent, place, given)
     if not anywhere:
-        confine(file, place, given, target, "move the word list into one of them, or allow this with --data-anywhere")
+        advice = "move the word list into one of them, or allow this with --data-anywhere"
+        confine(file.document, file.path.parent, place, given, target, advice)
     if target.exists() and not target.is_file():
         problem = f"expected a file with a word on each line, got {shown_value(given)}, which is no file"
         raise file.error(place, problem)

@@ -92,6 +92,10 @@ def example(name: str) -> str:
     return text[1]
 
 
+def test_the_skeleton_in_readme_is_the_file_to_copy() -> None:
+    assert example("my_activation") == (HOME / "examples" / "extend" / "my_activation.py").read_text("utf-8")
+
+
 def test_the_python_example_prints_what_readme_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HOME)
     shown = doctest.DocTestParser().get_doctest(example("python"), {}, "README", "README.md", 0)

@@ -92,3 +92,23 @@ def test_it_runs_where_nothing_of_the_repository_is_and_no_module_of_the_users(s
         study, "verify", *arguments, "--cells", "1", "--workers", "0", cwd=tmp_path
     )
     assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+
+
+def test_the_skeletons_of_extensions_run_in_workers_on_dask_and_in_notebooks(study: Path, tmp_path: Path) -> None:
+    for executor in ("local", "dask"):
+        folder = tmp_path / executor
+        shutil.copytree(HOME / "examples" / "extend", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("random", "seaborn"):
+            (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__)\n")
+        (home := folder / "home").mkdir()
+        variables = {"HOME": str(home), "JUPYTER_PATH": str(Path(sysconfig.get_path("data")) / "share" / "jupyter")}
+        options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--out", "out")
+        notebooks = "--notebooks" if executor == "local" else "--no-notebooks"
+        command(study, "run", "study.yaml", *options, notebooks, cwd=folder, **variables)
+        assert "1 claims judged" in command(study, "check", "study.yaml", "--out", "out", cwd=folder)
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+    hashes = {name: (tmp_path / name / "out" / "data" / "metrics.parquet").read_bytes() for name in ("local", "dask")}
+    assert hashes["local"] == hashes["dask"]
+    pages = {path.stem: path.read_text("utf-8") for path in (tmp_path / "local" / "out" / "notebooks").iterdir()}
+    assert sorted(pages) == ["centred", "mish", "plain", "signs"]
+    assert "signs of size 0.5" in pages["signs"] and "outputs below 0" in pages["mish"]

@@ -15,7 +15,8 @@ from tests.support.tiny import HERE, load, one_line, write
 
 def folder(path: Path, changes: dict[str, Any] | None = None, *chosen: Any) -> Path:
     """Where the results of the changed study go."""
-    return output_folder(open_study(write(path, changes), "s.yaml"), *chosen)
+    file = write(path, changes)
+    return output_folder(open_study(file, "s.yaml").document, file, *chosen)
 
 
 def refused(path: Path, out: str) -> str:
@@ -55,7 +56,7 @@ def test_none_is_as_good_as_no_key(tmp_path: Path, none: str | None) -> None:
 
 def test_the_projects_own_study_goes_to_reports() -> None:
     home = HERE.parents[1]
-    assert output_folder(open_study(home / "experiments.yaml")) == home / "reports"
+    assert output_folder(open_study(home / "experiments.yaml").document, home / "experiments.yaml") == home / "reports"
 
 
 def test_where_results_go_changes_no_number(tmp_path: Path) -> None:

@@ -217,7 +217,9 @@ def open_condition(condition: str, folder: str = "reports", file: str = "experim
 def _load(folder: Path, file: Path, stamps: tuple[bytes, ...]) -> Results:
     facts = provenance.read_manifest(folder)
     chosen = facts["chosen"]
-    spec = read_study(file, facts["profile"], facts["seeds"], str(file), anywhere=True)  # reads tables and no word list
+    # it reads tables, no word list and no code of the user's
+    told = facts.get("extensions")
+    spec = read_study(file, facts["profile"], facts["seeds"], str(file), True, "never", lambda _: told)
     if chosen.get("only"):
         spec = only_conditions(spec, [name.strip() for name in chosen["only"].split(",")])
     return ledger.load_results(spec, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from study.report.sections.registry import Question
-from study.spec.anchors import SECTION_ORDER
+from study.spec.anchors import ADDED, SECTION_ORDER
 
 
 def _question(anchor: str) -> Question:
@@ -16,3 +16,8 @@ def _question(anchor: str) -> Question:
 
 
 SECTIONS: dict[str, Question] = {anchor: _question(anchor) for anchor in SECTION_ORDER}
+
+
+def sections() -> dict[str, Question]:
+    """All sections by anchor: those of the package, and behind them those of the study's extensions."""
+    return {**SECTIONS, **ADDED}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
+from study.analysis.predictions import predictions as predictions_of
 from study.analysis.results import Results
-from study.analysis.theory import predicted_start
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableColumn, Value
@@ -65,7 +65,7 @@ def initial_states_section(results: Results) -> Content | None:
 
 def _predicted(results: Results, condition: Condition) -> dict[tuple[str, int | None], float]:
     """The predictions of theory by metric and layer, NaN where there is none; `initial_loss` has no layer."""
-    found = predicted_start(results, condition)
+    found = predictions_of(results, condition)
     known: dict[tuple[str, int | None], float] = {("initial_loss", None): math.nan, (SATURATION, 1): math.nan}
     for row in found.itertuples():
         if row.metric != "initial_loss":

@@ -16,6 +16,7 @@ from study.measurement.rows import SCHEMAS
 from study.report.html.page import Listing, Made, Section, TableCell
 from study.spec import document
 from study.spec.document import Document, Path_
+from study.spec.extensions import PREFIX
 
 ALWAYS = ("data", "model", "training", "seeds")  # the keys that every training depends on
 RESTS: dict[str, tuple[str, ...]] = {  # table -> the keys of the study file that it depends on
@@ -60,14 +61,17 @@ def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
     of each role that makes its tables. A table of cells is made by measuring, that of states by `states`, any other by collecting. The modules are
     found by following imports, so that no path is kept here.
     """
-    own = module.partition(".")[2]
-    used = [name for name in codehash.imported_by(own) if name.startswith(("analysis.", "measurement."))]
+    package, _, own = module.partition(".")
+    inside = package == __name__.partition(".")[0]  # otherwise it is a file of the user
+    imported = codehash.imported_by(own) if inside else []
+    used = [name for name in imported if name.startswith(("analysis.", "measurement."))]
     roles: list[Role] = [
         "states" if table == "states" else "measuring" if table in SCHEMAS else "collecting" for table in tables
     ]
     makers = [codehash.ROOTS[role][0] for role in roles]
     others = dict.fromkeys(name for name in (*used, *makers) if name != own)
-    return [f"{codehash.file_of(own)}: {function}", *map(codehash.file_of, others)]
+    file = codehash.file_of(own) if inside else f"{package.removeprefix(PREFIX)}.py"
+    return [f"{file}: {function}", *map(codehash.file_of, others)]
 
 
 def _named(made: Section, results: Results) -> list[str]:

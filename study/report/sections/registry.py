@@ -1,7 +1,8 @@
 """Make a function a section: a question, the function that answers it, and the needs of an answer.
 
 A section is a file of this package: its anchor is the file's name, and the name of its function is the file's name with
-`_section` behind it.
+`_section` behind it. In a file of the user, an extension, a section's anchor is the name of its function without
+`_section`, and the section stands behind those of the package.
 
     @section("Steps wasted", "How many steps does a bad start waste?", needs="two trainings of the first group")
     def waste_section(results: Results) -> Content | None:
@@ -10,13 +11,16 @@ A section is a file of this package: its anchor is the file's name, and the name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from study.analysis.ledger import Ledger
 from study.analysis.results import Results
+from study.errors import SpecError
 from study.report.html.page import Figure, Listing, Made, Section, Table, Term
 from study.report.sections.origin import complete
+from study.spec.anchors import ADDED, anchors
 
 Asked = str | Callable[[Results], str]  # a question, or a function that words it for the results
 
@@ -47,8 +51,8 @@ class Question:
 
     @property
     def anchor(self) -> str:
-        """The anchor of the section on the page, which is the name of its file."""
-        return self.module.rpartition(".")[2].replace("_", "-")
+        """The anchor of the section on the page: the name of its function without `_section`."""
+        return self.function.removesuffix("_section").replace("_", "-")
 
     def make(self, results: Results, ledger: Ledger) -> Section | None:
         """The section with its origin, or None where the study has no data for it."""
@@ -74,7 +78,9 @@ def section(short: str, question: Asked, needs: str) -> Callable[[Callable[[Resu
     """Turn a function of the results into a section. `short` is its title in the navigation."""
 
     def register(find: Callable[[Results], Content | None]) -> Question:
-        return Question(short, question, needs, find.__module__, find.__name__, lambda results, _: find(results))
+        return _known(
+            Question(short, question, needs, find.__module__, find.__name__, lambda found, _: find(found)), find
+        )
 
     return register
 
@@ -85,6 +91,20 @@ def judged_section(
     """Turn a function of the results and the ledger into a section."""
 
     def register(find: Callable[[Results, Ledger], Content | None]) -> Question:
-        return Question(short, question, needs, find.__module__, find.__name__, find)
+        return _known(Question(short, question, needs, find.__module__, find.__name__, find), find)
 
     return register
+
+
+def _known(made: Question, find: Callable[..., Content | None]) -> Question:
+    """The section, made known by its anchor if it is of an extension. SpecError: the anchor is taken or is none."""
+    if made.module.partition(".")[0] == __name__.partition(".")[0]:
+        return made
+    where = f"{find.__code__.co_filename}:{find.__code__.co_firstlineno}"
+    if made.anchor in anchors():
+        raise SpecError(f"{where}: section '{made.anchor}': the name is taken; give the function another one")
+    if not made.function.endswith("_section") or not re.fullmatch("[a-z][a-z0-9-]*", made.anchor):
+        problem = "expected a function that is named in small letters, such as my_view_section"
+        raise SpecError(f"{where}: section: {problem}, got {made.function:.60}")
+    ADDED[made.anchor] = made
+    return made

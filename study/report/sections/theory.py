@@ -11,8 +11,8 @@ from matplotlib.figure import Figure as Drawn
 from scipy import stats
 
 from study.analysis.estimate import holm
+from study.analysis.predictions import predictions
 from study.analysis.results import Results
-from study.analysis.theory import predicted_start
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
@@ -84,7 +84,7 @@ def theory_section(results: Results) -> Content | None:
     gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
     for c in distinct_trainings(results.conditions):
-        for r in predicted_start(results, c).itertuples():
+        for r in predictions(results, c).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory does not go beyond an activation of the output layer

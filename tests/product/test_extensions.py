@@ -1,0 +1,210 @@
+"""The skeletons of examples/extend/, from their files to the page: in this process, in workers, on Dask, from a wheel."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from study import cli, parquet, provenance
+from study.analysis.ledger import judge, load_results
+from study.analysis.results import Results
+from study.report.build import build_report
+from study.report.sections.theory import theory_section
+from study.spec import extensions
+from study.spec.read import read_study
+from tests.support.finished import finished
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "extend"
+FILES = ["my_activation.py", "my_norm.py", "my_init.py", "my_metric.py", "my_section.py"]
+Study = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def put_back() -> Iterator[None]:
+    """No entry of an extension is left in the registries."""
+    yield
+    extensions.withdraw()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the skeletons, and their finished study in `out`, trained in this process."""
+    folder = tmp_path_factory.mktemp("extend")
+    shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    spec = read_study(folder / "study.yaml", trust="always")
+    build_report(spec, finished(spec, folder / "out"), notebooks=False)
+    return folder
+
+
+@pytest.fixture
+def results(home: Path) -> Results:
+    return load_results(read_study(home / "study.yaml", trust="always"), home / "out")
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
+    """`study` with arguments in this process: exit status, output, errors."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["study", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        told = capsys.readouterr()
+        return int(end.value.code or 0), told.out, told.err
+
+    return run
+
+
+def test_changes_name_every_entry(results: Results) -> None:
+    changes = {c.name: "; ".join(c.changes) for c in results.conditions}
+    assert "activation 1: tanh → mish" in changes["mish"]
+    assert re.search(r"W1: std 0.5 → gain mish, 1/√E φ\(Z\)² / √fan_in", changes["mish"])
+    assert changes["centred"] == "norm 1: none → centring"
+    assert changes["signs"] == "W1: std 0.5 → signs of size 0.5"
+
+
+def test_the_metric_is_in_tables_and_claims(results: Results) -> None:
+    rows = results.tables["measures"].set_index("metric")
+    assert rows.loc["below_zero", ["label", "unit", "of"]].tolist() == ["outputs below 0", "%", "layer"]
+    start = results.metric(results.spec.condition("centred"), "below_zero", 0, layer=1)
+    h = results.tables["histograms"].query("condition == 'centred' and step == 0 and quantity == 'h'")
+    assert float(start.mean()) == pytest.approx(float(h.loc[h["right"] <= 0, "share"].sum()), abs=1e-9)
+    assert [entry.verdict for entry in judge(results).entries] == ["holds"]
+
+
+def test_theory_predicts_the_activation_by_quadrature_and_says_where_it_predicts_nothing(results: Results) -> None:
+    content = theory_section.find(results, judge(results))
+    assert content is not None
+    (table,) = [figure.table for figure in content.figures] or content.tables
+    methods: dict[str, set[str]] = {}
+    for row in table.rows:
+        methods.setdefault(row["condition"].sort, set()).add(str(row["method"]))  # type: ignore[union-attr]
+    assert any("quadrature" in method for method in methods["mish"])
+    assert not any("no prediction" in method for method in methods["mish"])
+    assert "no prediction: there is no theory of centring" in methods["centred"]
+    assert "no prediction: a weight is drawn as signs of size 0.5" in methods["signs"]
+
+
+def test_the_entries_compute_what_they_say(home: Path, results: Results) -> None:
+    """Against torch's own mish, the mean over units, and the signs of the draws."""
+    from study.network.activations import ACTIVATIONS
+    from study.network.norms import NORMS
+
+    z = torch.linspace(-8, 8, 101, dtype=torch.float64, requires_grad=True)
+    mish = torch.nn.functional.mish(z)
+    (slope,) = torch.autograd.grad(mish.sum(), z)
+    assert ACTIVATIONS["mish"].phi(z.detach().numpy()) == pytest.approx(mish.detach().numpy(), abs=1e-14)
+    assert ACTIVATIONS["mish"].slope(z.detach().numpy()) == pytest.approx(slope.numpy(), abs=1e-14)
+    x = torch.arange(6.0).reshape(1, 2, 3)
+    found, _ = NORMS["centre"].normalise(x, {"bias": torch.ones(1, 1, 3)}, None, None)
+    assert found.tolist() == [[[0, 1, 2], [0, 1, 2]]]
+    signs = results.metric(results.spec.condition("signs"), "preact_std", 0, layer=1)
+    assert signs.notna().all()
+    weights = results.spec.condition("signs").network.hidden[0].weight
+    assert weights.scale(6, 8) == 0.5
+
+
+def test_the_page_shows_the_section_behind_those_of_the_package_and_the_metric(home: Path) -> None:
+    page = build_report(read_study(home / "study.yaml", trust="always"), home / "out", notebooks=False).read_text(
+        "utf-8"
+    )
+    anchors = re.findall(r'<section id="([a-z-]+)"', page)
+    assert anchors.index("below-zero") > anchors.index("provenance")
+    assert "my_section.py: below_zero_section" in page
+    assert "<summary>outputs below 0" in page
+    assert "4 conditions were measured." in page
+
+
+def test_the_manifest_names_the_files_with_their_hashes(home: Path, tmp_path: Path) -> None:
+    facts = provenance.read_manifest(home / "out")
+    assert [one["name"] for one in facts["extensions"]] == FILES
+    for one in facts["extensions"]:
+        assert one["files"] == {one["name"]: extensions.digest(home / one["name"])}
+
+
+# -- without trust ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished study, seen from a folder that it does not lie below. Code in it would leave `ran`."""
+    shutil.copytree(home, tmp_path / "their", ignore=shutil.ignore_patterns("cache"))
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    extensions.withdraw()
+    return tmp_path / "their"
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_what_trains_refuses_in_one_line(study: Study, elsewhere: Path, command: str) -> None:
+    status, out, told = study(command, elsewhere / "study.yaml", "--out", elsewhere / "out")
+    assert (status, out) == (2, "")
+    assert told.count("\n") == 1
+    assert f"{elsewhere}/study.yaml:3: extensions: the code in {', '.join(FILES)} would run" in told
+    assert "--trust" in told
+
+
+def test_a_plan_says_that_names_are_not_checked(study: Study, elsewhere: Path) -> None:
+    status, out, _ = study("plan", elsewhere / "study.yaml")
+    assert status == 0
+    assert "data: 'words.txt'" in out
+    assert f"extensions, not loaded: {', '.join(FILES)}" in out
+    assert "names not checked" in out
+    status, out, _ = study("plan", elsewhere / "study.yaml", "--trust")
+    assert (status, "8 cells" in out) == (0, True)
+    assert f"extensions: {', '.join(FILES)}" in out.splitlines()
+
+
+def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: Study, elsewhere: Path) -> None:
+    before = (elsewhere / "out" / "data" / "conditions.parquet").read_bytes()
+    page_at_home = (elsewhere / "out" / "index.html").read_text("utf-8")
+    status, out, told = study("check", elsewhere / "study.yaml", "--out", elsewhere / "out")
+    assert status == 0 and "passed" in out
+    assert "activation mish, norm centre, initialiser signs, metric below_zero, section below-zero" in told
+    status, _, told = study("report", elsewhere / "study.yaml", "--out", elsewhere / "out", "--no-notebooks")
+    assert status == 0 and "are not loaded" in told and "out of date" not in told
+    page = (elsewhere / "out" / "index.html").read_text("utf-8")
+    assert "Below zero: needs the extension my_section.py, which is not loaded" in page
+    assert "W1: std 0.5 → signs of size 0.5" in page
+    assert "<summary>outputs below 0" in page
+    assert len(re.findall("quadrature", page)) == page_at_home.count("quadrature") > 0  # as the run has written it
+    assert "no prediction: there is no theory of centring" in page
+    assert (elsewhere / "out" / "data" / "conditions.parquet").read_bytes() == before
+    facts = provenance.read_manifest(elsewhere / "out")
+    del facts["tables"]["predictions"]  # as after a run whose page was not made
+    provenance.write_manifest(facts, elsewhere / "out")
+    study("report", elsewhere / "study.yaml", "--out", elsewhere / "out", "--no-notebooks")
+    page = (elsewhere / "out" / "index.html").read_text("utf-8")
+    assert "no prediction: the activation mish is of an extension, which is not loaded" in page
+    (elsewhere / "my_norm.py").write_text("raise SystemExit(3)\n")
+    status, _, told = study("check", elsewhere / "study.yaml", "--out", elsewhere / "out")
+    assert status == 0 and "is out of date: my_norm.py changed" in told
+
+
+# -- in other processes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("dask", marks=pytest.mark.slow)])
+def test_workers_load_them_and_give_the_same_tables(
+    study: Study, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    shutil.copytree(home, tmp_path / "copy", ignore=shutil.ignore_patterns("out"))
+    monkeypatch.chdir(tmp_path / "copy")
+    options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--no-notebooks", "--cache", "cache")
+    status, _, told = study("run", "study.yaml", "--out", "out", *options)
+    assert status == 0, told
+    there, here = (parquet.read(folder / "out" / "data") for folder in (home, Path()))
+    for name, table in there.items():
+        pd.testing.assert_frame_equal(table, here[name])
+    if executor == "local":
+        status, out, _ = study("verify", "study.yaml", "--out", "out", "--all", "--workers", "2")
+        assert (status, "all 8 come out as the report says" in out) == (0, True)
+        facts = json.loads(Path("out/manifest.json").read_text("utf-8"))
+        assert facts["extensions"] == provenance.read_manifest(home / "out")["extensions"]
