@@ -1,7 +1,7 @@
 """The protocol of a model, and the kinds of models: each is an entry that knows everything about itself. No torch.
 
 A model is a module, or an object, with the functions of `Model`. It trains and is read through them, whatever it is:
-`mlp.py` is the character MLP. The record of a network (`layers.Network`) names its kind,
+`mlp.py` is the character MLP, `bigram.py` a table of logits. The record of a network (`layers.Network`) names its kind,
 and says how its parameters are drawn. The axes are M models, N examples, T characters of context, V characters of the
 vocabulary and H width of a layer. A model that cannot stack several models has M = 1.
 """
@@ -174,8 +174,17 @@ def _mlp() -> Model[Any]:
     return mlp
 
 
+def _bigram() -> Model[Any]:
+    from study.network import bigram
+
+    return bigram
+
+
 def _mlp_shapes(network: Network, vocabulary: int) -> list[tuple[int, int]]:
     return list(pairwise([network.context * network.embedding_size, *network.widths, vocabulary]))
 
 
 register(Kind("mlp", "a character-level MLP", _mlp, _mlp_shapes))
+register(
+    Kind("bigram", "a bigram table", _bigram, lambda network, V: [(V, V)], layered=False, context=1),
+)

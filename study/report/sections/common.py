@@ -122,6 +122,14 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
+def without_layers(results: Results, conditions: Sequence[Condition]) -> list[str]:
+    """A sentence that names the conditions without hidden layers, which a section about layers leaves out, if any."""
+    bare = [f"**{results.titles[c.name]}**" for c in conditions if not c.network.hidden]
+    if not bare:
+        return []
+    return [f"Left out here, since there are no hidden layers: {', '.join(bare)}."]
+
+
 def context_patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
     """The share of the contexts of a condition by their pattern of repeated characters, as `theory.predict` takes it."""
     stored = results.facts["data"]["repeats"][str(condition.network.context)]
