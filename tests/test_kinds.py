@@ -22,7 +22,8 @@ from study.execution.shard import parts, trainer
 from study.measurement.measure import loss_rows
 from study.measurement.rows import as_rows
 from study.network.layers import Network
-from study.network.mlp import Params, Statistics, fresh_statistics, initialise
+from study.network.mlp import Params, fresh_statistics, initialise
+from study.network.norms import Statistics
 from study.rng import streams
 from study.spec.comparisons import COMPARISONS
 from study.spec.records import Spec, Twins

@@ -143,7 +143,7 @@ def record_text(made: ReportRecord) -> str:
 
 
 def _summary(results: Results, c: Condition) -> Summary:
-    tanh = c.network.hidden[0].activation == "tanh"
+    tanh = c.network.activation == "tanh"
     finals = {split: results.estimate(results.loss(c, split, c.schedule.steps)) for split in ("train", "dev", "test")}
     return Summary(
         condition=c.name,

@@ -30,6 +30,7 @@ from study.network.layers import Layer, Network
 Repeats = Mapping[tuple[int, ...], float]  # how often each character of a context occurs in it -> share of contexts
 Predicted = tuple[int, str, float, float, str]  # layer, metric, predicted, error, method
 
+COLUMNS = ["layer", "metric", "predicted", "error", "method"]
 SMALL = 0.3  # the logit std up to which the closed form is used: the next term is below 1e-4 nats for V >= 27
 THRESHOLDS = {"saturation_97": 0.97, "saturation_99": 0.99}
 NODES = 96  # the nodes per χ² of the mixture; the error is found by a comparison with two thirds of them
@@ -174,18 +175,27 @@ def predict(
     that the values of a unit are only roughly Gaussian, since there are finitely many embeddings: with the few
     characters of an alphabet their tails are heavier, and from the second layer on thinner by a term of order
     1 / (T · E). What has no prediction is NaN, and `method` says why: a BatchNorm of constant values, a constant weight,
-    a norm or an initialiser that has no theory.
+    a norm, an initialiser or a kind of model that has no theory.
     """
     patterns = patterns or {(1,) * network.context: 1.0}
     assert all(sum(pattern) == network.context for pattern in patterns), f"{network.context} characters, got {patterns}"
     assert math.isclose(sum(patterns.values()), 1), f"shares of patterns add up to 1, got {patterns}"
+    if network.kind != "mlp":  # the theory is that of the MLP
+        found = _without_theory(network)
+        return pd.DataFrame(found, columns=COLUMNS)
     fine = _propagate(network, vocabulary, patterns, examples, targets, NODES)
     rough = _propagate(network, vocabulary, patterns, examples, targets, NODES * 2 // 3)
     rows = [
         (layer, metric, value, error + abs(value - other[2]), method)
         for (layer, metric, value, error, method), other in zip(fine, rough, strict=True)
     ]
-    return pd.DataFrame(rows, columns=["layer", "metric", "predicted", "error", "method"])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _without_theory(network: Network) -> list[Predicted]:
+    """The rows of a model that has no theory: what could be asked of its output, and why there is no answer."""
+    why = f"no prediction: there is no theory of {network.model.label}"
+    return [(len(network.layers), metric, math.nan, 0.0, why) for metric in ("logit_std", "initial_loss")]
 
 
 def _propagate(
@@ -266,6 +276,7 @@ def _root(square: float) -> float:
 def _embedded(network: Network, vocabulary: int, patterns: Repeats, nodes: int) -> _Signal:
     """The concatenated embeddings: q is their mean square."""
     init, size = network.embedding, network.context * network.embedding_size
+    assert init is not None, "an MLP has an embedding"
     scale = init.scale(vocabulary, network.embedding_size)
     if init.gaussian:
         norm, weights = embedding_norm(network.embedding_size, patterns, nodes)

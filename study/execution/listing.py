@@ -106,6 +106,8 @@ def _counts(states: Iterable[str]) -> str:
 
 def graph(network: Network, vocabulary: int) -> str:
     """`3×10 → 200 tanh → 27`, with the norms."""
+    if not network.model.layered:
+        return f"{network.model.label}, {' + '.join(f'{a}×{b}' for a, b in network.shapes(vocabulary))}"
     parts = [f"{network.context}×{network.embedding_size}"]
     for (_, width), layer in zip(network.shapes(vocabulary), network.layers, strict=True):
         parts.append(f"{width}{_kinds(layer)}")

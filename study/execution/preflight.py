@@ -55,7 +55,8 @@ def draws(spec: Spec, words: Words) -> dict[str, str]:
     sizes: dict[int, None] = {}
     for condition in spec.conditions:
         network = condition.network
-        wanted[("C", (V, network.embedding_size))] = None
+        if network.embedding is not None:
+            wanted[("C", (V, network.embedding_size))] = None
         for i, (fan_in, fan_out) in enumerate(network.shapes(V), start=1):
             wanted[(f"W{i}", (fan_in, fan_out))] = None
             wanted[(f"b{i}", (fan_out,))] = None

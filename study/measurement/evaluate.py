@@ -15,8 +15,8 @@ from torch import Tensor
 
 from study.data.examples import Split
 from study.network.layers import Network
-from study.network.mlp import Activations, Params, Statistics, forward, fresh_statistics
-from study.network.norms import LayerStatistics
+from study.network.model import Activations, Parameters
+from study.network.norms import LayerStatistics, Statistics
 
 CHUNK = 250_000  # numbers per chunk: contexts × units of all hidden layers, or × characters where these are more
 
@@ -31,6 +31,11 @@ def chunks(split: Split, network: Network) -> Iterator[tuple[Tensor, Tensor]]:
 def chunk_size(network: Network, vocabulary: int) -> int:
     """The number of contexts per chunk."""
     return max(32, CHUNK // max(sum(network.widths), vocabulary))
+
+
+def models(params: Parameters) -> int:
+    """The number of models M."""
+    return len(params.tensors()[0])
 
 
 class Moments:
@@ -67,27 +72,28 @@ class Moments:
 
 
 @torch.no_grad()
-def calibrate(params: Params, network: Network, split: Split) -> Statistics:
+def calibrate(params: Parameters, network: Network, split: Split) -> Statistics:
     """Mean and spread of the pre-activations of every layer that has statistics, over the split as one batch, (M, 1, H).
 
     The std is the unbiased one, also where a norm divides a batch by the biased one. The layers are measured one after another, and each gets its
     input from layers that use the statistics measured before. PyTorch's recipe (fvcore's precise_bn) averages the
     statistics of minibatches instead.
     """
-    found = list(fresh_statistics(params, network))  # filled in from the first layer to the last
+    model = network.model.load()
+    found = list(model.fresh_statistics(params, network))  # filled in from the first layer to the last
     for i in network.layers_with_statistics:
         blank = found[i]
         assert blank is not None
         moments = Moments()
         for X, counts in chunks(split, network):
-            layer = forward(params, network, X, tuple(found), depth=i + 1).layers[i]
+            layer = model.forward(params, network, X, tuple(found), depth=i + 1).layers[i]
             moments.add(Moments.of(layer.preact, counts.sum(1)))
         found[i] = LayerStatistics.of(moments.mean.float(), moments.std().float(), blank.measure)
     return tuple(found)
 
 
 @torch.no_grad()
-def batch_statistics(params: Params, network: Network, X: Tensor, size: int) -> Statistics:
+def batch_statistics(params: Parameters, network: Network, X: Tensor, size: int) -> Statistics:
     """The statistics of consecutive batches of `size` contexts of X (n, T), repeated for every example, (M, n, H)."""
     used = [layer.statistics for layer in _in_batches(params, network, X, size).layers]
     return tuple(None if one is None else _for_every_example(one, size) for one in used)
@@ -98,7 +104,7 @@ def _for_every_example(batches: LayerStatistics, size: int) -> LayerStatistics:
     return replace(batches, mean=mean, spread=spread)
 
 
-def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activations:
+def _in_batches(params: Parameters, network: Network, X: Tensor, size: int) -> Activations:
     """The activations of X (n, T), where every `size` contexts are normalised by their own statistics.
 
     ValueError: a batch of one has no standard deviation.
@@ -106,7 +112,7 @@ def _in_batches(params: Params, network: Network, X: Tensor, size: int) -> Activ
     if size < 2:
         raise ValueError(f"a batch of {size} has no standard deviation; batch statistics need 2 examples or more")
     assert len(X) % size == 0, f"{len(X)} contexts do not fill batches of {size}"
-    return forward(params, network, X, batch=size)
+    return network.model.load().forward(params, network, X, batch=size)
 
 
 def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
@@ -117,7 +123,7 @@ def negative_log_likelihood(logits: Tensor, counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def split_loss(params: Params, network: Network, split: Split, statistics: Statistics | None = None) -> Tensor:
+def split_loss(params: Parameters, network: Network, split: Split, statistics: Statistics | None = None) -> Tensor:
     """The mean loss over a whole split with `statistics`, in nats, (M,) float64.
 
     ValueError: the network normalises over a batch, and no statistics are given.
@@ -126,22 +132,22 @@ def split_loss(params: Params, network: Network, split: Split, statistics: Stati
         raise ValueError(
             "a model that normalises over a batch is read with given statistics: running, calibrated or the split's own"
         )
-    total = torch.zeros(len(params.C), dtype=torch.float64)
+    model, total = network.model.load(), torch.zeros(models(params), dtype=torch.float64)
     for X, counts in chunks(split, network):
-        total += negative_log_likelihood(forward(params, network, X, statistics).logits, counts)
+        total += negative_log_likelihood(model.forward(params, network, X, statistics).logits, counts)
     return total / len(split.Y)
 
 
 @torch.no_grad()
-def small_batch_loss(params: Params, network: Network, X: Tensor, Y: Tensor, size: int) -> Tensor:
-    """The mean loss of X (n, T), Y (n,) where every batch of `size` is normalised by its own statistics, in nats, (M,).
+def small_batch_loss(params: Parameters, network: Network, split: Split, size: int) -> Tensor:
+    """The mean loss of a split where every `size` examples are normalised by their own statistics, in nats, (M,).
 
     The result is float64.
     """
-    step = size * max(1, chunk_size(network, params.C.shape[1]) // size)
-    total = torch.zeros(len(params.C), dtype=torch.float64)
-    for start in range(0, len(X), step):
-        x, y = X[start : start + step], Y[start : start + step]
+    step = size * max(1, chunk_size(network, split.vocabulary) // size)
+    total = torch.zeros(models(params), dtype=torch.float64)
+    for start in range(0, len(split.X), step):
+        x, y = split.X[start : start + step], split.Y[start : start + step]
         log_p = F.log_softmax(_in_batches(params, network, x, size).logits, dim=-1)  # (M, n, V)
         total -= log_p.gather(2, y.view(1, -1, 1).expand(len(log_p), -1, 1)).double().sum((1, 2))
-    return total / len(X)
+    return total / len(split.X)

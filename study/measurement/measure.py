@@ -19,7 +19,8 @@ from study.measurement.rows import Request, Row, Rows, as_rows
 from study.measurement.signals import read_signals
 from study.network.activations import ACTIVATIONS, in_torch
 from study.network.layers import Layer, Network
-from study.network.mlp import LayerTrace, Params, Statistics, cross_entropy, forward, stacked
+from study.network.model import LayerTrace, Parameters
+from study.network.norms import Statistics
 from study.rng import generator
 from study.training.cells import Cell
 from study.training.trajectory import State, Trajectory, boundaries
@@ -43,7 +44,7 @@ def measure_cell(
 
     for step, everything in boundaries(cell.schedule, reading.measure).items():
         state = trajectory.at(step)
-        params, running = stacked([state.arrays], cell.network)
+        params, running = cell.network.model.load().stacked([state.arrays], cell.network)
         keys = {"seed": cell.seed, "step": step}
         if cell.twin:
             if everything:
@@ -91,8 +92,8 @@ def distance(state: State, original: State, network: Network) -> float | None:
 
 
 def parameters(state: State, network: Network) -> tuple[list[Tensor], list[Tensor]]:
-    """The parameters, in the order C, W1, b1, …, and the running statistics, (1, rows, columns) each."""
-    params, running = stacked([state.arrays], network)
+    """The parameters, in the order of named(), and the running statistics, (1, rows, columns) each."""
+    params, running = network.model.load().stacked([state.arrays], network)
     return params.tensors(), [t for own in running if own is not None for t in (own.mean, own.spread)]
 
 
@@ -130,12 +131,13 @@ def curve_rows(loss: Tensor) -> list[Row]:
 # -- the rows of one model at one step --------------------------------------------------------------------------------
 
 
-def gradient_rows(params: Params, network: Network, X: Tensor, Y: Tensor, lr: float, keys: Row) -> list[Row]:
+def gradient_rows(params: Parameters, network: Network, X: Tensor, Y: Tensor, lr: float, keys: Row) -> list[Row]:
     """Rows about the gradient of every parameter on the cell's next minibatch, X (1, batch, T), Y (1, batch)."""
     names, tensors = zip(*params.named(), strict=True)
     for tensor in tensors:
         tensor.requires_grad_()
-    loss = cross_entropy(forward(params, network, X).logits, Y).sum()
+    model = network.model.load()
+    loss = model.example_loss(model.forward(params, network, X).logits, Y).mean(1).sum()
     gradients = torch.autograd.grad(loss, tensors)
     for tensor in tensors:
         tensor.requires_grad_(False)
@@ -153,7 +155,7 @@ def finite(value: Tensor | float) -> float | None:
 
 
 def readings(
-    params: Params, running: Statistics, network: Network, data: Dataset, step: int
+    params: Parameters, running: Statistics, network: Network, data: Dataset, step: int
 ) -> dict[str, Statistics | None]:
     """The statistics with which a model is read, by name. Before the first step there are no running ones yet."""
     if not network.layers_with_statistics:
@@ -163,7 +165,7 @@ def readings(
 
 
 def _everything(
-    params: Params,
+    params: Parameters,
     running: Statistics,
     network: Network,
     data: Dataset,
@@ -188,7 +190,7 @@ def _everything(
 
 
 def loss_rows(
-    params: Params, network: Network, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
+    params: Parameters, network: Network, data: Dataset, statistics: dict[str, Statistics | None], keys: Row
 ) -> list[Row]:
     """Rows with the loss of every full split for all statistics. "batch" reads the split as one batch."""
     found = list[Row]()
@@ -208,7 +210,7 @@ def loss_rows(
 
 
 def activation_rows(
-    params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
+    params: Parameters, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
     """Rows with every registered metric of hidden layers and logits over the full split, read chunk by chunk."""
     signals = read_signals(params, network, chunks(split, network), statistics)
@@ -219,7 +221,7 @@ def activation_rows(
 
 
 def histogram_rows(
-    params: Params, network: Network, split: Split, statistics: Statistics | None, keys: Row
+    params: Parameters, network: Network, split: Split, statistics: Statistics | None, keys: Row
 ) -> list[Row]:
     """Rows with histograms of the inputs and outputs of every hidden activation, and of the logits.
 
@@ -228,9 +230,10 @@ def histogram_rows(
     wanted = [(i + 1, q, bins_of(q, layer)) for i, layer in enumerate(network.hidden) for q in ("preact", "h")]
     wanted.append((len(network.layers), "logits", bins_of("logits", network.output)))
     histograms = {(number, quantity): Histogram(bins) for number, quantity, bins in wanted}
+    model = network.model.load()
     with torch.no_grad():
         for X, counts in chunks(split, network):
-            activations = forward(params, network, X, statistics)
+            activations = model.forward(params, network, X, statistics)
             for (number, quantity), histogram in histograms.items():
                 trace = activations.layers[number - 1]
                 seen = quantity == "preact" or histogram.bins.through  # the input of the activation
@@ -253,13 +256,13 @@ def _outputs(trace: LayerTrace, layer: Layer) -> Tensor:
     return in_torch(layer.activation)(trace.z[0].double())
 
 
-def picture_rows(params: Params, network: Network, X: Tensor, keys: Row) -> list[Row]:
+def picture_rows(params: Parameters, network: Network, X: Tensor, keys: Row) -> list[Row]:
     """Rows that say which units of each tanh layer have |h| > 0.99, as a text of 0 and 1 per example.
 
     The examples are those of the next minibatch X (1, batch, T).
     """
     with torch.no_grad():
-        layers = forward(params, network, X).layers
+        layers = network.model.load().forward(params, network, X).layers
     return [
         {**keys, "layer": i + 1, "example": n, "units": bytes(units + ord("0")).decode("ascii")}
         for i, layer in enumerate(network.hidden)
@@ -269,7 +272,7 @@ def picture_rows(params: Params, network: Network, X: Tensor, keys: Row) -> list
 
 
 def gap_rows(
-    params: Params, network: Network, statistics: dict[str, Statistics | None], X: Tensor, keys: Row
+    params: Parameters, network: Network, statistics: dict[str, Statistics | None], X: Tensor, keys: Row
 ) -> list[Row]:
     """Rows with the largest gap of a unit's mean, and of its std, from the calibrated ones.
 
@@ -289,7 +292,7 @@ def gap_rows(
     return found
 
 
-def batch_size_rows(params: Params, network: Network, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
+def batch_size_rows(params: Parameters, network: Network, dev: Split, sizes: tuple[int, ...], keys: Row) -> list[Row]:
     """Rows with the losses of the same dev examples, read in batches of each size, and all of them as one batch.
 
     Every batch has its own statistics. The examples are the first n of a seeded permutation, where n is the largest
@@ -301,9 +304,8 @@ def batch_size_rows(params: Params, network: Network, dev: Split, sizes: tuple[i
     unit = math.lcm(*fitting)
     n = len(dev.Y) // unit * unit
     order = torch.from_numpy(generator(0, "evaluation order").permutation(len(dev.Y))[:n])
-    X, Y = dev.X[order], dev.Y[order]
-    whole = Split(X, Y, dev.vocabulary)
-    losses = {size: float(small_batch_loss(params, network, X, Y, size)) for size in fitting}
+    whole = Split(dev.X[order], dev.Y[order], dev.vocabulary)
+    losses = {size: float(small_batch_loss(params, network, whole, size)) for size in fitting}
     losses[n] = float(metrics.loss(params, network, whole, calibrate(params, network, whole)))
     return [
         {**keys, "split": "dev", "statistics": "batch", "batch_size": size, "examples": n, "loss": loss}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from study.data.examples import Split
     from study.network.layers import Layer, Network
-    from study.network.mlp import Activations, LayerTrace, Params, Statistics
+    from study.network.model import Activations, LayerTrace, Parameters
+    from study.network.norms import Statistics
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def metric(
 
 
 @metric(of="output", label="loss", unit="nats", format=".4f", better="lower", table="losses", by_name=True)
-def loss(params: Params, network: Network, split: Split, statistics: Statistics | None) -> Tensor:
+def loss(params: Parameters, network: Network, split: Split, statistics: Statistics | None) -> Tensor:
     """The mean cross-entropy over the split, read with the statistics, in nats, (M,)."""
     from study.measurement.evaluate import split_loss
 

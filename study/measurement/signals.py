@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from study.measurement import metrics
-from study.measurement.evaluate import negative_log_likelihood
+from study.measurement.evaluate import models, negative_log_likelihood
 from study.measurement.metrics import METRICS
 from study.network.layers import Network
-from study.network.mlp import Params, Statistics, forward
+from study.network.model import Parameters
+from study.network.norms import Statistics
 
 Pieces = Iterable[
     tuple[Tensor, Tensor]
@@ -28,14 +29,15 @@ class Signals:
 
 
 @torch.no_grad()
-def read_signals(params: Params, network: Network, pieces: Pieces, statistics: Statistics | None) -> Signals:
+def read_signals(params: Parameters, network: Network, pieces: Pieces, statistics: Statistics | None) -> Signals:
     """The loss of models of one graph over a split, and all metrics of their hidden layers and logits."""
     chosen = {i + 1: metrics.reducers(metrics.names("layer", layer)) for i, layer in enumerate(network.hidden)}
     of_output = metrics.reducers(metrics.names("output"))
-    total, examples = torch.zeros(len(params.C), dtype=torch.float64), 0.0
+    model, examples = network.model.load(), 0.0
+    total = torch.zeros(models(params), dtype=torch.float64)
     for X, counts in pieces:
         weights = counts.sum(1)  # (n,)
-        activations = forward(params, network, X, statistics)
+        activations = model.forward(params, network, X, statistics)
         total += negative_log_likelihood(activations.logits, counts)
         examples += float(weights.sum())
         for number, reducers in chosen.items():

@@ -21,7 +21,6 @@ from study.measurement.rows import Row
 from study.measurement.signals import Pieces, read_signals
 from study.network.inits import Facts
 from study.network.layers import Network
-from study.network.mlp import fresh_statistics, initialise
 from study.rng import streams
 
 MOST = 32  # models in a stack at most: more of them save no time
@@ -68,6 +67,8 @@ def stack_size(network: Network, pieces: Sequence[tuple[Tensor, Tensor]], vocabu
     One model of the lecture's network fills a chunk by itself. A stack of four takes longer for each of them, since its
     chunk is too large for the cache of the CPU.
     """
+    if not network.model.stacks:
+        return 1
     longest = max(len(X) for X, _ in pieces)
     return max(1, min(MOST, CHUNK // (longest * max(sum(network.widths), vocabulary))))
 
@@ -77,13 +78,14 @@ def _measured(models: Sequence[Model], wanted: Wanted, data: Dataset, pieces: Pi
     graph, found = models[0][0], [list[Row]() for _ in models]
     draws = [streams(seed, "paired") for _, seed in models]
     facts = Facts(data.splits["train"].targets)
-    params = initialise([network for network, _ in models], data.vocabulary, draws, facts=facts)
+    model = graph.model.load()
+    params = model.initialise([network for network, _ in models], data.vocabulary, draws, facts=facts)
 
     def add(values: Tensor, **keys: object) -> None:
         for (_, seed), rows, value in zip(models, found, values, strict=True):
             rows.append({"seed": seed, **keys, "value": finite(value)})
 
-    for kind, statistics in readings(params, fresh_statistics(params, graph), graph, data, step=0).items():
+    for kind, statistics in readings(params, model.fresh_statistics(params, graph), graph, data, step=0).items():
         signals = read_signals(params, graph, pieces, statistics)
         for name in wanted.splits:
             split = data.splits[name]
@@ -95,8 +97,8 @@ def _measured(models: Sequence[Model], wanted: Wanted, data: Dataset, pieces: Pi
         for (layer, metric), values in signals.values.items():
             add(values, layer=layer, statistics=kind, metric=metric)
     if wanted.batch_size is not None:
-        for model, rows in zip(models, found, strict=True):
-            rows += _gradients(model, wanted.batch_size, wanted.lr, data)
+        for one, rows in zip(models, found, strict=True):
+            rows += _gradients(one, wanted.batch_size, wanted.lr, data)
     return found
 
 
@@ -104,7 +106,7 @@ def _gradients(model: Model, batch_size: int, lr: float | None, data: Dataset) -
     """Rows about the gradients of one model on its next minibatch. Without a learning rate `update_ratio` is empty."""
     (network, seed), train = model, data.splits["train"]
     draws = streams(seed, "paired")
-    params = initialise([network], data.vocabulary, [draws], facts=Facts(train.targets))
+    params = network.model.load().initialise([network], data.vocabulary, [draws], facts=Facts(train.targets))
     upcoming = draws.indices(len(train.Y), 1, batch_size)  # (1, batch)
     rate = math.nan if lr is None else lr
     return gradient_rows(params, network, train.X[upcoming], train.Y[upcoming], rate, {"seed": seed})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 from study.codehash import Origin
 from study.network.activations import ACTIVATIONS
 from study.network.inits import Init
+from study.network.model import MODELS, Kind
 from study.network.norms import NORMS, Norm
 from study.network.options import Written
 
@@ -75,11 +75,21 @@ class Network:
     """A network: its graph and its initialisation. With seed, protocol and schedule it determines a trained model."""
 
     context: int  # T, the characters that the network sees
-    embedding_size: int  # E
+    embedding_size: int  # E; 0 in a model without an embedding
     widths: tuple[int, ...]  # H of every hidden layer
-    embedding: Init
+    embedding: Init | None
     hidden: tuple[Layer, ...]
     output: Layer
+    kind: str = "mlp"  # the name of an entry of MODELS
+
+    def __post_init__(self) -> None:
+        assert self.kind in MODELS, f"no model {self.kind!r}"
+        assert self.embedding is not None or not self.model.layered, f"{self.model.label} has an embedding"
+
+    @property
+    def model(self) -> Kind:
+        """The entry of the kind of model."""
+        return MODELS[self.kind]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -88,8 +98,12 @@ class Network:
 
     def shapes(self, vocabulary: int) -> list[tuple[int, int]]:
         """The (fan_in, fan_out) of every layer's weight, the output layer last."""
-        ends = [self.context * self.embedding_size, *self.widths, vocabulary]
-        return list(pairwise(ends))
+        return self.model.shapes(self, vocabulary)
+
+    @property
+    def activation(self) -> str:
+        """The activation of the first hidden layer, "none" where there is no hidden layer."""
+        return self.hidden[0].activation if self.hidden else "none"
 
     @property
     def layers_with_statistics(self) -> tuple[int, ...]:
@@ -114,19 +128,21 @@ class Network:
             (layer.weight, *([] if layer.bias is None else [layer.bias]), *(init for *_, init in layer.norm_parameters))
             for layer in self.layers
         ]
-        return (self.embedding, *(init for own in of_layers for init in own))
+        embedding = () if self.embedding is None else (self.embedding,)
+        return (*embedding, *(init for own in of_layers for init in own))
 
     @property
     def entries(self) -> dict[str, Origin]:
         """The entries of registries that the network uses, in words, and where each of them was made."""
-        found = {f"activation {layer.activation}": ACTIVATIONS[layer.activation].origin for layer in self.layers}
+        found = {f"model {self.kind}": self.model.origin}
+        found |= {f"activation {layer.activation}": ACTIVATIONS[layer.activation].origin for layer in self.layers}
         found |= {f"norm {one.norm}": one.norm_entry.origin for one in self.layers if one.norm_entry is not None}
         return found | {f"initialiser {init.entry.key}": init.entry.origin for init in self.inits}
 
     @property
     def graph(self) -> tuple[object, ...]:
-        """The properties that are equal in a stack: sizes, norms, presence of biases, activations. Scales are free."""
+        """The properties that are equal in a stack: kind of model, sizes, norms, presence of biases, activations. Scales are free."""
         kinds = tuple(
             (layer.norm, layer.norm_options, layer.bias is not None, layer.activation) for layer in self.layers
         )
-        return (self.context, self.embedding_size, self.widths, kinds)
+        return (self.kind, self.context, self.embedding_size, self.widths, kinds)

@@ -1,4 +1,4 @@
-"""The character-level MLP of Bengio et al. (2003), M models at once: initialise() and forward().
+"""The character-level MLP of Bengio et al. (2003), M models at once: a model behind the protocol of `model.py`.
 
 The axes are M models, N examples, T characters of context, V characters of the vocabulary, E embedding size and H
 width of a layer. The model axis is first and always there.
@@ -19,7 +19,8 @@ from torch import Tensor
 from study.network.activations import in_torch
 from study.network.inits import Facts, Init, Place
 from study.network.layers import Layer, Network
-from study.network.norms import LayerStatistics
+from study.network.model import Activations, LayerTrace
+from study.network.norms import LayerStatistics, Statistics
 from study.rng import Streams
 
 
@@ -54,31 +55,6 @@ class Params:
         return [tensor for _, tensor in self.named()]
 
 
-Statistics = tuple[LayerStatistics | None, ...]  # of every layer; None for a layer that is read without statistics
-
-
-@dataclass(frozen=True)
-class LayerTrace:
-    """The values of one layer in a forward pass."""
-
-    preact: Tensor  # (M, N, H), before the norm
-    statistics: LayerStatistics | None  # those by which the norm normalised, (M, 1, H); (M, N / batch, H) in batches
-    z: Tensor  # (M, N, H), the input of the activation
-    h: Tensor  # (M, N, H), the output of the activation
-
-
-@dataclass(frozen=True)
-class Activations:
-    """The values of all layers in a forward pass, the output layer last."""
-
-    layers: tuple[LayerTrace, ...]
-
-    @property
-    def logits(self) -> Tensor:
-        """The output of the last layer, (M, N, V)."""
-        return self.layers[-1].h
-
-
 def initialise(
     setups: Sequence[Network],
     vocabulary: int,
@@ -100,6 +76,7 @@ def initialise(
     drawn: list[list[dict[str, Tensor]]] = []  # by model and layer
     embeddings = []
     for network, twin, random in zip(setups, twins or [False] * len(setups), streams, strict=True):
+        assert network.embedding is not None, "an MLP has an embedding"
         C = Place("C", (vocabulary, network.embedding_size), vocabulary, network.embedding_size)
         embeddings.append(network.embedding.draw(random, C, facts))
         drawn.append(
@@ -215,15 +192,6 @@ def fresh_statistics(params: Params, network: Network) -> Statistics:
         zeros = own.W.new_zeros((len(own.W), 1, own.W.shape[2]))
         found.append(LayerStatistics(zeros, torch.ones_like(zeros), layer.norm_entry.measure(layer.norm_settings)))
     return tuple(found)
-
-
-def arrays(params: Params, running: Statistics, m: int) -> dict[str, NDArray[np.float32]]:
-    """Copies of the parameters and running statistics of model m by name, (rows, columns) each."""
-    tensors = dict(params.named())
-    for number, own in enumerate(running, start=1):
-        if own is not None:
-            tensors |= {f"mean{number}": own.mean, f"{own.measure}{number}": own.spread}
-    return {name: tensor.detach()[m].cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
 def stacked(

@@ -64,6 +64,9 @@ class LayerStatistics:
         return cls(mean, std if measure == "std" else std.square(), measure)
 
 
+Statistics = tuple[LayerStatistics | None, ...]  # of every layer; None for a layer that is read without statistics
+
+
 @dataclass(frozen=True)
 class Norm:
     """A norm: what a layer does between x @ W + b and the activation."""

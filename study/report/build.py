@@ -123,6 +123,13 @@ def _network(results: Results) -> str:
     """The first condition's network and schedule, with the names that the page uses for its parts."""
     c = results.main[0]
     network = c.network
+    training = "none; it is measured as it is drawn" if c.untrained else schedule_words(c.schedule)
+    if not network.model.layered:
+        return (
+            f"{literal(c.title)} is {network.model.label}: {results.vocabulary} logits by the last"
+            f" {'character' if network.context == 1 else f'{network.context} characters'}, without hidden layers. Its"
+            f" training: {training}."
+        )
     names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(network.layers, start=1)]
     layers = [
         f"{width} {layer.activation} units ({name})"
@@ -131,7 +138,7 @@ def _network(results: Results) -> str:
     return (
         f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the"
         f" embedding C), and these through {', '.join(layers)} into {results.vocabulary} logits ({names[-1]}). Its"
-        f" training: {'none; it is measured as it is drawn' if c.untrained else schedule_words(c.schedule)}. Outputs of the hidden units are called h, their inputs"
+        f" training: {training}. Outputs of the hidden units are called h, their inputs"
         " pre-activations."
     )
 

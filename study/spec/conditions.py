@@ -9,6 +9,7 @@ from study.errors import unknown
 from study.network.expectations import gain
 from study.network.inits import INITIALISERS, Scheme
 from study.network.layers import Layer, Network
+from study.network.model import MODELS, Kind
 from study.network.norms import Reading
 from study.spec.describe import condition_words
 from study.spec.inheritance import Draft, Fields, Place, complete_layer, numbers, shared_training
@@ -37,6 +38,7 @@ def resolve_condition(
 ) -> Condition:
     """The condition, or the published run, of a draft. Its parent, if it has one, is among `parents`."""
     network = network_of(file, draft)
+    _check_kind(file, entry, draft, network)
     schedule = schedule_of(file, draft, network)
     _check_statistics(file, entry, draft, network)
     statistics = _statistics(draft, network)
@@ -59,9 +61,14 @@ def resolve_condition(
 
 def network_of(file: StudyFile, draft: Draft) -> Network:
     """The network of a draft. Raises SpecError where it is incomplete or too large."""
-    for key in ("context", "embedding", "hidden"):
+    kind = MODELS[draft.model["kind"] or "mlp"]
+    sizes = ("context", "embedding", "hidden") if kind.layered else () if kind.context else ("context",)
+    for key in sizes:
         if draft.model[key] is None:
             raise file.error(("model",), f"missing key '{key}'")
+    if not kind.layered:
+        context = kind.context or draft.model["context"]
+        return Network(context, 0, (), None, (), _lone_output(file, draft, kind), kind=kind.name)
     if draft.embedding is None:
         problem = "missing key 'embedding'; a condition without a parent says how C is drawn"
         raise file.error(draft.place, problem)
@@ -76,12 +83,42 @@ def network_of(file: StudyFile, draft: Draft) -> Network:
         embedding=draft.embedding,
         hidden=_hidden_layers(file, draft),
         output=_layer(file, (*draft.place, "output"), draft.output, output=True),
+        kind=kind.name,
     )
     weights = sum(fan_in * fan_out for fan_in, fan_out in network.shapes(1)[:-1])
     if weights > MAX_WEIGHTS:
         problem = f"expected at most {MAX_WEIGHTS:,} weights, got {weights:,} before the output layer"
         raise file.error(_nearest(file, draft, "model"), problem)
     return network
+
+
+def _lone_output(file: StudyFile, draft: Draft, kind: Kind) -> Layer:
+    """The output layer of a model without hidden layers: a table, whose rows are looked up as those of an embedding."""
+    place = (*draft.place, "output")
+    layer = _layer(file, place, draft.output, output=True)
+    for key, bare in (("bias", layer.bias is None), ("norm", layer.norm == "none")):
+        if not bare:
+            raise file.error((*place, key), f"{kind.label} has no {key}; write {key}: none")
+    if layer.activation != "linear":
+        raise file.error((*place, "activation"), f"{kind.label} has no activation; write activation: linear")
+    if isinstance(draft.output["weight"], Scheme) or "embedding" not in layer.weight.entry.places:
+        problem = f"the rows of {kind.label} are looked up, so that there is no fan_in; expected {{std: …}}"
+        raise file.error((*place, "weight"), f"{problem}, got {layer.weight.words}")
+    return layer
+
+
+def _check_kind(file: StudyFile, entry: ConditionEntry, draft: Draft, network: Network) -> None:
+    """Raise SpecError where a condition gives a key that its kind of model does not have."""
+    if network.model.layered:
+        return
+    given: dict[Place, Any] = {("embedding",): entry.embedding, ("hidden",): entry.hidden}
+    if entry.model is not None:
+        given |= {("model", key): getattr(entry.model, key) for key in ("embedding", "hidden")}
+        given |= {("model", "context"): entry.model.context if network.model.context else None}
+    for place, value in given.items():
+        if value is not None:
+            problem = f"{network.model.label} has no choice of '{place[-1]}'; leave this key out"
+            raise file.error((*draft.place, *place), problem)
 
 
 def _hidden_layers(file: StudyFile, draft: Draft) -> tuple[Layer, ...]:

@@ -26,12 +26,12 @@ def training_words(schedule: Schedule) -> str:
 
 def _facts(network: Network) -> dict[str, str]:
     """The name of every choice in a network -> the choice in words, from the input to the output."""
-    facts = {
-        "context": str(network.context),
-        "embedding": str(network.embedding_size),
-        "widths": "-".join(map(str, network.widths)),
-        "C": network.embedding.words,
-    }
+    facts = {"model": "none" if network.kind == "mlp" else network.model.label, "context": str(network.context)}
+    facts |= {"embedding": "none", "widths": "none", "C": "none"}
+    if network.embedding is not None:
+        facts |= {"embedding": str(network.embedding_size), "C": network.embedding.words}
+    if network.hidden:
+        facts["widths"] = "-".join(map(str, network.widths))
     for number, layer in enumerate(network.layers, start=1):
         facts[f"W{number}"] = layer.weight.words
         facts[f"b{number}"] = "none" if layer.bias is None else layer.bias.words
@@ -51,7 +51,8 @@ def _grouped(pairs: Sequence[tuple[str, str]]) -> list[str]:
 def described(network: Network) -> list[str]:
     """A whole network in words. The words `none` and `linear` are left out."""
     said = [(name, words) for name, words in _facts(network).items() if words not in ("none", "linear")]
-    sizes, drawn, kinds = said[:3], [p for p in said[3:] if p[0][0] in "CWb"], [p for p in said[3:] if p[0][0] in "na"]
+    sizes = [pair for pair in said if pair[0] in ("model", "context", "embedding", "widths")]
+    drawn, kinds = [pair for pair in said if pair[0][0] in "CWb"], [pair for pair in said if pair[0][0] in "na"]
     return [", ".join(f"{name} {words}" for name, words in sizes), *_grouped(drawn), *_grouped(kinds)]
 
 
@@ -59,8 +60,10 @@ def changes(parent: Network, network: Network) -> list[str]:
     """The differences of a network from its parent's, in words.
 
     The output layer is compared with the output layer at any depth, and a hidden layer that the parent does not have
-    with the parent's last one.
+    with the parent's last one. A network of another kind than its parent is described as a whole.
     """
+    if network.kind != parent.kind:
+        return [f"{parent.model.label} → {network.model.label}", *described(network)]
     depth = len(network.hidden)
     aligned = replace(parent, hidden=(parent.hidden + parent.hidden[-1:] * depth)[:depth])
     before, after = _facts(aligned), _facts(network)

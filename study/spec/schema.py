@@ -24,6 +24,7 @@ from study.errors import suggest
 from study.measurement.probe import ProbeSizes
 from study.network.activations import ACTIVATIONS
 from study.network.inits import read_init
+from study.network.model import MODELS
 from study.network.norms import Reading, read_norm
 from study.network.options import OptionError
 from study.spec.comparisons import COMPARISONS, Comparison, names_condition
@@ -94,6 +95,13 @@ def _activation(value: Any) -> str:
     return value
 
 
+def _kind(name: str) -> str:
+    """The name of a kind of model that is known."""
+    if name not in MODELS:
+        raise _problem(f"no model {shown_value(name)}{suggest(name, MODELS)}")
+    return name
+
+
 def _schedule(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return {0: value}
@@ -148,8 +156,9 @@ class DataEntry(Entry):
 
 
 class ModelEntry(Entry):
-    """The key `model`: the sizes of the network. A condition may give any part of them."""
+    """The key `model`: the kind of model and the sizes of the network. A condition may give any part of them."""
 
+    kind: Annotated[str, AfterValidator(_kind)] | None = None
     context: Annotated[int, Field(ge=1, le=1000)] | None = None
     embedding: Size | None = None
     hidden: Annotated[list[Size], Field(min_length=1, max_length=100)] | None = None

@@ -16,16 +16,8 @@ from torch import Tensor
 
 from study.data.examples import Split
 from study.network.inits import Facts
-from study.network.mlp import (
-    Activations,
-    Params,
-    Statistics,
-    example_loss,
-    forward,
-    fresh_statistics,
-    initialise,
-    stacked,
-)
+from study.network.model import Activations, Parameters
+from study.network.norms import Statistics
 from study.rng import Minibatches, blocks, streams
 from study.training.cells import Stack
 
@@ -40,8 +32,10 @@ class Trainer:
     def __init__(self, stack: Stack, split: Split, vocabulary: int, device: str = "cpu") -> None:
         self.stack, self.step = stack, 0
         draws = [streams(cell.seed, cell.protocol) for cell in stack.cells]
-        self.params: Params = initialise(stack.setups, vocabulary, draws, device, stack.twins, Facts(split.targets))
-        self.running: Statistics = fresh_statistics(self.params, stack.network)
+        self._model = stack.network.model.load()
+        facts = Facts(split.targets)
+        self.params: Parameters = self._model.initialise(stack.setups, vocabulary, draws, device, stack.twins, facts)
+        self.running: Statistics = self._model.fresh_statistics(self.params, stack.network)
         self._X, self._Y = split.X.to(device), split.Y.to(device)  # (N, T), (N,)
         batch_size = stack.schedule.batch_size
         self._minibatches = Minibatches(draws, len(split.Y), batch_size)
@@ -64,7 +58,7 @@ class Trainer:
     def restore(self, step: int, models: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         """Continue after `step` steps from the arrays of every model. The training must not have begun."""
         assert self.step == 0, "already begun"
-        params, running = stacked(models, self.stack.network, str(self._X.device))
+        params, running = self._model.stacked(models, self.stack.network, str(self._X.device))
         with torch.no_grad():
             for own, kept in zip(self.params.tensors(), params.tensors(), strict=True):
                 own.copy_(kept)
@@ -91,8 +85,8 @@ class Trainer:
 
         Return the losses of the examples before the step, (M, batch).
         """
-        activations = forward(self.params, self.stack.network, X)
-        loss = example_loss(activations.logits, Y)  # (M, batch)
+        activations = self._model.forward(self.params, self.stack.network, X)
+        loss = self._model.example_loss(activations.logits, Y)  # (M, batch)
         # The models share no parameter, so that the gradient of the sum of their mean losses is each model's own.
         gradients = torch.autograd.grad(loss, self._parameters, self._share)
         with torch.no_grad():

@@ -41,6 +41,8 @@ def choose(cell: Cell, asked: str = "auto", device: str = "cpu") -> tuple[Engine
 
 def supported(network: Network) -> str | None:
     """None if the fused engine can train the network, otherwise the reason in words."""
+    if network.kind != "mlp":
+        return no_kernel(network.model.label)
     lacking = dict[str, None]()
     for layer in network.layers:
         if layer.activation not in ACTIVATIONS:

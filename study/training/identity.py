@@ -42,7 +42,7 @@ def network_values(network: Network) -> Values:
         "context": network.context,
         "embedding_size": network.embedding_size,
         "widths": network.widths,
-        "embedding": init_values(network.embedding),
+        "embedding": None if network.embedding is None else init_values(network.embedding),
         "hidden": [layer_values(layer) for layer in network.hidden],
         "output": layer_values(network.output),
     }

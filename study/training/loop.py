@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from study.network.mlp import Params, Statistics, arrays
+from study.network.model import Parameters, arrays
+from study.network.norms import Statistics
 from study.rng import blocks
 from study.training.cells import Cell, Stack
 from study.training.trajectory import Lacking, State, Trajectory
@@ -27,7 +28,7 @@ class Training(Protocol):
     step: int  # SGD steps taken
 
     @property
-    def params(self) -> Params:
+    def params(self) -> Parameters:
         """The current parameters, (M, …) each. They must not be written."""
 
     @property

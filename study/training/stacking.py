@@ -16,8 +16,11 @@ def stackable(stack: Stack, vocabulary: int, device: str = "cpu") -> bool:
 
     It does for all but small odd shapes (for example a batch of 5 into a width of 7), where the BLAS selects its kernel
     by the address of a model's matrix. Such stacks are trained model by model, and the numbers are the same either way.
+    So are models of a kind that has M = 1.
     """
     M, N = len(stack.cells), stack.schedule.batch_size
+    if M > 1 and not stack.network.model.stacks:
+        return False
     if M == 1 or device != "cpu":
         return True
     draw = torch.Generator().manual_seed(0)

@@ -23,9 +23,11 @@ from study.measurement.evaluate import (
     small_batch_loss,
     split_loss,
 )
+from study.network import mlp
 from study.network.layers import Network
-from study.network.mlp import Activations, Params, Statistics, forward, initialise
-from study.network.norms import LayerStatistics
+from study.network.mlp import Params, forward, initialise
+from study.network.model import Activations
+from study.network.norms import LayerStatistics, Statistics
 from study.rng import streams
 from study.spec.records import Spec
 from tests.support.nets import cell, model, network, params, split, statistics, trained
@@ -152,7 +154,7 @@ def test_calibrating_a_level_computes_none_above_it(monkeypatch: pytest.MonkeyPa
         depths.append(len(found.layers))
         return found
 
-    monkeypatch.setattr(evaluate, "forward", counted)
+    monkeypatch.setattr(mlp, "forward", counted)
     calibrate(p, setup, data)
     assert depths == [1, 2, 3]
 
@@ -190,7 +192,7 @@ def test_small_batch_loss_is_a_loop_over_batches(size: int, chunk: int, monkeypa
         X, Y = data.X[start : start + size], data.Y[start : start + size]
         total += float(F.cross_entropy(literal(p, X), Y, reduction="sum"))
     # a std near √eps magnifies a rounding of 6e-8 up to 300 times
-    assert float(small_batch_loss(p, setup, data.X, data.Y, size)) == pytest.approx(total / 128, rel=3e-5)
+    assert float(small_batch_loss(p, setup, data, size)) == pytest.approx(total / 128, rel=3e-5)
 
 
 def literal(p: Params, X: Tensor) -> Tensor:
@@ -207,14 +209,15 @@ def literal(p: Params, X: Tensor) -> Tensor:
 
 def test_identical_examples_in_a_batch_give_a_finite_loss() -> None:
     setup, data = network((8,), norm="batch"), split(examples=2)
-    loss = small_batch_loss(params(setup, 9), setup, data.X[:1].repeat(4, 1), data.Y[:1].repeat(4), 2)
+    alike = Split(data.X[:1].repeat(4, 1), data.Y[:1].repeat(4), 9)
+    loss = small_batch_loss(params(setup, 9), setup, alike, 2)
     assert bool(torch.isfinite(loss).all())
 
 
 def test_a_batch_of_one_is_an_explained_error() -> None:
     setup, data = network(norm="batch"), split(examples=8)
     with pytest.raises(ValueError, match="a batch of 1 has no standard deviation; batch statistics need 2 examples"):
-        small_batch_loss(params(setup, 9), setup, data.X, data.Y, 1)
+        small_batch_loss(params(setup, 9), setup, data, 1)
     with pytest.raises(AssertionError, match="8 contexts do not fill batches of 3"):
         batch_statistics(params(setup, 9), setup, data.X, 3)
 

@@ -23,7 +23,8 @@ from study.measurement.reducers import Extreme
 from study.network.activations import in_torch, named_in_torch
 from study.network.inits import Init
 from study.network.layers import Layer
-from study.network.mlp import Activations, LayerTrace, cross_entropy, forward, initialise
+from study.network.mlp import cross_entropy, forward, initialise
+from study.network.model import Activations, LayerTrace
 from study.rng import streams
 from study.spec.records import Spec
 from tests.support.nets import model, network, params, split, statistics

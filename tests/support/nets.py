@@ -8,8 +8,8 @@ from torch import Tensor
 from study.data.examples import Dataset, Split
 from study.network.inits import Init
 from study.network.layers import Layer, Network
-from study.network.mlp import LayerParams, Params, Statistics
-from study.network.norms import LayerStatistics
+from study.network.mlp import LayerParams, Params
+from study.network.norms import LayerStatistics, Statistics
 from study.training.autograd import Trainer
 from study.training.cells import Cell, Protocol, Schedule, Stack
 

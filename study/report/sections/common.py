@@ -122,6 +122,14 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
+def without_layers(results: Results, conditions: Sequence[Condition]) -> list[str]:
+    """A sentence that names the conditions without hidden layers, which a section about layers leaves out, if any."""
+    bare = [f"**{results.titles[c.name]}**" for c in conditions if not c.network.hidden]
+    if not bare:
+        return []
+    return [f"Left out here, since there are no hidden layers: {', '.join(bare)}."]
+
+
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
     """The rows of the table of histograms for h or preact of the first layer, or for the logits."""
     layer = len(condition.network.layers) if quantity == "logits" else 1

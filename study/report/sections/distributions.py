@@ -13,7 +13,16 @@ from study.analysis.results import Results
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableColumn, Value
-from study.report.sections.common import beyond, bins, central, distinct_trainings, first_of, made, name_cell
+from study.report.sections.common import (
+    beyond,
+    bins,
+    central,
+    distinct_trainings,
+    first_of,
+    made,
+    name_cell,
+    without_layers,
+)
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
@@ -32,7 +41,7 @@ def distributions_section(results: Results) -> Content | None:
     figures = [
         f for f in (_histograms(results, chosen, quantity) for quantity in ("h", "preact", "logits")) if f is not None
     ]
-    tails = {c.name: _outer(t, c, 0) for c in chosen if c.network.hidden[0].activation == "tanh"}
+    tails = {c.name: _outer(t, c, 0) for c in chosen if c.network.activation == "tanh"}
     worst = max(tails, key=lambda name: tails[name], default="")
     return Content(
         answer=(
@@ -49,7 +58,8 @@ def distributions_section(results: Results) -> Content | None:
             ]
             if tails
             else ["The histograms pool all seeds over the full training split."]
-        ),
+        )
+        + (without_layers(results, chosen) if any(c.network.hidden for c in chosen) else []),
         figures=figures,
         made=made(
             "Fixed bins, streamed over the full training split and pooled over seeds; what lies outside the bins is in"

@@ -27,6 +27,7 @@ from study.report.sections.common import (
     scaled,
     told_cuts,
     within,
+    without_layers,
 )
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
@@ -34,7 +35,7 @@ from study.spec.records import Condition
 
 @section(
     "The gradient",
-    lambda results: f"How much gradient passes {_passing(distinct_trainings(results.main))}?",
+    lambda results: _question(distinct_trainings(results.main)),
     needs="gradients of the parameters",
 )
 def gradients_section(results: Results) -> Content | None:
@@ -88,20 +89,23 @@ def gradients_section(results: Results) -> Content | None:
     table = Table(
         "Gradients of one minibatch, by parameter; no ratio where a parameter or its gradient is zero", columns, rows
     )
-    passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in chosen}
+    layered = [c for c in chosen if c.network.hidden]
+    passed = {c.name: results.estimate(results.metric(c, "gradient_pass", 0, 1)) for c in layered}
     known = {name: e.mean for name, e in passed.items() if e is not None and not e.diverged}
     answer = ["Every condition has lost seeds; the table says how many."]
+    if not layered:
+        answer = ["There is no activation that a gradient would have to pass; the table has the gradient's size."]
     if known:
         low, high = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
         answer = [
-            f"At the start {_passing(chosen)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in"
+            f"At the start {_passing(layered)} lets {100 * known[low]:.0f}\u00a0% of the gradient through in"
             f" **{results.titles[low]}**"
             + (f" and {100 * known[high]:.0f}\u00a0% in **{results.titles[high]}**" if high != low else "")
             + ": the mean over the first layer's outputs of the local"
-            f" gradient{', 1 − h²' if _only_tanh(chosen) else ''}."
+            f" gradient{', 1 − h²' if _only_tanh(layered) else ''}."
         ]
     return Content(
-        answer=answer,
+        answer=[*answer, *(without_layers(results, chosen) if layered else [])],
         figures=[
             *([local] if (local := _local_gradient(results, chosen)) else []),
             Figure(
@@ -124,8 +128,13 @@ def gradients_section(results: Results) -> Content | None:
     )
 
 
+def _question(chosen: Sequence[Condition]) -> str:
+    layered = [c for c in chosen if c.network.hidden]
+    return f"How much gradient passes {_passing(layered)}?" if layered else "How large is the gradient?"
+
+
 def _only_tanh(chosen: Sequence[Condition]) -> bool:
-    return all(c.network.hidden[0].activation == "tanh" for c in chosen)
+    return all(c.network.activation == "tanh" for c in chosen)
 
 
 def _passing(chosen: Sequence[Condition]) -> str:
@@ -140,7 +149,7 @@ HALF = math.atanh(math.sqrt(0.5))  # where one half of a gradient passes tanh
 def _local_gradient(results: Results, chosen: Sequence[Condition]) -> Figure | None:
     """Draw tanh, its local gradient 1 - h², and the first layer's pre-activations at the start."""
     t = results.tables["histograms"]
-    having = [c for c in chosen if c.network.hidden[0].activation == "tanh"]
+    having = [c for c in chosen if c.network.activation == "tanh"]
     rows = {c.name: found.sort_values("left") for c in having if len(found := bins(t, c, 0, "preact"))}
     able = [c for c in having if c.name in rows and rows[c.name]["share"].notna().all()]
     shown = able[:6]

@@ -40,7 +40,7 @@ def ladder_section(results: Results) -> Content | None:
     ]
     rows: list[dict[str, Value]] = []
     for c in conditions:
-        tanh = c.network.hidden[0].activation == "tanh"
+        tanh = c.network.activation == "tanh"
         rows.append(
             {
                 "condition": notebook_cell(results, c),

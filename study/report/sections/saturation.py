@@ -24,6 +24,7 @@ from study.report.sections.common import (
     name_cell,
     scaled,
     strips,
+    without_layers,
 )
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
@@ -123,7 +124,7 @@ def saturation_section(results: Results) -> Content | None:
     if picture is not None:
         figures.append(picture)
     return Content(
-        answer=answer,
+        answer=[*answer, *without_layers(results, results.conditions)],
         figures=figures,
         tables=(table,),
         made=made(

@@ -195,9 +195,9 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
     tails = [
         g
         for g in varying
-        if g.condition.network.hidden[0].norm == "batch"
-        and g.metric == "saturation_99"
+        if g.metric == "saturation_99"
         and g.layer == 1
+        and g.condition.network.hidden[0].norm == "batch"
         and g.errors > 2
     ]
     if tails:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from study.data.examples import Split
 from study.network.inits import Facts
-from study.network.mlp import Params, Statistics, arrays, fresh_statistics, initialise, stacked
+from study.network.mlp import Params, fresh_statistics, initialise, stacked
+from study.network.model import arrays
+from study.network.norms import Statistics
 from study.rng import Minibatches, blocks, streams
 from study.training.cells import Stack
 from study.training.fused.block import train_block
