@@ -14,26 +14,26 @@ from pydantic import (
     Field,
     PlainValidator,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from study.data.words import SplitName, WordList
-from study.errors import suggest
+from study.errors import refused, suggest
 from study.measurement.probe import ProbeSizes
 from study.network.activations import ACTIVATIONS
 from study.network.inits import read_init
 from study.network.norms import Reading, read_norm
 from study.network.options import OptionError
-from study.spec.comparisons import COMPARISONS, Comparison, names_condition
+from study.spec.comparisons import COMPARISONS, kinds
 from study.spec.document import Document
 
 MAX_SEEDS = 100_000
 BATCH_SIZES = (2, 8, 32, 128, 1024)  # the default, as far as dev has so many examples
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scale = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
@@ -284,9 +284,10 @@ def _selection(value: Any) -> Any:
 class ClaimEntry(Entry):
     """A sentence that the study asserts, with its measurement and the comparison that could refute it.
 
-    A claim has exactly one comparison. near (± within), above and below are about every seed of every selected
-    condition. less_than compares with another condition, paired by seed. equivalent_to does so within ± margin.
+    A claim has exactly one comparison, with its partner: the keys are those of `spec/comparisons.py`.
     """
+
+    model_config = ConfigDict(extra="allow")  # the keys of the comparisons, which `_compared` reads
 
     id: Text
     sentence: Text
@@ -294,28 +295,57 @@ class ClaimEntry(Entry):
     at: Literal["init", "common", "end", "best"] | Step = "init"
     layer: Count = 1
     of: Annotated[str | list[str] | dict[str, Any], BeforeValidator(_selection)]
-    near: Finite | str | None = None
-    within: Scale | None = None
-    above: Finite | str | None = None
-    below: Finite | str | None = None
-    minus: str | None = None  # near, above and below are then about the difference from this condition, seed by seed
-    less_than: str | None = None
-    equivalent_to: str | None = None
-    margin: Positive | None = None
+    minus: str | None = None  # the claim is then about the difference from this condition, seed by seed
     because: str = ""
     gate: bool = False
     section: str = ""
 
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """The comparisons that are given. When a study file is read, exactly one is allowed."""
-        return [key for key in COMPARISONS if getattr(self, key) is not None]
+    @model_validator(mode="before")
+    @classmethod
+    def _compared(cls, value: Any) -> Any:
+        """Read what the comparisons and their partners are given. A key without a value is left out."""
+        if not isinstance(value, dict):
+            return value
+        for entry in COMPARISONS.values():
+            if entry.key in cls.model_fields or (entry.partner is not None and entry.partner.key in cls.model_fields):
+                raise refused(entry, "a claim has another key of this name or of its partner's; choose another one")
+        known = kinds()
+        return {
+            key: _read_as_kind(key, known[key], given) if key in known else given
+            for key, given in value.items()
+            if given is not None or key not in known
+        }
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that may stand here, those of the comparisons among them."""
+        return [*super().keys(), *kinds()]
+
+    def compared(self, key: str) -> Any:
+        """The value under the key of a comparison or of its partner; None where the claim does not give it."""
+        return (self.model_extra or {}).get(key)
 
     @property
-    def comparison(self) -> Comparison:
-        """The comparison that is given."""
+    def comparisons(self) -> list[str]:
+        """The comparisons that are given. When a study file is read, exactly one is allowed."""
+        return [key for key in COMPARISONS if self.compared(key) is not None]
+
+    @property
+    def comparison(self) -> str:
+        """The key of the comparison that is given."""
         (given,) = self.comparisons
         return given
+
+    @property
+    def value(self) -> Any:
+        """The value of the comparison: a bound, the name of a condition, or what else it takes."""
+        return self.compared(self.comparison)
+
+    @property
+    def partner(self) -> Any:
+        """The value of the key that belongs to the comparison; None where it has no such key."""
+        beside = COMPARISONS[self.comparison].partner
+        return None if beside is None else self.compared(beside.key)
 
     @property
     def other(self) -> str | None:
@@ -323,9 +353,16 @@ class ClaimEntry(Entry):
 
         The comparison is paired by seed.
         """
-        given = self.comparison
-        named: str | None = getattr(self, given) if names_condition(given) else self.minus
+        named: str | None = self.value if COMPARISONS[self.comparison].names_a_condition else self.minus
         return named
+
+
+def _read_as_kind(key: str, kind: Any, given: Any) -> Any:
+    """The value as pydantic reads this kind, without conversions. The problem names the key."""
+    try:
+        return TypeAdapter(kind).validate_python(given, strict=True)
+    except ValidationError as problem:
+        raise PydanticCustomError("option", "{message}", {"message": _told(problem.errors()[0]), "at": key}) from None
 
 
 def _seeds(value: Any) -> Any:
@@ -392,7 +429,7 @@ def check_study(document: Document, value: Any) -> StudyEntry:
             raise document.error((*path, *filter(None, [error["ctx"]["at"]])), error["msg"]) from None
         if error["type"] == "study":
             raise document.error(path, error["msg"]) from None
-        raise document.error(path, f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}") from None
+        raise document.error(path, _told(error)) from None
 
 
 PLAIN = {
@@ -412,6 +449,10 @@ PLAIN = {
     "less_than_equal": "expected at most {le:,}",
     "less_than": "expected less than {lt:,}",
 }  # in the words of a study file; other types keep pydantic's message
+
+
+def _told(error: ErrorDetails) -> str:
+    return f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}"
 
 
 def _plain(error: ErrorDetails) -> str:
