@@ -20,13 +20,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from study.data.words import SplitName, WordList
+from study.data.source import SOURCES, Source
+from study.data.word_source import WORDS, WordSource
+from study.data.words import SplitName
 from study.errors import refused, suggest
 from study.measurement.probe import ProbeSizes
 from study.network.activations import ACTIVATIONS
 from study.network.inits import read_init
 from study.network.norms import Reading, read_norm
-from study.network.options import OptionError
+from study.network.options import OptionError, read
 from study.spec.comparisons import COMPARISONS, kinds
 from study.spec.document import Document
 
@@ -132,8 +134,9 @@ class Entry(BaseModel):
 
 
 class DataEntry(Entry):
-    """The key `data`: a word list and its splits."""
+    """The key `data` of a study of words: a word list and its splits."""
 
+    kind: Literal["words"] = "words"
     path: Text
     sha256: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, OrNone] = None
     about: Annotated[Text | None, OrNone] = None
@@ -142,9 +145,29 @@ class DataEntry(Entry):
     splits: dict[SplitName, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}
     shuffle_seed: int = 42
 
-    def record(self) -> WordList:
-        """The record that the reader of the word list takes."""
-        return WordList(**self.model_dump())
+    def record(self) -> WordSource:
+        """The source of the examples."""
+        return WordSource(**self.model_dump(exclude={"kind"}))
+
+
+def _source(value: Any) -> Source:
+    """The source of another kind, whose dataclass reads and checks the other keys."""
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in SOURCES:
+        problem = f"no source {shown_value(kind)}{suggest(str(kind), SOURCES)}"
+        raise PydanticCustomError("option", "{message}", {"message": problem, "at": "kind"})
+    entry: Source = read(SOURCES[kind].source, {key: given for key, given in value.items() if key != "kind"})
+    return entry
+
+
+def _of_words(value: Any) -> bool:
+    return not isinstance(value, dict) or value.get("kind", WORDS.name) == WORDS.name
+
+
+DataWords = Annotated[
+    Annotated[DataEntry, Tag("a word list")] | Annotated[Any, PlainValidator(_read_as(_source)), Tag("a source")],
+    Discriminator(lambda value: "a word list" if isinstance(value, DataEntry) or _of_words(value) else "a source"),
+]
 
 
 class ModelEntry(Entry):
@@ -390,7 +413,7 @@ class StudyEntry(Entry):
 
     title: str = "A study of initialisation"
     out: Annotated[Text | None, OrNone] = None
-    data: DataEntry
+    data: DataWords  # a DataEntry, or a Source
     model: ModelEntry
     training: TrainingEntry
     seeds: SeedsEntry

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure as Drawn
 
 from study.analysis.estimate import Estimate
 from study.analysis.results import Results
+from study.analysis.theory import predict
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Interval, Made, Table, TableCell, TableColumn, Value
@@ -122,10 +123,30 @@ def distinct_trainings(conditions: Sequence[Condition]) -> list[Condition]:
     return list(found.values())
 
 
-def context_patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
-    """The share of the contexts of a condition by their pattern of repeated characters, as `theory.predict` takes it."""
-    stored = results.facts["data"]["repeats"][str(condition.network.context)]
-    return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
+def data_words(results: Results) -> str:
+    """The number of items in the data set, such as `32,033 words`."""
+    data = results.facts["data"]
+    if "words" in data:
+        return f"{sum(data['words'].values()):,} words"
+    found: str = data["size"]
+    return found
+
+
+def predictions(results: Results, condition: Condition) -> pd.DataFrame:
+    """The predictions at a condition's start, as `theory.predict` gives them.
+
+    Theory needs the share of the contexts by their pattern of repeated inputs. Where the source of the data does not
+    tell it, nothing is predicted, and the method says so.
+    """
+    data = results.facts["data"]
+    examples = data["examples"]["train"]
+    if "repeats" not in data:
+        found = predict(condition.network, results.vocabulary, None, examples)
+        why = f"no prediction: the source does not tell which {results.noun}s repeat in a context"
+        return found.assign(predicted=math.nan, error=math.nan, method=why)
+    stored = data["repeats"][str(condition.network.context)]
+    patterns = {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}
+    return predict(condition.network, results.vocabulary, patterns, examples)
 
 
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:

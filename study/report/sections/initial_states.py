@@ -10,11 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawn
 
 from study.analysis.results import Results
-from study.analysis.theory import predict
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableColumn, Value
-from study.report.sections.common import context_patterns, first_of, interval, made, name_cell, span
+from study.report.sections.common import first_of, interval, made, name_cell, predictions, span
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
@@ -65,8 +64,7 @@ def initial_states_section(results: Results) -> Content | None:
 
 def _predicted(results: Results, condition: Condition) -> dict[tuple[str, int | None], float]:
     """The predictions of theory by metric and layer, NaN where there is none; `initial_loss` has no layer."""
-    examples = results.facts["data"]["examples"]["train"]
-    found = predict(condition.network, results.vocabulary, context_patterns(results, condition), examples)
+    found = predictions(results, condition)
     known: dict[tuple[str, int | None], float] = {("initial_loss", None): math.nan, (SATURATION, 1): math.nan}
     for row in found.itertuples():
         if row.metric != "initial_loss":

@@ -12,11 +12,10 @@ from scipy import stats
 
 from study.analysis.estimate import holm
 from study.analysis.results import Results
-from study.analysis.theory import predict
 from study.report.figures import plots
 from study.report.figures.looks import looks_of
 from study.report.html.page import Figure, Table, TableCell, TableColumn, Value
-from study.report.sections.common import context_patterns, distinct_trainings, interval, made, name_cell, tidy
+from study.report.sections.common import distinct_trainings, interval, made, name_cell, predictions, tidy
 from study.report.sections.registry import Content, section
 from study.spec.records import Condition
 
@@ -83,9 +82,8 @@ def theory_section(results: Results) -> Content | None:
     rows: list[dict[str, Value]] = []
     gaps: list[Compared] = []
     predicted: dict[str, dict[str, float]] = {"saturation_99": {}, "initial_loss": {}}
-    examples = results.facts["data"]["examples"]["train"]
     for c in distinct_trainings(results.conditions):
-        for r in predict(c.network, results.vocabulary, context_patterns(results, c), examples).itertuples():
+        for r in predictions(results, c).itertuples():
             values = _measured(results, c, r.metric, r.layer)
             beyond = r.metric in ("logit_std", "initial_loss") and c.network.output.activation != "linear"
             if not len(values) or beyond:  # theory does not go beyond an activation of the output layer
@@ -142,7 +140,7 @@ def theory_section(results: Results) -> Content | None:
         tables=() if drawn else (table_,),
         made=made(
             "The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b²,"
-            " and |embedding|² varies from context to context (χ², heavier where a character repeats). Behind the first"
+            f" and |embedding|² varies from context to context (χ², heavier where a {results.noun} repeats). Behind the first"
             " layer: mean field. The error of a prediction is that of its integral, or the next term of its series. A"
             " difference is in standard errors of the mean over seeds, of squares where a std is predicted, and judged"
             " by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to"
@@ -202,13 +200,13 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
         g = tails[0]
         text.append(
             "One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples,"
-            f" but a unit sees only {results.vocabulary} characters in {g.condition.network.context} places:"
+            f" but a unit sees only {results.vocabulary} {results.noun}s in {g.condition.network.context} places:"
             f" standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond"
             f" 0.99, {100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example,"
             " which `tests/analysis/test_theory.py` draws, have the predicted share to within the error of the draw."
         )
     text.append(
-        "The spread over seeds is not predicted: it depends on which examples share characters and next characters,"
+        f"The spread over seeds is not predicted: it depends on which examples share {results.noun}s and next {results.noun}s,"
         f" since all are read by the same weights. It is measured; from {n} seeds a spread is known to about ±"
         f" {100 / math.sqrt(2 * (n - 1)):.0f} %, and the t tests allow for that."
     )
