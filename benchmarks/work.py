@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.data import words
-from study.data.examples import Dataset, Split, dataset
+from study.data.examples import Dataset, Split
 from study.network.layers import Network
 from study.rng import streams
 from study.spec import read as resolve
@@ -83,7 +82,7 @@ def study() -> Spec:
 @cache
 def examples() -> Dataset:
     """The splits of the study's word list."""
-    return dataset(words.load(study().data, study().folder), study().conditions[0].network.context)
+    return study().data.load(study().folder).dataset(study().conditions[0].network.context)
 
 
 def training_split() -> Split:

@@ -27,7 +27,14 @@ ROOTS: dict[Role, tuple[str, ...]] = {
     "collecting": ("execution.collect", "measurement.probe"),
 }
 # The modules that hold entries of registries.
-OPEN = ("network.activations", "network.norms", "network.inits", "network.model", "measurement.metrics")
+OPEN = (
+    "network.activations",
+    "network.norms",
+    "network.inits",
+    "network.model",
+    "measurement.metrics",
+    "data.source",
+)
 KERNELS = "training.fused.kernels"  # the module that Numba compiles; its cache follows the same imports
 
 

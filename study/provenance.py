@@ -94,11 +94,13 @@ def intact(manifest: dict[str, Any], folder: Path) -> None:
 
 
 def same_words(manifest: dict[str, Any], spec: Spec, folder: Path) -> None:
-    """Raise SpecError where the tables were made from another word list. A missing word list is no error."""
+    """Raise SpecError where the tables were made from another file of data. A missing file is no error."""
+    if spec.data.path is None:
+        return
     with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL in the name
         found = hashlib.sha256((spec.folder / spec.data.path).read_bytes()).hexdigest()
         if found != manifest["data"]["sha256"]:
-            problem = f"out of date: {spec.data.path} is another word list than the tables were made from"
+            problem = f"out of date: {spec.data.path} is another file than the tables were made from"
             raise SpecError(f"{folder}: {problem}; make them again with `study run`")
 
 

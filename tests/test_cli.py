@@ -256,7 +256,7 @@ def test_a_report_of_another_word_list_is_refused_in_one_line(study: Study, tmp_
         words.write(b"abba\n")
     before = content(out)
     message = refused(study(command, file, "--out", out))
-    assert "out of date: tiny.txt is another word list than the tables were made from" in message
+    assert "out of date: tiny.txt is another file than the tables were made from" in message
     assert content(out) == before
     (tmp_path / "tiny.txt").unlink()
     if command == "check":

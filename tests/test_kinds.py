@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from study import cli
 from study.analysis.ledger import judge_claims
 from study.analysis.results import Results
 from study.data.examples import Dataset
+from study.errors import SpecError
 from study.execution.collect import collect_tables
 from study.execution.plan import plan_study, seconds
 from study.execution.shard import parts, trainer
@@ -25,16 +26,15 @@ from study.network.layers import Network
 from study.network.mlp import Params, fresh_statistics, initialise
 from study.network.norms import Statistics
 from study.rng import streams
-from study.spec.comparisons import COMPARISONS
+from study.spec.comparisons import COMPARISONS, Comparison
 from study.spec.records import Spec, Twins
 from study.spec.schema import ClaimEntry, ConditionEntry, DataEntry, Entry, PublishedEntry
-from study.spec.subset import only_conditions
 from study.training.cells import Stack
 from study.training.engines import choose
 from study.training.trajectory import NEW
 from tests.support import synthetic
 from tests.support.nets import cell, dataset, network, split
-from tests.support.tiny import GONE, prepare, refusal, write
+from tests.support.tiny import GONE, one_line, prepare, refusal, write
 
 V = 9
 
@@ -62,11 +62,10 @@ def allowed(entry: type[Entry], field: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def far(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Claims may compare by the word `far`, too."""
-    monkeypatch.setattr("study.spec.schema.COMPARISONS", (*COMPARISONS, "far"))
-    with allowed(ClaimEntry, "far"):
-        yield
+def far(monkeypatch: pytest.MonkeyPatch) -> Comparison:
+    """A comparison by the word `far`, which a claim may use, and which no function judges."""
+    monkeypatch.setitem(COMPARISONS, "far", Comparison("far", words="far from {value}{unit}"))
+    return COMPARISONS["far"]
 
 
 def unknown(name: str, where: str = r"\S+") -> str:
@@ -96,11 +95,8 @@ def test_a_study_is_refused_by_the_name_of_the_kind_before_anything_is_trained(
             prepare(write(tmp_path, {place: new}))
 
 
-@pytest.mark.usefixtures("far")
-def test_a_study_with_a_claim_is_refused_by_the_name_of_its_comparison(tmp_path: Path) -> None:
-    prepare(write(tmp_path))
-    with pytest.raises(AssertionError, match=unknown("far")):
-        prepare(write(tmp_path, {"claims.0.above": GONE, "claims.0.far": 3.0}))
+def test_a_comparison_that_is_not_registered_is_an_unknown_key(tmp_path: Path) -> None:
+    assert "unknown key 'far'" in refusal(tmp_path, {"claims.0.above": GONE, "claims.0.far": 3.0})
 
 
 def test_the_command_stops_at_the_kind_before_it_writes_anything(tmp_path: Path) -> None:
@@ -146,13 +142,6 @@ def extra() -> None:
     loss_rows(params(NORMED), NORMED, Dataset({"extra": split()}, V), known, {})  # type: ignore[dict-item]
 
 
-class Far(ClaimEntry):
-    """A claim that says with what it compares, by a comparison that the ledger was not told of."""
-
-    comparison: ClassVar[Any] = "far"
-    other: ClassVar[Any] = None
-
-
 CLAIM: dict[str, Any] = {"id": "a", "sentence": "b", "measure": "loss.train", "of": "baseline"}
 
 
@@ -173,7 +162,6 @@ BRANCHES: list[tuple[str, str, Callable[[], object]]] = [
     ("reading_at", "frozen", lambda: collected(spec(**FROZEN))),
     ("reading_at", "frozen", lambda: results(spec()).loss(spec(**FROZEN).conditions[0], "train", 0)),
     ("reading_at", "frozen", lambda: results(spec()).metric(spec(**FROZEN).conditions[0], "h_std", 0, 1)),
-    ("wanted", "far", lambda: judge_claims(results(replace(spec(), claims=(Far(**CLAIM),))))),
 ]
 
 
@@ -188,9 +176,8 @@ def test_random_numbers_are_drawn_by_a_known_protocol_alone() -> None:
         streams(0, "mixed")
 
 
-@pytest.mark.usefixtures("far")
-def test_a_claim_by_an_unknown_comparison_is_neither_judged_nor_cut() -> None:
-    study = replace(spec(), claims=(ClaimEntry(**CLAIM, far=3.0),))
-    for reached in (lambda: judge_claims(results(study)), lambda: only_conditions(study, ["baseline"])):
-        with pytest.raises(AssertionError, match=unknown("far", "names_condition")):
-            reached()
+def test_a_claim_by_a_comparison_without_a_judge_is_refused_by_its_name(far: Comparison) -> None:
+    line = "{}:{}".format(*far.origin[0])
+    with pytest.raises(SpecError) as refused:
+        judge_claims(results(replace(spec(), claims=(ClaimEntry(**CLAIM, far=3.0),))))
+    assert one_line(str(refused.value)).startswith(f"{line}: the comparison 'far' has no judge; add ")

@@ -15,9 +15,10 @@ from study import parquet, provenance
 from study.analysis.estimate import Difference, Equivalence, Estimate, can_reach, holm, iqm, over_seeds, paired, tost
 from study.analysis.quantities import QUANTITIES
 from study.analysis.results import PREDICTIONS, Results
-from study.errors import SpecError, unknown
+from study.errors import SpecError
 from study.measurement.labels import Label
-from study.spec.claims import check_measure, select, value
+from study.spec.claims import check_measure, select
+from study.spec.comparisons import COMPARISONS, value
 from study.spec.records import Condition, Spec
 from study.spec.schema import ClaimEntry
 
@@ -61,14 +62,24 @@ def judge(results: Results) -> Ledger:
 def judge_claims(results: Results) -> list[Judged]:
     """Judge every claim of the study about every condition that it selects.
 
-    Holm's adjustment is made over all claims of a difference.
+    Holm's adjustment is made over all claims of a difference. SpecError: the comparison of a claim has no judge.
     """
+    for claim in results.spec.claims:
+        _check_judge(claim)
     entries = [entry for claim in results.spec.claims for entry in _judge(claim, results)]
-    family = [i for i, entry in enumerate(entries) if entry.claim.less_than is not None]
+    family = [i for i, entry in enumerate(entries) if COMPARISONS[entry.claim.comparison].adjusted]
     adjusted = holm([entries[i].p for i in family]) if family else ()
     for i, p in zip(family, adjusted, strict=True):
         entries[i] = _difference(entries[i], float(p), len(family))
     return entries
+
+
+def _check_judge(claim: ClaimEntry) -> None:
+    """Raise SpecError for a comparison that no function judges."""
+    if claim.comparison not in JUDGES:
+        line = "{}:{}".format(*COMPARISONS[claim.comparison].origin[0])
+        problem = f"the comparison {claim.comparison!r:.60} has no judge"
+        raise SpecError(f"{line}: {problem}; add a function of that name under @judges of study.analysis.ledger")
 
 
 def _judge(claim: ClaimEntry, results: Results) -> list[Judged]:
@@ -121,22 +132,13 @@ def _one(claim: ClaimEntry, name: str, measured: Callable[[str], pd.Series | Non
     if values is None or (other is not None and against is None):
         where = names[0] if values is None else names[-1]
         return replace(entry, reason=f"{results.titles.get(where, where)}: not measured in this profile")
+    judge = JUDGES[claim.comparison]
     if against is None:
-        return _absolute(entry, values, results)
+        return judge(entry, values, None, results)
     both = values.index.intersection(against.index)
     if not len(both):
         return replace(entry, reason="no seed was measured on both sides")
-    a, b = values.loc[both].sort_index(), against.loc[both].sort_index()
-    comparison = claim.comparison
-    match comparison:
-        case "near" | "above" | "below":
-            return _absolute(entry, a - b, results)
-        case "less_than":
-            return _different(entry, a, b, results)
-        case "equivalent_to":
-            return _equivalent(entry, a, b, results)
-        case _:
-            unknown(comparison)
+    return judge(entry, values.loc[both].sort_index(), against.loc[both].sort_index(), results)
 
 
 def printed(claim: ClaimEntry, results: Results) -> tuple[Label, float, str]:
@@ -151,22 +153,55 @@ def _shares(e: Estimate | Difference | Equivalence, factor: float) -> dict[str, 
     return {name: math.nan if math.isnan(x) else x / factor for name, x in found.items()}
 
 
-def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
-    """Judge a claim with near, above or below. It is about every seed, so that one seed can refute it."""
-    claim, comparison = entry.claim, entry.claim.comparison
-    match comparison:
-        case "near":
-            assert claim.within is not None
-            good = (values - _value(claim.near, claim, results)).abs() <= claim.within
-        case "above":
-            good = values > _value(claim.above, claim, results)
-        case "below":
-            good = values < _value(claim.below, claim, results)
-        case "less_than" | "equivalent_to":
-            raise AssertionError(f"{comparison} is about the mean, not about every seed")
-        case _:
-            unknown(comparison)
-    good &= values.map(math.isfinite)  # a diverged seed is NaN or infinite
+# -- the judges -------------------------------------------------------------------------------------------------------
+
+# (the claim about one condition, its values by seed, the values of the other condition by the same seeds or None where
+# there is no other one, results) -> the judgement
+Judge = Callable[[Judged, pd.Series, "pd.Series | None", Results], Judged]
+
+JUDGES: dict[str, Judge] = {}
+
+
+def judges(judge: Judge) -> Judge:
+    """Register a judge under the name of its function, the key of a comparison in `spec/comparisons.py`."""
+    JUDGES[judge.__name__] = judge
+    return judge
+
+
+@judges
+def near(entry: Judged, values: pd.Series, against: pd.Series | None, results: Results) -> Judged:
+    """Judge whether every seed lies at most `within` from the bound."""
+    found = _beyond(values, against)
+    good = (found - bound(entry.claim, results)).abs() <= entry.claim.partner
+    return every_seed(entry, found, good, results)
+
+
+@judges
+def above(entry: Judged, values: pd.Series, against: pd.Series | None, results: Results) -> Judged:
+    """Judge whether every seed lies above the bound."""
+    found = _beyond(values, against)
+    return every_seed(entry, found, found > bound(entry.claim, results), results)
+
+
+@judges
+def below(entry: Judged, values: pd.Series, against: pd.Series | None, results: Results) -> Judged:
+    """Judge whether every seed lies below the bound."""
+    found = _beyond(values, against)
+    return every_seed(entry, found, found < bound(entry.claim, results), results)
+
+
+def _beyond(values: pd.Series, against: pd.Series | None) -> pd.Series:
+    """The values, or their differences from those of the condition that the claim subtracts."""
+    return values if against is None else values - against
+
+
+def every_seed(entry: Judged, values: pd.Series, good: pd.Series, results: Results) -> Judged:
+    """The judgement on a claim about every seed, which one seed can refute: `good` says of each whether it does not.
+
+    A seed whose value is not finite is never good, since it has diverged.
+    """
+    claim = entry.claim
+    good = good & values.map(math.isfinite)
     label, factor, unit = printed(claim, results)
     x = factor * values.to_numpy(float)
     e = over_seeds(x, method="t" if claim.minus else label.interval)
@@ -183,8 +218,10 @@ def _absolute(entry: Judged, values: pd.Series, results: Results) -> Judged:
     )
 
 
-def _different(entry: Judged, a: pd.Series, b: pd.Series, results: Results) -> Judged:
-    """Measure a claim with less_than: a difference paired by seed. Its verdict needs the whole family of claims."""
+@judges
+def less_than(entry: Judged, a: pd.Series, b: pd.Series | None, results: Results) -> Judged:
+    """Measure a difference paired by seed. Its verdict needs the whole family of claims."""
+    assert b is not None, entry.names
     label, factor, unit = printed(entry.claim, results)
     d = paired(factor * a, factor * b)
     return replace(
@@ -198,10 +235,12 @@ def _different(entry: Judged, a: pd.Series, b: pd.Series, results: Results) -> J
     )
 
 
-def _equivalent(entry: Judged, a: pd.Series, b: pd.Series, results: Results) -> Judged:
-    """Judge a claim with equivalent_to, by two one-sided tests of the differences paired by seed."""
+@judges
+def equivalent_to(entry: Judged, a: pd.Series, b: pd.Series | None, results: Results) -> Judged:
+    """Judge an equivalence within the margin, by two one-sided tests of the differences paired by seed."""
+    assert b is not None, entry.names
     label, factor, unit = printed(entry.claim, results)
-    margin, spec = factor * (entry.claim.margin or 0.0), label.format
+    margin, spec = factor * entry.claim.partner, label.format
     e = tost(factor * (a - b).to_numpy(float), margin, ALPHA)
     outside = e.low > margin or e.high < -margin
     verdict: Verdict = "holds" if e.equivalent else "fails" if outside else "cannot be told"
@@ -243,37 +282,29 @@ def _difference(entry: Judged, p: float, family: int) -> Judged:
     return replace(adjusted, verdict="holds" if entry.effect < 0 else "fails", reason="")
 
 
-def _value(given: float | str | None, claim: ClaimEntry, results: Results) -> float:
-    """A bound as a number. The entropy of the characters is that of the split of which the claim speaks."""
+def bound(claim: ClaimEntry, results: Results) -> float:
+    """The bound of a claim as a number. The entropy of the characters is that of the split of which the claim speaks."""
     name, split = check_measure(claim.measure)
     entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
-    return value(given, results.vocabulary, entropy)
+    return value(claim.value, results.vocabulary, entropy)
 
 
 def wanted(claim: ClaimEntry, results: Results, typeset: Callable[[str], str] = str) -> str:
     """The condition under which a claim holds, in words. `typeset` prints its numbers."""
-    name, comparison = claim.other, claim.comparison
-    other = results.titles.get(name, name) if name else ""
-    minus = f", minus that of {other}" if claim.minus else ""
+    comparison, given = COMPARISONS[claim.comparison], claim.value
     _, factor, unit = printed(claim, results)
-    unit = unit and " %"
-
-    def bound(given: float | str | None) -> str:
-        return typeset(f"{factor * _value(given, claim, results):.4g}")
-
-    match comparison:
-        case "near":
-            return f"{bound(claim.near)} ± {typeset(f'{factor * (claim.within or 0):g}')}{unit}, every seed{minus}"
-        case "above":
-            return f"above {bound(claim.above)}{unit}, every seed{minus}"
-        case "below":
-            return f"below {bound(claim.below)}{unit}, every seed{minus}"
-        case "less_than":
-            return f"less than {other}, paired by seed"
-        case "equivalent_to":
-            return f"within ± {typeset(f'{factor * (claim.margin or 0):g}')}{unit} of {other}, paired by seed"
-        case _:
-            unknown(comparison)
+    if comparison.names_a_condition:
+        shown = results.titles.get(given, given)
+    elif comparison.takes_a_bound:
+        shown = typeset(f"{factor * bound(claim, results):.4g}")
+    else:
+        shown = str(given)
+    return comparison.words.format(
+        value=shown,
+        partner="" if claim.partner is None else typeset(f"{factor * claim.partner:g}"),
+        unit=unit and " %",
+        minus=f", minus that of {results.titles.get(claim.minus, claim.minus)}" if claim.minus else "",
+    )
 
 
 def reproductions(results: Results) -> list[tuple[str, bool, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from io import BytesIO
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def predictions(results: Results, condition: Condition) -> pd.DataFrame:
     loaded = all(condition.network.entries.values())  # an entry without code has an empty origin
     if loaded or results.predictions is None:
         data, network = results.facts["data"], condition.network
-        patterns = _patterns(results, condition)
-        return predict(network, results.vocabulary, patterns, data["examples"]["train"], data["targets"])
+        given = results.vocabulary, _patterns(results, condition), data["examples"]["train"], data["targets"]
+        found = predict(network, *given)
+        if "repeats" in data:
+            return found
+        why = f"no prediction: the source does not tell which {results.noun}s repeat in a context"
+        return found.assign(predicted=math.nan, error=math.nan, method=why)
     table = results.predictions
     return table[table["condition"] == condition.name].drop(columns="condition").reset_index(drop=True)
 
@@ -50,6 +55,9 @@ def write_predictions(results: Results, folder: Path) -> str:
     return hashlib.sha256(written.getvalue()).hexdigest()
 
 
-def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float]:
+def _patterns(results: Results, condition: Condition) -> dict[tuple[int, ...], float] | None:
+    """The share of the contexts by their pattern of repeated inputs. None: the source does not tell it."""
+    if "repeats" not in results.facts["data"]:
+        return None
     stored = results.facts["data"]["repeats"][str(condition.network.context)]
     return {tuple(int(n) for n in key.split(" ")): share for key, share in stored.items()}

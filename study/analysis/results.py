@@ -37,6 +37,12 @@ class Results:
         return len(self.facts["data"]["vocabulary"])
 
     @property
+    def noun(self) -> str:
+        """The word for an input or a target of the models: character, unless the data are no words."""
+        found: str = self.facts["data"].get("noun", "character")
+        return found
+
+    @property
     def uniform(self) -> float:
         """ln V: the loss of a uniform guess, nats."""
         return math.log(self.vocabulary)

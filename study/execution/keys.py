@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study import codehash
-from study.data.words import Words
+from study.data.source import Examples, Source, kind_of
+from study.data.word_source import WordSource
 from study.environment import cpu_level, installed
 from study.errors import unknown
 from study.measurement import metrics
@@ -89,14 +90,16 @@ def _code_of(entries: Mapping[str, codehash.Origin]) -> Facts:
     return {f"code of {words}": codehash.entry_digest(made) for words, made in entries.items()}
 
 
-def keys_of(words: Words, shuffle_seed: int, reading: Request, device: str) -> Keys:
-    """The keys of a study of these words."""
-    data = {
-        "sha256": words.sha256,
-        "vocabulary": "".join(words.vocabulary.characters),
-        "words": {name: len(part) for name, part in words.splits.items()},
-        "shuffle_seed": shuffle_seed,
-    }
+def data_facts(source: Source, found: Examples) -> Facts:
+    """Everything on which the examples depend. The code of a source is among it, except that of word lists."""
+    if isinstance(source, WordSource):
+        return dict(found.key())
+    kind = kind_of(source)
+    return {"kind": kind.name, **_code_of({f"source {kind.name}": kind.origin}), **found.key()}
+
+
+def keys_of(data: Facts, reading: Request, device: str) -> Keys:
+    """The keys of a study of the examples with these facts."""
     return Keys(data, reading, device.partition(":")[0], cpu_level())
 
 

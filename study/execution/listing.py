@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from study.data.source import kind_of
 from study.execution.plan import makespan
 from study.execution.prepare import Prepared, prepare
 from study.execution.states import Kept, kept, seconds_of_states, work_left
@@ -23,15 +24,15 @@ from study.training.identity import cell_id
 def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -> str:
     """The cells of a study and their states in the cache, its stacks and shards, and the expected duration."""
     made = prepare(spec, engine, device, cache)
-    found, work, store = made.words, made.plan, made.store
-    states = statuses(spec, work, store)
+    found, work, store = made.examples, made.plan, made.store
+    states, kind = statuses(spec, work, store), kind_of(spec.data)
     shards = work.shards({cell for cell, state in states.items() if state == "done"})
     cells = f" ({_counts(states.values())}):" if states else ": no condition has a training"
     lines = [
         f"{spec.title}: {spec.name}, profile {spec.profile}",
         (
-            f"data: {spec.data.path}, {sum(map(len, found.splits.values())):,} words, {len(found.vocabulary)}"
-            f" characters, {found.examples('train'):,} training examples"
+            f"data: {spec.data.path or kind.name}, {found.size}, {len(found.classes)} {kind.noun}s,"
+            f" {found.examples('train'):,} training examples"
         ),
         *([f"extensions: {', '.join(one.name for one in spec.extensions)}"] if spec.extensions else []),
         "",
@@ -47,7 +48,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
     for stack in work.stacks:
         reasons = sorted({work.reasons[cell] for cell in stack.cells if cell in work.reasons})
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        shape = graph(stack.network, len(found.vocabulary))
+        shape = graph(stack.network, len(found.classes))
         lines.append(f"  {len(stack.cells):>3} models  {stack.engine}{why}  {shape}  {schedule_words(stack.schedule)}")
     lines += _states(made, workers)
     if not work.uses:
@@ -61,7 +62,7 @@ def plan_text(spec: Spec, workers: int, engine: str, device: str, cache: Path) -
         return "\n".join([*lines, "nothing to train: what is not done is to be measured"])
     workers = min(workers, len(shards))
     rest = [part for shard in shards if (part := _rest(shard, left))]
-    minutes = makespan(rest, workers or 1, len(found.vocabulary)) / 60
+    minutes = makespan(rest, workers or 1, len(found.classes)) / 60
     where = f"on {workers} workers" if workers else "in one process"
     lines += [f"{sum(left.values()):,} model-steps: about {minutes:,.1f} minutes of training {where}"]
     return "\n".join(lines)
@@ -82,7 +83,7 @@ def _states(made: Prepared, workers: int) -> list[str]:
             lines.append(f"  {len(block.seeds):>7,}  {name}{why}{again}: {state}")
     work = work_left(found.values())
     if work:
-        minutes = seconds_of_states(work, made.words) / min(workers or 1, len(work)) / 60
+        minutes = seconds_of_states(work, made.examples) / min(workers or 1, len(work)) / 60
         where = f"on {workers} workers" if workers else "in one process"
         lines.append(f"{sum(map(len, work)):,} states to be drawn: about {minutes:,.1f} minutes {where}")
     return lines

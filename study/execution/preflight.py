@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study import provenance
-from study.data.words import Words
+from study.data.source import Examples
 from study.errors import SpecError
 from study.execution.compute import one_thread
 from study.measurement.probe import probe_growth
@@ -26,12 +26,12 @@ class Preflight:
     probe: list[dict[str, Any]]
 
 
-def facts(spec: Spec, words: Words, device: str) -> Preflight:
+def facts(spec: Spec, found: Examples, device: str) -> Preflight:
     """Find all these facts. Raises SpecError unless torch sees the device."""
     with one_thread():
         check_device(device)
         probe = [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
-        return Preflight(provenance.cpu(), draws(spec, words), probe)
+        return Preflight(provenance.cpu(), draws(spec, found), probe)
 
 
 def check_device(device: str) -> None:
@@ -46,11 +46,11 @@ def check_device(device: str) -> None:
         raise SpecError(problem) from None
 
 
-def draws(spec: Spec, words: Words) -> dict[str, str]:
+def draws(spec: Spec, found: Examples) -> dict[str, str]:
     """sha256 of every seed's unscaled draws and first 1,000 minibatches, by seed: equal numbers, equal draws."""
     from study.rng import blocks, streams
 
-    V = len(words.vocabulary)
+    V = len(found.classes)
     wanted: dict[tuple[str, tuple[int, ...]], None] = {}
     sizes: dict[int, None] = {}
     for condition in spec.conditions:
@@ -69,6 +69,6 @@ def draws(spec: Spec, words: Words) -> dict[str, str]:
         for size in sizes:
             stream = streams(seed, "paired")
             for steps in blocks(1000, size):
-                digest.update(stream.indices(words.examples("train"), steps, size).numpy().tobytes())
+                digest.update(stream.indices(found.examples("train"), steps, size).numpy().tobytes())
         result[str(seed)] = digest.hexdigest()
     return result

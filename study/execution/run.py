@@ -15,7 +15,9 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from study import codehash, parquet, provenance
-from study.data.words import Words
+from study.data.source import Examples, entropy, kind_of
+from study.data.word_source import WordSource
+from study.data.words import SPLITS
 from study.errors import SpecError
 from study.execution import preflight, status
 from study.execution.collect import collect_states, collect_tables, collect_untrained
@@ -35,6 +37,7 @@ from study.processes import call_apart
 from study.spec.records import Spec
 from study.spec.stand_ins import described
 from study.training.cells import Cell
+from study.training.identity import sha256
 
 Origin = tuple[Network, Wanted]  # of the rows of states: what was drawn, and what was measured of it
 
@@ -75,21 +78,21 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     """Train and measure the study. Its tables and then its manifest are published in `out`, all at the end."""
     writable(out, "--out")
     made = prepare(spec, how.engine, how.device, how.cache)
-    words, work = made.words, made.plan
+    found, work = made.examples, made.plan
     if how.workers:
-        known = call_apart(preflight.facts, spec, words, how.device)
+        known = call_apart(preflight.facts, spec, found, how.device)
     else:
-        known = preflight.facts(spec, words, how.device)
+        known = preflight.facts(spec, found, how.device)
     with _locked(out):
         rows, states, done = _work(spec, made, how)
-        examples: dict[str, int] = {name: words.examples(name) for name in words.splits}
+        examples: dict[str, int] = {name: found.examples(name) for name in SPLITS}
         untrained = {
             name: collect_untrained(spec.condition(name), spec.seeds, states[block], examples)
             for name, block in made.states.untrained.items()
         }
         frames = collect_tables(spec, work, rows, known.probe, untrained)
         of_states = collect_states(made.states, states)
-        facts = _facts(spec, words, work, known, how)
+        facts = _facts(spec, found, work, known, how)
         facts["parameters"] = dict(zip(frames["cells"]["cell"], frames["cells"]["sha256"].fillna(""), strict=True))
         _publish({**frames, "states": of_states}, facts, out)
     return done
@@ -131,7 +134,7 @@ def _work(spec: Spec, made: Prepared, how: RunOptions) -> tuple[dict[Cell, Rows]
             total = sum(cell.schedule.steps for cell in left)
             with show_progress(len(left), total, sum(map(len, draws))) as display:
                 site = backend(how.executor, min(how.workers, len(shards) + len(draws)))
-                job = Job(made.words, made.reading, how.device, store, extensions=spec.extensions)
+                job = Job(made.examples, made.reading, how.device, store, extensions=spec.extensions)
                 for result in run_work((*shards, *draws), job, site, display.update, display.say, how.fail_fast):
                     if isinstance(result, Failure):
                         failures.append(result)
@@ -160,7 +163,7 @@ def _work(spec: Spec, made: Prepared, how: RunOptions) -> tuple[dict[Cell, Rows]
 # -- provenance ---------------------------------------------------------------------------------------------------
 
 
-def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how: RunOptions) -> dict[str, Any]:
+def _facts(spec: Spec, found: Examples, work: Plan, known: preflight.Preflight, how: RunOptions) -> dict[str, Any]:
     """The manifest without the hashes of the tables."""
     return {
         "format": provenance.MANIFEST_FORMAT,
@@ -172,21 +175,7 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "spec_sha256": spec.digest(),
         "document_sha256": spec.document_sha256,
         "source_sha256": codehash.source_digest(spec.entries.values()),
-        "data": {
-            "file": Path(spec.data.path).name,
-            "sha256": words.sha256,
-            "vocabulary": list(words.vocabulary.characters),
-            "words": {name: len(part) for name, part in words.splits.items()},
-            "examples": {name: words.examples(name) for name in words.splits},
-            "shared_with_train": {name: words.shared(name) for name in words.splits if name != "train"},
-            "words_twice": words.repeated,
-            "targets": words.targets("train"),
-            "character_entropy": {name: words.entropy(name) for name in words.splits},
-            "repeats": {
-                str(context): {" ".join(map(str, k)): v for k, v in words.repeats("train", context).items()}
-                for context in sorted({c.network.context for c in spec.conditions})
-            },
-        },
+        "data": _data(spec, found),
         "cells": len(work.uses),
         "model_steps": work.model_steps(),
         "engines": engines(work),
@@ -196,6 +185,23 @@ def _facts(spec: Spec, words: Words, work: Plan, known: preflight.Preflight, how
         "draws": known.draws,
         **({"extensions": described(spec.extensions)} if spec.extensions else {}),
     }
+
+
+def _data(spec: Spec, found: Examples) -> dict[str, Any]:
+    """The facts about the examples: those of any source, and its own."""
+    path, key = spec.data.path, found.key()
+    facts: dict[str, Any] = {
+        "file": "" if path is None else Path(path).name,
+        "sha256": key["sha256"] if "sha256" in key else sha256(key),
+        "vocabulary": list(found.classes),
+        "examples": {name: found.examples(name) for name in SPLITS},
+        "targets": list(found.targets("train")),
+    }
+    if not isinstance(spec.data, WordSource):
+        kind = kind_of(spec.data)
+        facts |= {"kind": kind.name, "noun": kind.noun, "size": found.size}
+        facts["character_entropy"] = {name: entropy(found.targets(name)) for name in SPLITS}
+    return facts | dict(found.facts(sorted({c.network.context for c in spec.conditions})))
 
 
 def engines(work: Plan) -> dict[str, Any]:

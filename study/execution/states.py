@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from study.data.words import SPLITS, Words
+from study.data.source import Examples
+from study.data.words import SPLITS
 from study.execution.cache import Store
 from study.measurement.initial import SCHEMA, Block, States, Wanted, together
 from study.spec.records import Condition, Spec
@@ -87,18 +88,12 @@ def in_order(tables: Iterable[pa.Table]) -> pa.Table:
     return whole.take(pc.sort_indices(whole, [("seed", "ascending")]))  # it is stable
 
 
-def seconds_of_states(work: Iterable[States], words: Words) -> float:
+def seconds_of_states(work: Iterable[States], found: Examples) -> float:
     """The expected seconds of states on one core, roughly."""
     total = 0.0
     for states in work:
         network = states.network
-        numbers = sum(network.widths) + len(words.vocabulary)
-        cost = EACH + NUMBER * numbers * _contexts(words, network.context)
+        numbers = sum(network.widths) + len(found.classes)
+        cost = EACH + NUMBER * numbers * found.contexts(network.context)
         total += len(states) * cost * (CALIBRATED if network.layers_with_statistics else 1)
     return total
-
-
-def _contexts(words: Words, length: int) -> int:
-    """The number of distinct contexts of the training split."""
-    padding = words.vocabulary.characters[0] * length
-    return len({(padding + word)[i : i + length] for word in words.splits["train"] for i in range(len(word) + 1)})

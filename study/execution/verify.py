@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from study import parquet, provenance
-from study.data.words import load
 from study.environment import cpu_level, installed
 from study.errors import SpecError, unknown
 from study.execution.executors import backend
@@ -59,7 +58,7 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
         raise SpecError(
             f"{folder}: made from another study than {spec.name}; verify it with the study file it came from"
         )
-    words = load(spec.data, spec.folder)
+    examples = spec.data.load(spec.folder)
     known = found["cells"].drop_duplicates("cell").set_index("cell")
     cells = {cell_id(cell): cell for cell in plan_study(spec).uses}
     names = [name for name in cells if name in known.index and known.loc[name, "status"] != "failed"]
@@ -74,7 +73,7 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
     total = sum(cell.schedule.steps for shard in shards for cell in shard.cells)
     rows: dict[Cell, Rows] = {}
     with show_progress(sum(len(shard.cells) for shard in shards), total) as display:
-        job = Job(words, reading, facts["device"], extensions=spec.extensions)
+        job = Job(examples, reading, facts["device"], extensions=spec.extensions)
         place = backend("local", min(workers, len(shards)))
         for result in run_shards(shards, job, place, display.update, display.say):
             if isinstance(result, Failure):

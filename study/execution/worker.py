@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from study import processes
-from study.data.words import Words
+from study.data.source import Examples
 from study.errors import SpecError, unknown
 from study.execution.cache import Store
 from study.execution.compute import one_thread
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Job:
     """Everything that a worker needs besides a shard."""
 
-    words: Words
+    examples: Examples
     reading: Request
     device: str
     store: Store | None = None
@@ -154,9 +154,7 @@ def _same(wanted: dict[str, str]) -> None:
 
 @functools.lru_cache(maxsize=4)
 def _data(packed: bytes, context: int) -> Dataset:
-    from study.data.examples import dataset
-
-    return dataset(_job(packed).words, context)
+    return _job(packed).examples.dataset(context)  # imports torch
 
 
 def _trim() -> None:

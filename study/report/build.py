@@ -104,14 +104,16 @@ def _lead(results: Results) -> list[str]:
     warning = [lost] if failed else []
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     if not results.trained:
-        drawn = f"{n} condition{'s' if n > 1 else ''} of a character-level network, drawn with {seeds} and not trained"
+        drawn = (
+            f"{n} condition{'s' if n > 1 else ''} of a {results.noun}-level network, drawn with {seeds} and not trained"
+        )
         return [f"{drawn}: what a start looks like.", _network(results), *warning]
     if n == 1:
-        return [f"One condition of a character-level network, trained with {seeds}: what a start costs.", *warning]
+        return [f"One condition of a {results.noun}-level network, trained with {seeds}: what a start costs.", *warning]
     same = " on the same minibatches" if len({c.schedule.batch_size for c in results.conditions}) == 1 else ""
     return [
         (
-            f"{n} conditions of one character-level network, trained from the same draws{same} with {seeds} each: "
+            f"{n} conditions of one {results.noun}-level network, trained from the same draws{same} with {seeds} each: "
             "what a start costs, and what a repair is worth."
         ),
         _network(results),
@@ -136,7 +138,7 @@ def _network(results: Results) -> str:
         for width, layer, name in zip(network.widths, network.hidden, names, strict=False)
     ]
     return (
-        f"{literal(c.title)} turns each of {network.context} characters into {network.embedding_size} numbers (the"
+        f"{literal(c.title)} turns each of {network.context} {results.noun}s into {network.embedding_size} numbers (the"
         f" embedding C), and these through {', '.join(layers)} into {results.vocabulary} logits ({names[-1]}). Its"
         f" training: {training}. Outputs of the hidden units are called h, their inputs"
         " pre-activations."

@@ -13,17 +13,12 @@ from study.errors import SpecError, suggest
 from study.measurement.probe import PROBES
 from study.network.norms import NORMS
 from study.spec.anchors import anchors
-from study.spec.comparisons import COMPARISONS, names_condition, partner
+from study.spec.comparisons import COMPARISONS
 from study.spec.document import Path_
 from study.spec.quantities import measures, of_twins
 from study.spec.records import Condition
 from study.spec.schema import ClaimEntry, shown_value
 from study.spec.study_file import StudyFile
-
-FORMULA = re.compile(
-    r"(?:log\((?P<log>vocabulary)\)|entropy\((?P<entropy>characters)\)|sqrt\((?P<sqrt>[0-9]{1,9})\))"
-    r"(?:\s*(?P<sign>[+-])\s*(?P<offset>[0-9]+(?:\.[0-9]*)?|\.[0-9]+))?"
-)
 
 
 def select(conditions: Sequence[Condition], of: str | Sequence[str] | Mapping[str, Any]) -> list[Condition]:
@@ -128,24 +123,6 @@ def check_section(name: str) -> None:
         raise SpecError(f"no section {shown_value(name)}{suggest(name, anchors())}")
 
 
-def value(given: float | str | None, vocabulary: int, entropy: float = math.nan) -> float:
-    """The value of a number, or of an expression, in which a number may be added or subtracted.
-
-    The expressions are `log(vocabulary)`, `entropy(characters)` and the square root of a number, as in `sqrt(100)`.
-    """
-    if given is None:
-        return math.nan
-    if not isinstance(given, str):
-        return float(given)
-    found = FORMULA.fullmatch(given.strip())
-    if not found:
-        raise SpecError(
-            f"expected a number, log(vocabulary), entropy(characters) or sqrt(100), got {shown_value(given)}"
-        )
-    base = math.log(vocabulary) if found["log"] else entropy if found["entropy"] else math.sqrt(int(found["sqrt"]))
-    return base + (float(found["sign"] + found["offset"]) if found["sign"] else 0.0)
-
-
 # -- the claims of a file ---------------------------------------------------------------------------------------------
 
 
@@ -173,7 +150,7 @@ def with_gradients(conditions: Sequence[Condition], claims: Sequence[ClaimEntry]
 
 def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: Sequence[Condition]) -> None:
     _check_keys(file, place, claim)
-    comparison, key = claim.comparison, "measure"
+    comparison, key = COMPARISONS[claim.comparison], "measure"
     chosen: list[Condition] = []
     try:
         check_measure(claim.measure)
@@ -181,18 +158,19 @@ def _check_claim(file: StudyFile, place: Path_, claim: ClaimEntry, conditions: S
         check_at(claim.measure, claim.at)
         key = "section"
         check_section(claim.section)
-        key = comparison
-        if not names_condition(comparison):
-            value(getattr(claim, comparison), vocabulary=2)
-        for key in ("minus", *([comparison] if names_condition(comparison) else []), "of"):
-            if (named := getattr(claim, key)) is not None:
+        key = comparison.key
+        comparison.check(claim.value)
+        compared = [(comparison.key, claim.value)] if comparison.names_a_condition else []
+        for name, named in (("minus", claim.minus), *compared, ("of", claim.of)):
+            key = name
+            if named is not None:
                 chosen = probed(named) if claim.measure.startswith("probe.") else select(conditions, named)
     except SpecError as error:
         raise file.error((*place, key), str(error)) from None
     if not chosen and isinstance(claim.of, list):
         raise file.error((*place, "of"), "selects no condition, got an empty list")
-    if claim.minus is not None and names_condition(comparison):
-        raise file.error((*place, "minus"), f"{comparison} is a difference already; leave minus out")
+    if claim.minus is not None and comparison.names_a_condition:
+        raise file.error((*place, "minus"), f"{comparison.key} is a difference already; leave minus out")
     if claim.other in [c.name for c in chosen]:
         raise file.error((*place, "of"), f"selects '{claim.other}', which cannot be compared with itself")
 
@@ -203,7 +181,7 @@ def _check_keys(file: StudyFile, place: Path_, claim: ClaimEntry) -> None:
     if len(given) != 1:
         problem = f"expected one of {', '.join(COMPARISONS)}, got {', '.join(given) or 'none'}"
         raise file.error(place, problem)
-    for key in COMPARISONS:
-        beside = partner(key)
-        if beside is not None and (getattr(claim, key) is None) != (getattr(claim, beside) is None):
-            raise file.error(place, f"{key} and {beside} belong together")
+    for key, comparison in COMPARISONS.items():
+        beside = comparison.partner
+        if beside is not None and (claim.compared(key) is None) != (claim.compared(beside.key) is None):
+            raise file.error(place, f"{key} and {beside.key} belong together")

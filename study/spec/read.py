@@ -14,7 +14,7 @@ from study.spec.records import FULL_PROFILE, Condition, Spec
 from study.spec.schema import StudyEntry
 from study.spec.study_file import StudyFile, Told, Trust, open_study
 from study.spec.sweeps import resolve_sweeps, resolve_twins
-from study.spec.word_list import resolve_word_list
+from study.spec.word_list import resolve_source
 from study.training.identity import sha256
 
 
@@ -40,7 +40,7 @@ def resolve_study(
     written: StudyFile, profile: str = FULL_PROFILE, seeds: Sequence[int] | None = None, anywhere: bool = False
 ) -> Spec:
     """The study in an opened file. See `read_study`."""
-    data = resolve_word_list(written, anywhere)
+    data = resolve_source(written, anywhere)
     file = under_profile(written, profile)
     study = file.content
     batch_sizes = _batch_sizes(file)

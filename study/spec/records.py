@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study.codehash import Origin
-from study.data.words import WordList
+from study.data.source import Source, kind_of
+from study.data.word_source import WordSource
 from study.measurement import metrics
 from study.measurement.probe import ProbeSizes
 from study.network.inits import Init
@@ -126,7 +127,7 @@ class Spec:
     name: str  # of the file, as the user wrote it
     path: Path  # of the file; data.path is relative to its folder
     profile: str
-    data: WordList
+    data: Source
     seeds: tuple[int, ...]
     measure: tuple[int, ...]  # steps besides the first and the last
     batch_sizes: tuple[int, ...]
@@ -154,7 +155,8 @@ class Spec:
     def entries(self) -> dict[str, Origin]:
         """The entries of registries that the study uses, in words, and where each of them was made."""
         runs = [] if self.published is None else [run.condition for run in self.published.runs]
-        found = dict[str, Origin]()
+        kind = kind_of(self.data)
+        found = {} if isinstance(self.data, WordSource) else {f"source {kind.name}": kind.origin}
         for condition in (*self.conditions, *runs):
             found |= condition.network.entries | metrics.entries(condition.network)
         return found
@@ -170,8 +172,10 @@ class Spec:
         return sha256([data, self.seeds, self.measure, self.batch_sizes, probe, conditions, published, twins, *states])
 
 
-def _data(data: WordList) -> dict[str, Any]:
-    """The words and their splits. The place of the file and the text `about` change no number."""
+def _data(data: Source) -> dict[str, Any]:
+    """What determines the examples. The place of a file and the text `about` change no number."""
+    if not isinstance(data, WordSource):
+        return {"kind": kind_of(data).name} | gained(data, "path", "about")
     own = {
         "sha256": data.sha256,
         "vocabulary": data.vocabulary,

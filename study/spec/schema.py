@@ -14,27 +14,29 @@ from pydantic import (
     Field,
     PlainValidator,
     Tag,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from study.data.words import SplitName, WordList
-from study.errors import suggest
+from study.data.source import SOURCES, Source
+from study.data.word_source import WORDS, WordSource
+from study.data.words import SplitName
+from study.errors import refused, suggest
 from study.measurement.probe import ProbeSizes
 from study.network.activations import ACTIVATIONS
 from study.network.inits import read_init
 from study.network.model import MODELS
 from study.network.norms import Reading, read_norm
-from study.network.options import OptionError
-from study.spec.comparisons import COMPARISONS, Comparison, names_condition
+from study.network.options import OptionError, read
+from study.spec.comparisons import COMPARISONS, kinds
 from study.spec.document import Document
 
 MAX_SEEDS = 100_000
 BATCH_SIZES = (2, 8, 32, 128, 1024)  # the default, as far as dev has so many examples
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scale = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 Positive = Annotated[float, Field(allow_inf_nan=False, gt=0)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=100_000)]
@@ -140,8 +142,9 @@ class Entry(BaseModel):
 
 
 class DataEntry(Entry):
-    """The key `data`: a word list and its splits."""
+    """The key `data` of a study of words: a word list and its splits."""
 
+    kind: Literal["words"] = "words"
     path: Text
     sha256: Annotated[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None, OrNone] = None
     about: Annotated[Text | None, OrNone] = None
@@ -150,9 +153,29 @@ class DataEntry(Entry):
     splits: dict[SplitName, Annotated[float, Field(gt=0, lt=1)]] = {"train": 0.8, "dev": 0.1, "test": 0.1}
     shuffle_seed: int = 42
 
-    def record(self) -> WordList:
-        """The record that the reader of the word list takes."""
-        return WordList(**self.model_dump())
+    def record(self) -> WordSource:
+        """The source of the examples."""
+        return WordSource(**self.model_dump(exclude={"kind"}))
+
+
+def _source(value: Any) -> Source:
+    """The source of another kind, whose dataclass reads and checks the other keys."""
+    kind = value["kind"]
+    if not isinstance(kind, str) or kind not in SOURCES:
+        problem = f"no source {shown_value(kind)}{suggest(str(kind), SOURCES)}"
+        raise PydanticCustomError("option", "{message}", {"message": problem, "at": "kind"})
+    entry: Source = read(SOURCES[kind].source, {key: given for key, given in value.items() if key != "kind"})
+    return entry
+
+
+def _of_words(value: Any) -> bool:
+    return not isinstance(value, dict) or value.get("kind", WORDS.name) == WORDS.name
+
+
+DataWords = Annotated[
+    Annotated[DataEntry, Tag("a word list")] | Annotated[Any, PlainValidator(_read_as(_source)), Tag("a source")],
+    Discriminator(lambda value: "a word list" if isinstance(value, DataEntry) or _of_words(value) else "a source"),
+]
 
 
 class ModelEntry(Entry):
@@ -293,9 +316,10 @@ def _selection(value: Any) -> Any:
 class ClaimEntry(Entry):
     """A sentence that the study asserts, with its measurement and the comparison that could refute it.
 
-    A claim has exactly one comparison. near (± within), above and below are about every seed of every selected
-    condition. less_than compares with another condition, paired by seed. equivalent_to does so within ± margin.
+    A claim has exactly one comparison, with its partner: the keys are those of `spec/comparisons.py`.
     """
+
+    model_config = ConfigDict(extra="allow")  # the keys of the comparisons, which `_compared` reads
 
     id: Text
     sentence: Text
@@ -303,28 +327,57 @@ class ClaimEntry(Entry):
     at: Literal["init", "common", "end", "best"] | Step = "init"
     layer: Count = 1
     of: Annotated[str | list[str] | dict[str, Any], BeforeValidator(_selection)]
-    near: Finite | str | None = None
-    within: Scale | None = None
-    above: Finite | str | None = None
-    below: Finite | str | None = None
-    minus: str | None = None  # near, above and below are then about the difference from this condition, seed by seed
-    less_than: str | None = None
-    equivalent_to: str | None = None
-    margin: Positive | None = None
+    minus: str | None = None  # the claim is then about the difference from this condition, seed by seed
     because: str = ""
     gate: bool = False
     section: str = ""
 
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """The comparisons that are given. When a study file is read, exactly one is allowed."""
-        return [key for key in COMPARISONS if getattr(self, key) is not None]
+    @model_validator(mode="before")
+    @classmethod
+    def _compared(cls, value: Any) -> Any:
+        """Read what the comparisons and their partners are given. A key without a value is left out."""
+        if not isinstance(value, dict):
+            return value
+        for entry in COMPARISONS.values():
+            if entry.key in cls.model_fields or (entry.partner is not None and entry.partner.key in cls.model_fields):
+                raise refused(entry, "a claim has another key of this name or of its partner's; choose another one")
+        known = kinds()
+        return {
+            key: _read_as_kind(key, known[key], given) if key in known else given
+            for key, given in value.items()
+            if given is not None or key not in known
+        }
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """The keys that may stand here, those of the comparisons among them."""
+        return [*super().keys(), *kinds()]
+
+    def compared(self, key: str) -> Any:
+        """The value under the key of a comparison or of its partner; None where the claim does not give it."""
+        return (self.model_extra or {}).get(key)
 
     @property
-    def comparison(self) -> Comparison:
-        """The comparison that is given."""
+    def comparisons(self) -> list[str]:
+        """The comparisons that are given. When a study file is read, exactly one is allowed."""
+        return [key for key in COMPARISONS if self.compared(key) is not None]
+
+    @property
+    def comparison(self) -> str:
+        """The key of the comparison that is given."""
         (given,) = self.comparisons
         return given
+
+    @property
+    def value(self) -> Any:
+        """The value of the comparison: a bound, the name of a condition, or what else it takes."""
+        return self.compared(self.comparison)
+
+    @property
+    def partner(self) -> Any:
+        """The value of the key that belongs to the comparison; None where it has no such key."""
+        beside = COMPARISONS[self.comparison].partner
+        return None if beside is None else self.compared(beside.key)
 
     @property
     def other(self) -> str | None:
@@ -332,9 +385,16 @@ class ClaimEntry(Entry):
 
         The comparison is paired by seed.
         """
-        given = self.comparison
-        named: str | None = getattr(self, given) if names_condition(given) else self.minus
+        named: str | None = self.value if COMPARISONS[self.comparison].names_a_condition else self.minus
         return named
+
+
+def _read_as_kind(key: str, kind: Any, given: Any) -> Any:
+    """The value as pydantic reads this kind, without conversions. The problem names the key."""
+    try:
+        return TypeAdapter(kind).validate_python(given, strict=True)
+    except ValidationError as problem:
+        raise PydanticCustomError("option", "{message}", {"message": _told(problem.errors()[0]), "at": key}) from None
 
 
 def _seeds(value: Any) -> Any:
@@ -363,7 +423,7 @@ class StudyEntry(Entry):
     title: str = "A study of initialisation"
     out: Annotated[Text | None, OrNone] = None
     extensions: list[Text] = []
-    data: DataEntry
+    data: DataWords  # a DataEntry, or a Source
     model: ModelEntry
     training: TrainingEntry
     seeds: SeedsEntry
@@ -402,7 +462,7 @@ def check_study(document: Document, value: Any) -> StudyEntry:
             raise document.error((*path, *filter(None, [error["ctx"]["at"]])), error["msg"]) from None
         if error["type"] == "study":
             raise document.error(path, error["msg"]) from None
-        raise document.error(path, f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}") from None
+        raise document.error(path, _told(error)) from None
 
 
 PLAIN = {
@@ -422,6 +482,10 @@ PLAIN = {
     "less_than_equal": "expected at most {le:,}",
     "less_than": "expected less than {lt:,}",
 }  # in the words of a study file; other types keep pydantic's message
+
+
+def _told(error: ErrorDetails) -> str:
+    return f"{_plain(error)}, got {shown_value(error['input'])}{_quotes(error)}"
 
 
 def _plain(error: ErrorDetails) -> str:

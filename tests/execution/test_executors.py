@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from study.data.examples import dataset
-from study.data.words import Words, load
+from study.data.word_source import WordExamples
 from study.errors import SpecError
 from study.execution import pool
 from study.execution.cache import Cache, Store
@@ -37,9 +37,9 @@ READING = Request((10,), (2,))
 
 
 @pytest.fixture(scope="module")
-def words() -> Words:
+def words() -> WordExamples:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(DataEntry(path="tiny.txt", splits=splits).record(), Path(__file__).parents[1] / "support")  # type: ignore[arg-type]
+    return DataEntry(path="tiny.txt", splits=splits).record().load(Path(__file__).parents[1] / "support")  # type: ignore[arg-type]
 
 
 def unseen() -> None:
@@ -71,7 +71,7 @@ def killer(done: list[int], kills: int) -> Iterator[None]:
         thread.join()
 
 
-def test_this_process_gives_the_rows_of_others_and_shows_its_progress(words: Words) -> None:
+def test_this_process_gives_the_rows_of_others_and_shows_its_progress(words: WordExamples) -> None:
     seen: list[list[float]] = []
     job = Job(words, READING, "cpu")
     found = list(pool.run(shards(), job, Inline(), lambda done, _: seen.append(list(done))))
@@ -80,7 +80,7 @@ def test_this_process_gives_the_rows_of_others_and_shows_its_progress(words: Wor
     assert any(0 < done[0] < 60 for done in seen)
 
 
-def test_this_process_is_left_as_it_was(words: Words) -> None:
+def test_this_process_is_left_as_it_was(words: WordExamples) -> None:
     def state() -> tuple[int, int]:
         return torch.get_num_threads(), torch.get_deterministic_debug_mode()
 
@@ -99,7 +99,7 @@ def test_this_process_is_left_as_it_was(words: Words) -> None:
         torch.set_deterministic_debug_mode(before[1])
 
 
-def test_an_interrupt_ends_the_work_of_this_process(words: Words) -> None:
+def test_an_interrupt_ends_the_work_of_this_process(words: WordExamples) -> None:
     with pytest.raises(KeyboardInterrupt):  # it would take hours
         list(
             pool.run(
@@ -112,8 +112,10 @@ def test_an_interrupt_ends_the_work_of_this_process(words: Words) -> None:
 
 
 @pytest.mark.slow
-def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(words: Words, tmp_path: Path) -> None:
-    store = Store(Cache(tmp_path), keys_of(words, 42, READING, "cpu"))
+def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(
+    words: WordExamples, tmp_path: Path
+) -> None:
+    store = Store(Cache(tmp_path), keys_of(words.key(), READING, "cpu"))
     expected = plain(train_shard(shard, dataset(words, 2), READING) for shard in shards(6000))
     killed: list[int] = []
     with killer(killed, 1):
@@ -125,7 +127,7 @@ def test_dask_gives_the_rows_of_one_process_and_a_killed_worker_changes_none(wor
 
 
 @pytest.mark.slow
-def test_dask_says_once_a_shard_is_done_how_far_it_is(words: Words) -> None:
+def test_dask_says_once_a_shard_is_done_how_far_it_is(words: WordExamples) -> None:
     seen: list[list[float]] = []
     list(pool.run(shards(), Job(words, READING, "cpu"), Dask(1), lambda done, _: seen.append(list(done))))
     assert sum(seen[-1]) <= 150
@@ -170,7 +172,9 @@ class Client:
 
 
 @pytest.mark.parametrize("status", ["closing", "closed"])
-def test_a_scheduler_that_is_gone_is_one_line(words: Words, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+def test_a_scheduler_that_is_gone_is_one_line(
+    words: WordExamples, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
     monkeypatch.setattr("distributed.Client", Client)
     dask, said = Dask(1, "tcp://127.0.0.1:9"), list[str]()
     client: Any = dask.start(1, unseen)
@@ -193,7 +197,7 @@ def test_dask_starts_anew_after_it_was_stopped(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_is_one_line(words: Words, tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_is_one_line(words: WordExamples, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
     file = tmp_path / "scheduler.json"

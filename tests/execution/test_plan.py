@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.data import words
 from study.data.words import fillable
 from study.errors import SpecError
 from study.execution.listing import graph, plan_text
@@ -67,7 +66,7 @@ def test_a_published_run_is_another_cell_for_its_protocol_alone(tmp_path: Path) 
 def test_batch_sizes_that_dev_cannot_fill_are_refused(tmp_path: Path, sizes: list[int], left: str) -> None:
     changes: dict[str, Any] = {"evaluation.batch_sizes": sizes}
     spec = load(tmp_path, changes)
-    examples = words.load(spec.data, spec.folder).examples("dev")
+    examples = spec.data.load(spec.folder).examples("dev")
     assert math.lcm(3, 4, 5) <= examples < math.lcm(3, 5, 7)
     problem = f"all sizes are read on the same examples, a multiple of each, and dev has {examples}"
     assert refusal(tmp_path, changes) == f"tiny.yaml: evaluation.batch_sizes: {problem}; leave out {left}"
@@ -77,12 +76,12 @@ def test_batch_sizes_that_dev_cannot_fill_are_refused(tmp_path: Path, sizes: lis
     ):
         with pytest.raises(SpecError, match=r"evaluation\.batch_sizes"):
             before_training()
-    check_batch_sizes(only_conditions(spec, ["baseline"]), words.load(spec.data, spec.folder))  # no BatchNorm is read
+    check_batch_sizes(only_conditions(spec, ["baseline"]), spec.data.load(spec.folder))  # no BatchNorm is read
 
 
 def test_the_usual_batch_sizes_are_read_as_far_as_dev_fills_them(tmp_path: Path) -> None:
     spec = load(tmp_path, {"evaluation": GONE})
-    found = words.load(spec.data, spec.folder)
+    found = spec.data.load(spec.folder)
     check_batch_sizes(spec, found)
     assert spec.batch_sizes == (2, 8, 32, 128, 1024)
     assert fillable(spec.batch_sizes, found.examples("dev")) == (2, 8, 32)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from study.data.examples import dataset
-from study.data.words import Words, load
+from study.data.word_source import WordExamples
 from study.errors import ShardError, SpecError
 from study.execution import pool
 from study.execution.cache import Cache, Store
@@ -38,9 +38,9 @@ needs_proc = pytest.mark.skipif(not PROC, reason="tells a dead process from a zo
 
 
 @pytest.fixture(scope="module")
-def words() -> Words:
+def words() -> WordExamples:
     splits = {"train": 0.6, "dev": 0.2, "test": 0.2}
-    return load(DataEntry(path="tiny.txt", splits=splits).record(), HERE / "support")  # type: ignore[arg-type]
+    return DataEntry(path="tiny.txt", splits=splits).record().load(HERE / "support")  # type: ignore[arg-type]
 
 
 def shards(steps: int = 30) -> list[Stack]:
@@ -61,7 +61,7 @@ Result = dict[Cell, Rows] | pool.Failure
 
 def results(
     shards: list[Stack],
-    words: Words,
+    words: WordExamples,
     reading: Request,
     workers: int = 2,
     watch: Any = quiet,
@@ -85,7 +85,7 @@ def plain(found: Iterable[Result]) -> dict[Cell, str]:
 # -- rows ---------------------------------------------------------------------------------------------------------
 
 
-def test_two_processes_give_the_rows_of_one(words: Words) -> None:
+def test_two_processes_give_the_rows_of_one(words: WordExamples) -> None:
     reading, seen = Request((10,), (2,)), []
     serial = [train_shard(shard, dataset(words, 2), reading) for shard in shards()]
     found = results(shards(), words, reading, watch=lambda done, loss: seen.append(list(done)))
@@ -101,7 +101,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words: Words, prompt: None) -> None:
+def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words: WordExamples, prompt: None) -> None:
     said: list[str] = []
     found = results(shards(), words, Request((), (1,)), say=said.append)  # batches of one: refused while measuring
     whole = [result for result in found if not isinstance(result, pool.Failure)]
@@ -116,9 +116,9 @@ def test_a_shard_that_fails_is_tried_again_then_cell_by_cell_then_given_up(words
 
 
 @pytest.mark.slow
-def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_path: Path) -> None:
+def test_one_cells_fault_is_not_its_neighbours(words: WordExamples, prompt: None, tmp_path: Path) -> None:
     """A cell whose cache entry cannot be written fails; the one that it shares a shard with does not."""
-    store = Store(Cache(tmp_path), keys_of(words, 42, Request((), (2,)), "cpu"))
+    store = Store(Cache(tmp_path), keys_of(words.key(), Request((), (2,)), "cpu"))
     shard = shards()[0]
     place = tmp_path / "rows" / (key := sha256(store.keys.measuring(shard.cells[0], "autograd")))[:2] / f"{key}.bin"
     place.mkdir(parents=True)  # a folder where the file should be
@@ -127,7 +127,7 @@ def test_one_cells_fault_is_not_its_neighbours(words: Words, prompt: None, tmp_p
     assert [set(result) for result in found if not isinstance(result, pool.Failure)] == [{shard.cells[1]}]
 
 
-def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
+def test_fail_fast_stops_at_the_first_failure(words: WordExamples) -> None:
     with pytest.raises(ShardError, match="a batch of 1 has no standard deviation"):
         results(shards()[2:], words, Request((), (1,)), fail_fast=True)
     assert multiprocessing.active_children() == []
@@ -135,10 +135,10 @@ def test_fail_fast_stops_at_the_first_failure(words: Words) -> None:
 
 @pytest.mark.parametrize("fact", ["numpy", "CPU", "study/training/autograd.py"])
 def test_a_worker_that_would_train_otherwise_than_the_keys_say_is_one_line_and_not_tried_again(
-    words: Words, tmp_path: Path, fact: str
+    words: WordExamples, tmp_path: Path, fact: str
 ) -> None:
     said: list[str] = []
-    store = Store(Cache(tmp_path), keys_of(words, 42, Request((10,), (2,)), "cpu"))
+    store = Store(Cache(tmp_path), keys_of(words.key(), Request((10,), (2,)), "cpu"))
     job = Job(words, Request((10,), (2,)), "cpu", store)
     other = replace(job, environment={**job.environment, fact: "another"})
     with pytest.raises(SpecError, match=f"has {fact} .* where the study runs with another; give all") as refused:
@@ -150,8 +150,8 @@ def test_a_worker_that_would_train_otherwise_than_the_keys_say_is_one_line_and_n
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp_path: Path) -> None:
-    store = Store(Cache(tmp_path), keys_of(words, 42, Request((10,), (2,)), "cpu"))
+def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: WordExamples, tmp_path: Path) -> None:
+    store = Store(Cache(tmp_path), keys_of(words.key(), Request((10,), (2,)), "cpu"))
     kills = 0
 
     def kill(done: Sequence[float], loss: object) -> None:
@@ -171,7 +171,7 @@ def test_a_killed_worker_is_replaced_and_the_rows_are_the_same(words: Words, tmp
 
 
 @pytest.mark.slow
-def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_kills_every_worker_is_given_up(words: WordExamples, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(done: object, loss: object) -> None:
         for process in multiprocessing.active_children():
             process.kill()
@@ -183,7 +183,7 @@ def test_a_shard_that_kills_every_worker_is_given_up(words: Words, monkeypatch: 
     assert multiprocessing.active_children() == []
 
 
-def test_a_consumer_that_stops_stops_the_workers(words: Words) -> None:
+def test_a_consumer_that_stops_stops_the_workers(words: WordExamples) -> None:
     work = [*shards()[:1], *shards(10**7)[1:2]]
     found = pool.run(work, Job(words, Request((), ()), "cpu"), Local(1), quiet)
     assert set(next(found)) == set(work[0].cells)  # type: ignore[arg-type]  # the other would take hours

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from study import rng
-from study.data import words as words_module
 from study.execution import preflight
 from study.rng import streams
 from tests.support.tiny import load
@@ -20,9 +19,9 @@ def test_the_hash_of_draws_is_that_of_the_numbers_in_one_piece(
 ) -> None:
     monkeypatch.setattr(rng, "NUMBERS", numbers)
     spec = load(tmp_path, {"seeds": [3], "conditions.zero.training": {"batch_size": 50}})
-    words = words_module.load(spec.data, spec.folder)
+    words = spec.data.load(spec.folder)
     digest = hashlib.sha256()
-    V = len(words.vocabulary)
+    V = len(words.classes)
     for name, shape in (("C", (V, 3)), ("W1", (6, 8)), ("b1", (8,)), ("W2", (8, V)), ("b2", (V,))):
         digest.update(streams(3, "paired").normal(name, shape).numpy().tobytes())
     for size in (8, 50):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from study import parquet
-from study.data.words import load as load_words
 from study.errors import SpecError
 from study.execution import pool, worker
 from study.execution.cache import Cache, Store
@@ -49,8 +48,8 @@ def run(spec: Spec, folder: Path, workers: int = 0, **more: Any) -> Done:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     spec = load(tmp_path, SMALL)
-    words, reading = load_words(spec.data, spec.folder), Request((), (2,))
-    return Job(words, reading, "cpu", Store(Cache(tmp_path / "cache"), keys_of(words, 42, reading, "cpu")))
+    words, reading = spec.data.load(spec.folder), Request((), (2,))
+    return Job(words, reading, "cpu", Store(Cache(tmp_path / "cache"), keys_of(words.key(), reading, "cpu")))
 
 
 def block(*seeds: int) -> Block:

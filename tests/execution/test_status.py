@@ -17,7 +17,6 @@ import pytest
 from filelock import FileLock
 
 from study import codehash, parquet
-from study.data import words
 from study.errors import SpecError
 from study.execution.cache import Cache, Store
 from study.execution.keys import keys_of
@@ -38,9 +37,9 @@ HERE = Path(__file__).parents[1]
 
 
 def store(spec: Spec, folder: Path) -> Store:
-    found = words.load(spec.data, spec.folder)
+    found = spec.data.load(spec.folder)
     reading = Request(spec.measure, spec.batch_sizes)
-    return Store(Cache(folder / "cache"), keys_of(found, spec.data.shuffle_seed, reading, "cpu"))
+    return Store(Cache(folder / "cache"), keys_of(found.key(), reading, "cpu"))
 
 
 def said(spec: Spec, folder: Path) -> Counter[str]:

@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import yaml
 
-from study.data.words import load
 from study.errors import SpecError
 from study.spec.read import read_study
 
@@ -292,7 +291,7 @@ def outcome(content: bytes, folder: Path, profile: str = "full") -> tuple[Outcom
     path.write_bytes(content)
     try:
         spec = read_study(path, profile, name="fuzz.yaml")
-        load(spec.data, spec.folder)
+        spec.data.load(spec.folder)
     except SpecError as error:
         message = str(error)
         if PLACE.match(message) and message.isprintable() and len(message) < LONGEST:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import SpecError, suggest
-from study.spec.claims import check_at, check_measure, check_section, probed, select, value
+from study.spec.claims import check_at, check_measure, check_section, probed, select
+from study.spec.comparisons import value
 from study.spec.quantities import QUANTITY_LABELS, measures, of_twins
 from study.spec.records import Condition
 from tests.support.tiny import load

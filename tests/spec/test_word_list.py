@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from study.data import words
 from study.errors import SpecError
 from study.spec.read import read_study
 from tests.support.tiny import HERE, load, one_line, prepare, refusal, write
@@ -60,7 +59,7 @@ def test_a_link_leads_out_of_the_working_folder_too(nested: Path, monkeypatch: p
 @pytest.mark.parametrize("path", ["../secret.txt", "out.txt", "up/secret.txt"])
 def test_a_word_list_outside_the_folder_is_read_when_that_is_allowed(nested: Path, path: str) -> None:
     spec = read_study(write(nested, {"data.path": path}), anywhere=True)
-    assert words.load(spec.data, spec.folder) == words.load(load(nested).data, nested)
+    assert spec.data.load(spec.folder) == load(nested).data.load(nested)
 
 
 def test_an_absolute_path_is_as_good_as_where_it_leads(nested: Path) -> None:

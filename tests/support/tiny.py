@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from study.data import words
 from study.errors import SpecError
 from study.execution.plan import plan_study
-from study.execution.prepare import check_batch_sizes
+from study.execution.prepare import check_batch_sizes, check_contexts
 from study.spec.read import read_study
 from study.spec.records import Spec
 
@@ -72,7 +71,9 @@ def refusal(folder: Path, changes: dict[str, Any], profile: str = "full", word_l
 def prepare(path: Path, profile: str = "full") -> None:
     """All that happens to a study before anything is trained."""
     spec = read_study(path, profile, name=path.name)
-    check_batch_sizes(spec, words.load(spec.data, spec.folder))
+    found = spec.data.load(spec.folder)
+    check_contexts(spec, found)
+    check_batch_sizes(spec, found)
     plan_study(spec)
 
 

@@ -130,6 +130,15 @@ def without_layers(results: Results, conditions: Sequence[Condition]) -> list[st
     return [f"Left out here, since there are no hidden layers: {', '.join(bare)}."]
 
 
+def data_words(results: Results) -> str:
+    """The number of items in the data set, such as `32,033 words`."""
+    data = results.facts["data"]
+    if "words" in data:
+        return f"{sum(data['words'].values()):,} words"
+    found: str = data["size"]
+    return found
+
+
 def bins(t: pd.DataFrame, condition: Condition, step: int, quantity: str) -> pd.DataFrame:
     """The rows of the table of histograms for h or preact of the first layer, or for the logits."""
     layer = len(condition.network.layers) if quantity == "logits" else 1

@@ -61,7 +61,7 @@ def initial_loss_section(results: Results) -> Content | None:
     )
     return Content(
         answer=[
-            f"A model that knows nothing should spread its guess over {results.vocabulary} characters and pay ln"
+            f"A model that knows nothing should spread its guess over {results.vocabulary} {results.noun}s and pay ln"
             f" {results.vocabulary} = "
             f"{uniform:.4f} nats. **{results.titles[worst]}** starts at {estimates[worst].text('.2f')}"  # type: ignore[union-attr]
             + (

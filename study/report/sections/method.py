@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from study.analysis.results import Results
 from study.report.html.page import Term
+from study.report.sections.common import data_words
 from study.report.sections.registry import Content, section
 
 
@@ -16,9 +19,6 @@ def method_section(results: Results) -> Content | None:
     """Explain how quantities were measured, and the meaning of the words."""
     data, V = results.facts["data"], results.vocabulary
     about = f" ({results.spec.data.about})" if results.spec.data.about else ""
-    shared = ", ".join(
-        f"{n:,} of {data['words'][split]:,} words of {split}" for split, n in data["shared_with_train"].items()
-    )
     terms = (
         Term("fan_in", "Number of inputs of a unit: rows of its weight matrix."),
         Term(
@@ -85,17 +85,27 @@ def method_section(results: Results) -> Content | None:
     return Content(
         answer=[
             (
-                f"The data are {sum(data['words'].values()):,} words over {V} characters{about}, shuffled and cut into"
+                f"The data are {data_words(results)} over {V} {results.noun}s{about}, shuffled and cut into"
                 f" {', '.join(f'{k} {v:,}' for k, v in data['examples'].items())} examples. Every loss and activation"
                 " figure is that of a full split, in nats."
             ),
-            (
-                f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared}"
-                " are in train, too."
-                if data["words_twice"]
-                else "No word occurs twice, so the splits share none."
-            ),
+            *_repeated(data),
             "The unit of replication is the seed: an interval says what another seed would do, not another example.",
         ],
         terms=terms,
     )
+
+
+def _repeated(data: dict[str, Any]) -> list[str]:
+    """The sentence on words that occur twice. Other data than words have none."""
+    if "words_twice" not in data:
+        return []
+    if not data["words_twice"]:
+        return ["No word occurs twice, so the splits share none."]
+    shared = ", ".join(
+        f"{n:,} of {data['words'][split]:,} words of {split}" for split, n in data["shared_with_train"].items()
+    )
+    return [
+        f"{data['words_twice']:,} words occur more than once, so the splits, cut by row, share some: {shared}"
+        " are in train, too."
+    ]

@@ -144,7 +144,7 @@ def theory_section(results: Results) -> Content | None:
         tables=() if drawn else (table_,),
         made=made(
             "The pre-activation is a mixture of Gaussians: given the embedding its variance is |embedding|² σ² + σ_b²,"
-            " and |embedding|² varies from context to context (χ², heavier where a character repeats). Behind the first"
+            f" and |embedding|² varies from context to context (χ², heavier where a {results.noun} repeats). Behind the first"
             " layer: mean field. The error of a prediction is that of its integral, or the next term of its series. A"
             " difference is in standard errors of the mean over seeds, of squares where a std is predicted, and judged"
             " by t tests, Holm-adjusted over the table; equal: no seed differs, and prediction and measurement agree to"
@@ -204,13 +204,13 @@ def _answer(results: Results, gaps: list[Compared]) -> list[str]:
         g = tails[0]
         text.append(
             "One prediction leaves something out: under BatchNorm theory takes a unit as Gaussian over the examples,"
-            f" but a unit sees only {results.vocabulary} characters in {g.condition.network.context} places:"
+            f" but a unit sees only {results.vocabulary} {results.noun}s in {g.condition.network.context} places:"
             f" standardised, its values have heavier tails ({100 * g.measured:.2f} % of **{g.condition.title}** beyond"
             f" 0.99, {100 * g.predicted:.2f} % predicted). Networks with an embedding of its own for every example,"
             " which `tests/analysis/test_theory.py` draws, have the predicted share to within the error of the draw."
         )
     text.append(
-        "The spread over seeds is not predicted: it depends on which examples share characters and next characters,"
+        f"The spread over seeds is not predicted: it depends on which examples share {results.noun}s and next {results.noun}s,"
         f" since all are read by the same weights. It is measured; from {n} seeds a spread is known to about ±"
         f" {100 / math.sqrt(2 * (n - 1)):.0f} %, and the t tests allow for that."
     )

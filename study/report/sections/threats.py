@@ -5,7 +5,7 @@ from __future__ import annotations
 from study.analysis.quantities import twin_gap
 from study.analysis.results import Results
 from study.report.html.page import Table, TableColumn, number
-from study.report.sections.common import made
+from study.report.sections.common import data_words, made
 from study.report.sections.registry import Content, section
 from study.spec.records import Sweep
 
@@ -19,7 +19,10 @@ def threats_section(results: Results) -> Content | None:
     """List the threats to the conclusions, with the measures against them."""
     data, spec = results.facts["data"], results.spec
     swept = _tried(results, spec.sweeps[0]) if spec.sweeps else "nothing: a sweep would answer it"
-    shared = "; ".join(f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data["shared_with_train"].items())
+    shared = "; ".join(
+        f"{n:,} of {data['words'][s]:,} words of {s}" for s, n in data.get("shared_with_train", {}).items()
+    )
+    other = "data set" if "kind" in data else "word list"
     widths = sorted({c.network.widths for c in results.conditions})
     rows = [
         ("One learning rate may suit one condition and not another", swept),
@@ -39,7 +42,10 @@ def threats_section(results: Results) -> Content | None:
                 " seeds could not support; claims with a bound must hold for every seed"
             ),
         ),
-        ("One data set", f"only {data['file']} was studied; another word list is one line in the study file"),
+        (
+            "One data set",
+            f"only {data['file'] or data['kind']} was studied; another {other} is one line in the study file",
+        ),
         *(
             [
                 (
@@ -50,7 +56,7 @@ def threats_section(results: Results) -> Content | None:
                     ),
                 )
             ]
-            if data["words_twice"]
+            if data.get("words_twice")
             else []
         ),
         (
@@ -73,8 +79,8 @@ def threats_section(results: Results) -> Content | None:
         answer=[
             f"{len(rows)} objections of a careful reader stand below, each with what was done about it. All of it rests"
             f" on {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''} of {len(results.conditions)}"
-            f" condition{'s' if len(results.conditions) > 1 else ''}, one data set of {sum(data['words'].values()):,}"
-            f" words, and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
+            f" condition{'s' if len(results.conditions) > 1 else ''}, one data set of {data_words(results)},"
+            f" and {len(widths)} size{'s' if len(widths) > 1 else ''} of network."
         ],
         tables=(
             Table("Threats and answers", [TableColumn("threat", "threat"), TableColumn("done", "what was done")], rows),

@@ -75,9 +75,9 @@ def variants_section(results: Results) -> Content | None:
             results,
             "variants-strip",
             f"Dev loss of every condition and seed after {step:,} steps.",
-            [Panel(f"dev loss after {step:,} steps, nats", values, (entropy, f"characters alone: {entropy:.3f}"))],
+            [Panel(f"dev loss after {step:,} steps, nats", values, (entropy, f"{results.noun}s alone: {entropy:.3f}"))],
         ),
-        f"Dev loss after {step:,} steps. Dashed: the entropy of the characters of dev, below which a model that ignores"
+        f"Dev loss after {step:,} steps. Dashed: the entropy of the {results.noun}s of dev, below which a model that ignores"
         " its input cannot come.",
         table,
     )

@@ -12,7 +12,6 @@ from study import tables
 from study.analysis.results import Results
 from study.analysis.theory import predict
 from study.report.html.page import Interval, TableCell
-from study.report.sections.common import context_patterns
 from study.report.sections.contents import SECTIONS
 from tests.support.synthetic import UNJUDGED, results, tiny
 
@@ -56,7 +55,7 @@ def test_every_condition_has_its_spread_and_its_prediction() -> None:
         assert isinstance(mean, Interval) and mean.n == STATES
         assert mean.mean == pytest.approx(values(place).mean())
         assert (std, low, high) == pytest.approx((values(place).std(ddof=1), values(place).min(), values(place).max()))
-        theory = predict(c.network, made.vocabulary, context_patterns(made, c), 60)
+        theory = predict(c.network, made.vocabulary, {(1, 1): 0.75, (2,): 0.25}, 60)
         assert row["predicted"] == predicted
         assert predicted == theory.loc[theory["metric"] == "initial_loss", "predicted"].item()
     assert [row["saturation"].mean for row in saturated.rows] == pytest.approx([29.95] * 5)  # per cent
