@@ -1,6 +1,6 @@
 """Load the files of the user's own code that a study file names: its extensions.
 
-An extension registers entries (activations, norms, initialisers, metrics, sections) when it is imported. The registries
+An extension registers entries (activations, norms, initialisers, metrics, sources of data, sections) when it is imported. The registries
 hold the entries of one study at a time: the package's own, and those of the extensions that were loaded last. An
 extension is imported once in a process. This module loads no torch.
 """
@@ -23,6 +23,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from study.codehash import entry_digest
+from study.data.source import SOURCES
 from study.errors import SpecError
 from study.measurement.metrics import METRICS
 from study.network.activations import ACTIVATIONS
@@ -44,6 +45,7 @@ REGISTRIES: dict[str, dict[str, Any]] = {  # in words -> the registry
     "norm": NORMS,
     "initialiser": INITIALISERS,
     "metric": METRICS,
+    "source": SOURCES,
     "section": ADDED,
 }
 

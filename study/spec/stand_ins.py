@@ -18,6 +18,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import numpy as np
 
 from study.codehash import Origin
+from study.data.source import Kind as Source
 from study.errors import SpecError
 from study.measurement.labels import Label
 from study.measurement.metrics import Metric
@@ -74,6 +75,8 @@ def _facts(kind: str, entry: Any) -> Facts:
         case Metric():
             activations = None if entry.activations is None else list(entry.activations)
             return {"label": asdict(entry.label), "activations": activations}
+        case Source():
+            return {"noun": entry.noun, "options": _options(entry.source), "attributes": _constant(entry.source)}
         case _:  # a section of report/, which stands above this module
             return {"short": entry.short}
 
@@ -178,6 +181,8 @@ def _entry(kind: str, name: str, facts: Facts, absent: _NotLoaded) -> Any:
         case "metric":
             chosen = None if facts["activations"] is None else tuple(facts["activations"])
             return Metric(name, Label(**facts["label"]), absent, None, chosen, "metrics", False, origin=())
+        case "source":
+            return Source(name, _class(facts["options"], facts["attributes"]), noun=facts["noun"], origin=())
         case "section":
             return AbsentSection(facts["short"], f"the extension {absent.extension}, which is not loaded (see --trust)")
         case _:
@@ -217,10 +222,16 @@ def _init(facts: Facts) -> Init:
     return Init(**{**facts, "options": tuple((name, value) for name, value in facts["options"])})
 
 
-def _class(options: Sequence[Facts]) -> type[Any]:
+def _constant(source: type[Any]) -> Facts:
+    """The attributes of a source that no key of the study file sets."""
+    keys = {one.name for one in fields(source)}
+    return {name: getattr(source, name) for name in ("path", "about") if name not in keys}
+
+
+def _class(options: Sequence[Facts], attributes: Mapping[str, Any] | None = None) -> type[Any]:
     """A dataclass of the options, which holds their types and defaults and checks nothing else."""
     found: list[Any] = []
     for one in options:
         kinds = [Literal[tuple(k["one of"])] if isinstance(k, dict) else KINDS_OF_VALUE[k] for k in one["type"]]
         found.append((one["name"], reduce(or_, kinds), field(default=one.get("default", MISSING))))
-    return make_dataclass("Options", found, frozen=True)
+    return make_dataclass("Options", found, frozen=True, namespace=dict(attributes or {}))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from study.analysis.ledger import judge, load_results
+from study.analysis.predictions import predictions
 from study.data.sequences import Sequences
 from study.data.source import SOURCES, Kind, entropy, register
 from study.data.words import Words
@@ -18,12 +19,11 @@ from study.errors import SpecError
 from study.execution.keys import data_facts
 from study.execution.listing import plan_text
 from study.report.build import report_page, stamp
-from study.report.sections.common import predictions
 from tests.support.finished import finished
 from tests.support.modules import run
 from tests.support.tiny import load, refusal
 
-SKELETON = Path(__file__).parents[2] / "examples" / "extend" / "source.py"
+SKELETON = Path(__file__).parents[2] / "examples" / "extend" / "my_source.py"
 DIGITS: dict[str, Any] = {
     "data": {"kind": "sums", "count": 200, "length": 2},
     "title": "A study of sums",

@@ -188,6 +188,48 @@ def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: St
     assert status == 0 and "is out of date: my_norm.py changed" in told
 
 
+# -- a source of data -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the skeleton of a source, and its finished study in `out`, trained in this process."""
+    folder = tmp_path_factory.mktemp("sums")
+    for name in ("sums.yaml", "my_source.py"):
+        shutil.copy(EXAMPLES / name, folder)
+    finished(read_study(folder / "sums.yaml", trust="always"), folder / "out")
+    return folder
+
+
+def test_a_source_of_a_users_own_is_trained_and_judged_without_its_code(
+    study: Study, sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    extensions.withdraw()
+    assert study("run", sums / "sums.yaml", "--out", tmp_path / "other")[0] == 2
+    status, _, told = study("check", sums / "sums.yaml", "--out", sums / "out")
+    assert status == 0 and "source sums" in told and "out of date" not in told
+    status, _, _ = study("report", sums / "sums.yaml", "--out", sums / "out", "--no-notebooks")
+    page = (sums / "out" / "index.html").read_text("utf-8")
+    assert status == 0 and "10 digits" in page and "random digits and the last digit of their sum" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "dask"])
+def test_workers_load_a_source(
+    study: Study, sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    for name in ("sums.yaml", "my_source.py"):
+        shutil.copy(sums / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--no-notebooks", "--cache", "cache")
+    status, _, told = study("run", "sums.yaml", "--out", "out", *options)
+    assert status == 0, told
+    there, here = (parquet.read(folder / "out" / "data") for folder in (sums, Path()))
+    for name, table in there.items():
+        pd.testing.assert_frame_equal(table, here[name])
+
+
 # -- in other processes ---------------------------------------------------------------------------------------------------
 
 
