@@ -16,6 +16,7 @@ from scipy.stats import t as student
 
 from study.analysis import theory
 from study.analysis.ledger import load_results
+from study.analysis.predictions import predictions
 from study.analysis.results import Results
 from study.analysis.theory import (
     embedding_norm,
@@ -481,12 +482,12 @@ def test_nothing_is_predicted_behind_an_activation_of_the_output(results: Result
 
 def test_a_prediction_that_is_wrong_is_listed_as_differing(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     def off(*arguments: Any) -> pd.DataFrame:
-        table = predict(*arguments)
+        table = predictions(*arguments)
         return table.assign(
             predicted=table["predicted"].where(table["metric"] != "logit_std", 1.2 * table["predicted"])
         )
 
-    monkeypatch.setattr("study.report.sections.theory.predict", off)
+    monkeypatch.setattr("study.report.sections.theory.predictions", off)
     section = theory_section.make(results, UNJUDGED)
     assert section is not None
     assert "none differs" not in section.answer[0] and "differ from it after Holm" in section.answer[0]
