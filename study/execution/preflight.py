@@ -13,8 +13,8 @@ from study import provenance
 from study.data.source import Examples
 from study.errors import SpecError
 from study.execution.compute import one_thread
-from study.measurement.probe import probe_growth
-from study.spec.records import Spec
+from study.measurement.probe import ProbeSizes, probe_growth
+from study.spec.records import Condition, Spec
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,29 @@ class Preflight:
     probe: list[dict[str, Any]]
 
 
-def facts(spec: Spec, found: Examples, device: str) -> Preflight:
+@dataclass(frozen=True)
+class Asked:
+    """What these facts depend on. It holds no object of a user's own code, which another process could not read."""
+
+    conditions: tuple[Condition, ...]
+    seeds: tuple[int, ...]
+    probe: ProbeSizes | None
+    classes: int  # V
+    examples: int  # in train
+    device: str
+
+
+def asked(spec: Spec, found: Examples, device: str) -> Asked:
+    """What the facts of a study depend on."""
+    return Asked(spec.conditions, spec.seeds, spec.probe, len(found.classes), found.examples("train"), device)
+
+
+def facts(study: Asked) -> Preflight:
     """Find all these facts. Raises SpecError unless torch sees the device."""
     with one_thread():
-        check_device(device)
-        probe = [] if spec.probe is None else probe_growth(spec.probe, spec.seeds)
-        return Preflight(provenance.cpu(), draws(spec, found), probe)
+        check_device(study.device)
+        probe = [] if study.probe is None else probe_growth(study.probe, study.seeds)
+        return Preflight(provenance.cpu(), draws(study), probe)
 
 
 def check_device(device: str) -> None:
@@ -46,14 +63,14 @@ def check_device(device: str) -> None:
         raise SpecError(problem) from None
 
 
-def draws(spec: Spec, found: Examples) -> dict[str, str]:
+def draws(study: Asked) -> dict[str, str]:
     """sha256 of every seed's unscaled draws and first 1,000 minibatches, by seed: equal numbers, equal draws."""
     from study.rng import blocks, streams
 
-    V = len(found.classes)
+    V = study.classes
     wanted: dict[tuple[str, tuple[int, ...]], None] = {}
     sizes: dict[int, None] = {}
-    for condition in spec.conditions:
+    for condition in study.conditions:
         network = condition.network
         if network.embedding is not None:
             wanted[("C", (V, network.embedding_size))] = None
@@ -62,13 +79,13 @@ def draws(spec: Spec, found: Examples) -> dict[str, str]:
             wanted[(f"b{i}", (fan_out,))] = None
         sizes[condition.schedule.batch_size] = None
     result = {}
-    for seed in spec.seeds:
+    for seed in study.seeds:
         digest = hashlib.sha256()
         for name, shape in wanted:
             digest.update(streams(seed, "paired").normal(name, shape).numpy().tobytes())
         for size in sizes:
             stream = streams(seed, "paired")
             for steps in blocks(1000, size):
-                digest.update(stream.indices(found.examples("train"), steps, size).numpy().tobytes())
+                digest.update(stream.indices(study.examples, steps, size).numpy().tobytes())
         result[str(seed)] = digest.hexdigest()
     return result

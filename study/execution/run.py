@@ -80,9 +80,9 @@ def run_study(spec: Spec, out: Path, how: RunOptions) -> Done:
     made = prepare(spec, how.engine, how.device, how.cache)
     found, work = made.examples, made.plan
     if how.workers:
-        known = call_apart(preflight.facts, spec, found, how.device)
+        known = call_apart(preflight.facts, preflight.asked(spec, found, how.device))
     else:
-        known = preflight.facts(spec, found, how.device)
+        known = preflight.facts(preflight.asked(spec, found, how.device))
     with _locked(out):
         rows, states, done = _work(spec, made, how)
         examples: dict[str, int] = {name: found.examples(name) for name in SPLITS}

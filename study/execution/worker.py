@@ -49,7 +49,8 @@ class Job:
 
     def packed(self) -> bytes:
         """The job as it is sent with every shard: some 100 kB for 32,000 words."""
-        return zlib.compress(pickle.dumps(self), 6)
+        # the extensions first, since the rest may hold an object of theirs
+        return zlib.compress(pickle.dumps((self.extensions, pickle.dumps(self))), 6)
 
 
 Report = Callable[[int, int, float], None]  # (slot, model-steps done, last loss)
@@ -132,8 +133,9 @@ def _compile(report: Callable[[], None]) -> None:
 @functools.lru_cache(maxsize=1)
 def _job(packed: bytes) -> Job:
     """The job, unpacked once; SpecError where this process would train by other code than the keys say."""
-    job: Job = pickle.loads(zlib.decompress(packed))
-    load_same(job.extensions, f"worker on {platform.node()}")
+    extensions, rest = pickle.loads(zlib.decompress(packed))
+    load_same(extensions, f"worker on {platform.node()}")
+    job: Job = pickle.loads(rest)
     _same(job.environment)
     return job
 
