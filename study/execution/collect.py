@@ -124,7 +124,7 @@ def collect_tables(
 
 
 def measures(found: Mapping[str, pa.Table]) -> pa.Table:
-    """The table `measures`: the facts about every metric that has a value in the other tables, in the registry's order."""
+    """The table `measures`: the facts about every metric that the other tables hold, in the registry's order."""
     named = set(found["metrics"]["metric"].unique().to_pylist())
     assert named <= set(METRICS), f"metrics without an entry in the registry: {named - set(METRICS)}"
     shown = [m for m in METRICS.values() if (m.name in named if m.table == "metrics" else len(found[m.table]))]

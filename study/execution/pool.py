@@ -66,7 +66,8 @@ def run(
 ) -> Iterator[Result | Failure]:
     """Yield the rows of each shard, or of each unit of states, when it finishes, or its Failure.
 
-    `watch` is called with what is done (model-steps or states) and the last loss of each slot, and `say` with a line for each problem.
+    `watch` is called with what is done (model-steps or states) and the last loss of each slot, and `say` with a line for
+    each problem.
     The results do not depend on the backend or on the order.
     """
     *starts, slots = accumulate(map(size, work), initial=0)  # a shard that fails is tried again cell by cell

@@ -1,4 +1,7 @@
-"""Show model-steps, losses and initial states: as a bar on a terminal, as plain lines elsewhere. Only the parent process does this."""
+"""Show model-steps, losses and initial states: as a bar on a terminal, as plain lines elsewhere.
+
+Only the parent process does this.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Display(Protocol):
     """A display of the progress of a training."""
 
     def update(self, done: Sequence[float], loss: Sequence[float]) -> None:
-        """Show what is done and the last mean loss of every slot: those of the models first, then those of the states."""
+        """Show what is done and the last mean loss of every slot: the models' first, then the states'."""
 
     def say(self, text: str) -> None:
         """Show a line that stays."""

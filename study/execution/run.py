@@ -39,7 +39,7 @@ from study.spec.stand_ins import described
 from study.training.cells import Cell
 from study.training.identity import sha256
 
-Origin = tuple[Network, Wanted]  # of the rows of states: what was drawn, and what was measured of it
+Drawn = tuple[Network, Wanted]  # of the rows of states: what was drawn, and what was measured of it
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _work(spec: Spec, made: Prepared, how: RunOptions) -> tuple[dict[Cell, Rows]
         if rows is not None:
             found[cell] = rows
     cached = {block: kept(store, block) for block in blocks}
-    states: dict[Origin, list[pa.Table]] = {(b.network, b.wanted): list(known.tables) for b, known in cached.items()}
+    states: dict[Drawn, list[pa.Table]] = {(b.network, b.wanted): list(known.tables) for b, known in cached.items()}
     shards, draws = work.shards(found), work_left(cached.values())
     left = [cell for shard in shards for cell in shard.cells]
     steps = [n for cell in left if (n := store.left(cell, work.engines[cell]))]

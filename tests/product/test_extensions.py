@@ -62,6 +62,16 @@ def study(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
+def run_in_workers(study: Study, file: str, executor: str, home: Path) -> None:
+    """Run the study in the working folder with two workers: its tables equal those in `home`."""
+    options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--no-notebooks", "--cache", "cache")
+    status, _, told = study("run", file, "--out", "out", *options)
+    assert status == 0, told
+    there, here = (parquet.read(folder / "out" / "data") for folder in (home, Path()))
+    for name, table in there.items():
+        pd.testing.assert_frame_equal(table, here[name])
+
+
 def test_changes_name_every_entry(results: Results) -> None:
     changes = {c.name: "; ".join(c.changes) for c in results.conditions}
     assert "activation 1: tanh → mish" in changes["mish"]
@@ -222,12 +232,7 @@ def test_workers_load_a_source(
     for name in ("sums.yaml", "my_source.py"):
         shutil.copy(sums / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--no-notebooks", "--cache", "cache")
-    status, _, told = study("run", "sums.yaml", "--out", "out", *options)
-    assert status == 0, told
-    there, here = (parquet.read(folder / "out" / "data") for folder in (sums, Path()))
-    for name, table in there.items():
-        pd.testing.assert_frame_equal(table, here[name])
+    run_in_workers(study, "sums.yaml", executor, sums)
 
 
 # -- in other processes ---------------------------------------------------------------------------------------------------
@@ -239,12 +244,7 @@ def test_workers_load_them_and_give_the_same_tables(
 ) -> None:
     shutil.copytree(home, tmp_path / "copy", ignore=shutil.ignore_patterns("out"))
     monkeypatch.chdir(tmp_path / "copy")
-    options = ("--engine", "autograd", "--workers", "2", "--executor", executor, "--no-notebooks", "--cache", "cache")
-    status, _, told = study("run", "study.yaml", "--out", "out", *options)
-    assert status == 0, told
-    there, here = (parquet.read(folder / "out" / "data") for folder in (home, Path()))
-    for name, table in there.items():
-        pd.testing.assert_frame_equal(table, here[name])
+    run_in_workers(study, "study.yaml", executor, home)
     if executor == "local":
         status, out, _ = study("verify", "study.yaml", "--out", "out", "--all", "--workers", "2")
         assert (status, "all 8 come out as the report says" in out) == (0, True)
