@@ -1,15 +1,35 @@
-"""Write files atomically and durably, and check that a folder can be written. All writing goes through here."""
+"""Read files with a bound, write them atomically and durably, and check that a folder can be written."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from study.errors import SpecError
+
+
+def read(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes. It waits for no pipe and reads no device.
+
+    OSError: the file cannot be read, or it is larger. Its `strerror` is a reason that a message can give to the user.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(error), str(path)) from None
+    with open(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+    return content
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from study.errors import SpecError
 from study.syntax import canonical, defines, hides, lines_of, text, untold, visible
 
-SILENT = {"errors", "codehash"}  # modules that make sentences or hashes, but no number
+SILENT = {"errors", "files", "codehash"}  # modules that make sentences, files or hashes, but no number
 REFUSED = {"importlib", "__import__", "globals", "*"}  # names with which a module could hide the code that it uses
 
 

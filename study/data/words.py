@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from study.errors import SpecError
+from study.files import read
 
 SplitName = Literal["train", "dev", "test"]
+MAX_BYTES = 100_000_000  # of a word list: some ten million words
 SPLITS: tuple[SplitName, ...] = ("train", "dev", "test")
 
 
@@ -133,10 +135,11 @@ def _repeated(words: Sequence[str]) -> int:
 def read_words(path: Path, shown: str, sha256: str | None) -> tuple[list[str], str]:
     """The lines of a UTF-8 file and the sha256 of its bytes. Each line that is not empty is a word."""
     try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"{shown}: cannot be read ({reason}); data.path is relative to the study file") from None
+        content = read(path, MAX_BYTES)
+    except OSError as error:
+        raise SpecError(
+            f"{shown}: cannot be read ({error.strerror}); data.path is relative to the study file"
+        ) from None
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise SpecError(

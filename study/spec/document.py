@@ -5,9 +5,8 @@ Only data is read: tags are refused, no code runs, and the expansion of aliases 
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from study.errors import SpecError
+from study.files import read
 
 MAX_BYTES = 1_000_000
 MAX_SIZE = 1_000_000  # characters after aliases are expanded; every value counts as EACH more
@@ -67,12 +67,11 @@ def load_document(path: Path, name: str | None = None) -> Document:
     """The document at `path`. Raises SpecError for a file that is missing, too large, not UTF-8 or not YAML."""
     name = name or str(path)
     try:
-        content = _read(path)
-    except (OSError, ValueError) as error:  # a name with a NUL raises ValueError
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"{name}: cannot be read ({reason}); name a study file") from None
-    if len(content) > MAX_BYTES:
-        raise SpecError(f"{name}: larger than {MAX_BYTES:,} bytes; a study file is text of a few pages")
+        content = read(path, MAX_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SpecError(f"{name}: {error.strerror}; a study file is text of a few pages") from None
+        raise SpecError(f"{name}: cannot be read ({error.strerror}); name a study file") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,14 +80,6 @@ def load_document(path: Path, name: str | None = None) -> Document:
             f"{name}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from None
     return parse(text, name)
-
-
-def _read(path: Path) -> bytes:
-    """The first MAX_BYTES + 1 bytes of a regular file. It waits for no pipe and reads no device."""
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError("not a regular file")
-        return file.read(MAX_BYTES + 1)
 
 
 def parse(text: str, name: str) -> Document:

@@ -8,9 +8,8 @@ extension is imported once in a process. This module loads no torch.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import os
-import stat
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import Any
 from study.codehash import entry_digest
 from study.data.source import SOURCES
 from study.errors import SpecError
+from study.files import read
 from study.measurement.metrics import METRICS
 from study.network.activations import ACTIVATIONS
 from study.network.expectations import gain
@@ -178,15 +178,11 @@ def content(path: Path, name: str | None = None) -> bytes:
     """The bytes of a regular file of Python code. Raises SpecError for one that cannot be read or is not UTF-8."""
     name = name or str(path)
     try:
-        # a pipe or a device may have taken the place of the file, and nobody waits for those
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SpecError(f"{name}: is no regular file; name a file of Python code")
-            found = file.read(MAX_BYTES + 1)
+        found = read(path, MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise SpecError(f"{name}: {error.strerror}; an extension is a few pages of Python code") from None
         raise SpecError(f"{name}: cannot be read ({error.strerror}); name a file of Python code") from None
-    if len(found) > MAX_BYTES:
-        raise SpecError(f"{name}: larger than {MAX_BYTES:,} bytes; an extension is a few pages of Python code")
     try:
         found.decode("utf-8")
     except UnicodeDecodeError as error:
