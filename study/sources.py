@@ -171,8 +171,8 @@ class Code:
 def found_elsewhere(name: str, folder: Path) -> bool:
     """Whether Python finds a top-level module outside of a folder: a part of the standard library or of a package.
 
-    Such a module is meant by an import in an extension, even if a file of the same name lies beside it. A folder without
-    `__init__.py` is no such module.
+    Such a module is meant by an import in an extension, even if a file of the same name lies beside it. A folder
+    without `__init__.py` is no such module.
     """
     if name in sys.stdlib_module_names:
         return True

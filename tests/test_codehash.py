@@ -20,7 +20,7 @@ from study.sources import Code
 from study.syntax import TOLD
 
 PACKAGE = Path(codehash.__file__).parent
-# -- the project itself ---------------------------------------------------------------------------------------------------
+# -- the project itself -----------------------------------------------------------------------------------------------
 
 
 def reached(role: Role) -> list[str]:
@@ -185,7 +185,7 @@ def test_every_role_has_a_hash_of_its_own() -> None:
     assert codehash.source_digest([]) not in {codehash.code_digest(role) for role in ROOTS}
 
 
-# -- the entries of the project's registries ------------------------------------------------------------------------------
+# -- the entries of the project's registries --------------------------------------------------------------------------
 
 FILE = Path("measurement", "metrics.py")
 
@@ -235,7 +235,7 @@ def test_a_metric_changes_with_the_helpers_and_constants_that_it_reaches(
     assert {name for name in before if before[name] != after[name]} == set(expected.split())
 
 
-# -- where an entry is written ----------------------------------------------------------------------------------------------
+# -- where an entry is written ----------------------------------------------------------------------------------------
 
 REGISTRY = """from dataclasses import dataclass, field
 from study.codehash import origin

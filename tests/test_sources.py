@@ -9,7 +9,7 @@ import pytest
 from study.errors import SpecError
 from study.sources import Code
 
-# -- a package of a few modules: what its roots reach, and what a change of it does --------------------------------------
+# -- a package of a few modules: what its roots reach, and what a change of it does -----------------------------------
 
 SMALL = {
     "__init__": "NAMES = ('a', 'b')",
@@ -134,7 +134,7 @@ def test_a_root_that_is_not_there_is_named(small: Code) -> None:
         small.digest(["gone"])
 
 
-# -- open modules: registries, of which only counts what is used -----------------------------------------------------------
+# -- open modules: registries, of which only counts what is used ------------------------------------------------------
 
 ACTS = """import math
 from dataclasses import dataclass, field
@@ -397,7 +397,7 @@ def test_an_open_module_that_hides_what_is_used_is_refused(tmp_path: Path, hides
         code.digest(["run"])
 
 
-# -- extensions: entries in a file of the user ------------------------------------------------------------------------------
+# -- extensions: entries in a file of the user ------------------------------------------------------------------------
 
 MINE = """from pack.acts import Act, register
 from pack.pieces import cube, K

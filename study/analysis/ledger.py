@@ -48,7 +48,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All that a study asserts, judged: its claims, and the published numbers that its profile repeats to the last step."""
+    """All that a study asserts, judged: its claims, and the published numbers that its profile repeats."""
 
     entries: tuple[Judged, ...]
     reproductions: tuple[tuple[str, bool, str], ...]  # name, whether it was reproduced, words
@@ -283,7 +283,10 @@ def _difference(entry: Judged, p: float, family: int) -> Judged:
 
 
 def bound(claim: ClaimEntry, results: Results) -> float:
-    """The bound of a claim as a number. The entropy of the characters is that of the split of which the claim speaks."""
+    """The bound of a claim as a number.
+
+    The entropy of the characters is that of the split of which the claim speaks.
+    """
     name, split = check_measure(claim.measure)
     entropy = results.facts["data"]["character_entropy"][split if name == "loss" else "train"]
     return value(claim.value, results.vocabulary, entropy)

@@ -30,8 +30,8 @@ class Place(NamedTuple):
 def labels(found: Tables) -> dict[str, Label]:
     """The label of every measurement: that of the table `measures`, and otherwise that of the registry.
 
-    What the tables do not hold is a quantity that is computed from them, or was not measured in this profile. SpecError:
-    a row of `measures` has a fact that this version does not know, or a metric of the tables has no row.
+    What the tables do not hold is a quantity that is computed from them, or was not measured in this profile.
+    SpecError: a row of `measures` has a fact that this version does not know, or a metric of the tables has no row.
     """
     known = measures()
     for row in found["measures"].astype(object).fillna("").itertuples(index=False):
@@ -70,7 +70,7 @@ def estimates(found: Tables, steps: Mapping[str, Collection[int]]) -> dict[Place
 
 
 def part(kind: Kind, table: pd.DataFrame, measure: Any, detail: Any, value: str, **more: Any) -> pd.DataFrame:
-    """Rows of a table as rows of measurements: kind, condition, measure, detail, value, seed, and the columns `more`."""
+    """Rows of a table as rows of measurements: kind, condition, measure, detail, value, seed and `more`."""
     values = table[value].to_numpy(float, na_value=np.nan)
     columns = {"condition": table["condition"].to_numpy(object), "measure": measure, "detail": detail, "value": values}
     seed = table["seed"].to_numpy(float, na_value=np.nan) if "seed" in table else 0.0

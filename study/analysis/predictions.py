@@ -45,7 +45,7 @@ def predictions(results: Results, condition: Condition) -> pd.DataFrame:
 
 
 def write_predictions(results: Results, folder: Path) -> str:
-    """Write the predictions for all conditions as folder/data/predictions.parquet, and return the sha256 of the file."""
+    """Write the predictions for all conditions as folder/data/predictions.parquet; return the sha256."""
     found = [predictions(results, c).assign(condition=c.name) for c in results.conditions]
     schema = pa.schema([pa.field(name, kind, metadata={"what": what}) for name, (kind, what) in COLUMNS.items()])
     table = pa.Table.from_pandas(pd.concat(found)[list(COLUMNS)], schema=schema, preserve_index=False)

@@ -112,7 +112,7 @@ class Report:
         return Values(self.tables)
 
     def _measured(self, table: str, condition: str, step: int | None) -> tuple[Reading, int, pd.DataFrame]:
-        """The statistics that a condition is read with, the step that is meant, and the rows of a table at that step."""
+        """The statistics that a condition is read with, the step meant, and the rows of a table at that step."""
         known = self.tables["conditions"].set_index("condition")
         if condition not in known.index:
             raise SpecError(f"{self.folder}: no condition '{condition}'{suggest(condition, self.conditions)}")

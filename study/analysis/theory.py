@@ -4,8 +4,8 @@ All predictions are expectations over seeds. Given its input, a pre-activation i
 q = |input|² · σ_w² + σ_b², because the weights are Gaussian. |embedding|² differs from context to context, so that the
 pre-activations of the first layer are a mixture of Gaussians (exactly). For the layers after it, widths are assumed to
 be large: |h|² = fan_in · E[φ(√q z)²] for each node of that mixture (Poole et al. 2016; Schoenholz et al. 2017).
-A norm sets q to 1, and BatchNorm ends the mixture. Squares are averaged, so that a predicted std is the root mean square over
-seeds, which is slightly above the mean of measured stds.
+A norm sets q to 1, and BatchNorm ends the mixture. Squares are averaged, so that a predicted std is the root mean
+square over seeds, which is slightly above the mean of measured stds.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ def predict(
     layer is exact, given the patterns. "mean field" neglects that |h|² fluctuates by 1/√width. "unit Gaussian" neglects
     that the values of a unit are only roughly Gaussian, since there are finitely many embeddings: with the few
     characters of an alphabet their tails are heavier, and from the second layer on thinner by a term of order
-    1 / (T · E). What has no prediction is NaN, and `method` says why: a BatchNorm of constant values, a constant weight,
-    a norm, an initialiser or a kind of model that has no theory.
+    1 / (T · E). What has no prediction is NaN, and `method` says why: a BatchNorm of constant values, a constant
+    weight, a norm, an initialiser or a kind of model that has no theory.
     """
     patterns = patterns or {(1,) * network.context: 1.0}
     assert all(sum(pattern) == network.context for pattern in patterns), f"{network.context} characters, got {patterns}"

@@ -1,7 +1,7 @@
 """The sources of data: a source turns the key `data` of a study file into examples. No torch is loaded here.
 
-A new source is one class with the attributes of `Source` and one call of `register`, here or in a file that a study file
-names. The axes are N examples, T inputs of an example and V classes.
+A new source is one class with the attributes of `Source` and one call of `register`, here or in a file that a study
+file names. The axes are N examples, T inputs of an example and V classes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class Examples(Protocol):
         """The number of examples of a split with each class as their target, (V,)."""
 
     def contexts(self, length: int) -> int:
-        """The number of distinct contexts of `length` inputs in train, or a number above it. It serves for durations."""
+        """The number of distinct contexts of `length` inputs in train, or a number above it.
+
+        It serves for durations.
+        """
 
     def key(self) -> Facts:
         """Everything on which the examples depend besides the code of their source. It enters the keys of the cache."""
@@ -71,7 +74,10 @@ class Source(Protocol):
         """What the data are, for the reader of the page."""
 
     def load(self, folder: Path) -> Examples:
-        """The examples. `folder` is that of the study file. SpecError: a file cannot be read, or is not as described."""
+        """The examples.
+
+        `folder` is that of the study file. SpecError: a file cannot be read, or is not as described.
+        """
 
 
 @dataclass(frozen=True)

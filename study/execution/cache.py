@@ -106,7 +106,10 @@ class Cache:
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
     def entries(self) -> Iterator[tuple[Path, int, float]]:
-        """(path, bytes, seconds since the last use) of every file that the cache wrote. The folder may hold other files."""
+        """(path, bytes, seconds since the last use) of every file that the cache wrote.
+
+        The folder may hold other files.
+        """
         now = time.time()
         for path in sorted(path for places in PLACES for path in self.folder.glob(places)):
             with contextlib.suppress(FileNotFoundError):  # another run renames its temporary files

@@ -1,4 +1,7 @@
-"""Turn the rows of cells into the tables of a study. The order is that of the study file, not of the shards. No torch."""
+"""Turn the rows of cells into the tables of a study.
+
+The order is that of the study file, not of the shards. No torch.
+"""
 
 from __future__ import annotations
 

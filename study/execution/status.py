@@ -35,7 +35,10 @@ def _status(cell: Cell, use: Use, work: Plan, store: Store, earlier: dict[str, d
 
 
 def _trained(cell: Cell, trajectory: Trajectory, store: Store, again: str) -> str:
-    """The state of a cell that has a trajectory, finished or not, and no rows. `again` is the reason for which it has none."""
+    """The state of a cell that has a trajectory, finished or not, and no rows.
+
+    `again` is the reason for which it has none.
+    """
     left = store.lacking(cell, trajectory)
     if trajectory.step < cell.schedule.steps:
         return f"stopped at step {trajectory.step:,}; {left:,} steps to go"

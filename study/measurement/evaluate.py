@@ -73,11 +73,11 @@ class Moments:
 
 @torch.no_grad()
 def calibrate(params: Parameters, network: Network, split: Split) -> Statistics:
-    """Mean and spread of the pre-activations of every layer that has statistics, over the split as one batch, (M, 1, H).
+    """Mean and spread of the pre-activations of every layer that has statistics, over the whole split, (M, 1, H).
 
-    The std is the unbiased one, also where a norm divides a batch by the biased one. The layers are measured one after another, and each gets its
-    input from layers that use the statistics measured before. PyTorch's recipe (fvcore's precise_bn) averages the
-    statistics of minibatches instead.
+    The std is the unbiased one, also where a norm divides a batch by the biased one. The layers are measured one after
+    another, and each gets its input from layers that use the statistics measured before. PyTorch's recipe (fvcore's
+    precise_bn) averages the statistics of minibatches instead.
     """
     model = network.model.load()
     found = list(model.fresh_statistics(params, network))  # filled in from the first layer to the last

@@ -1,4 +1,7 @@
-"""The records of initial states: networks that are drawn and measured, and never trained. This module loads no torch."""
+"""The records of initial states: networks that are drawn and measured, and never trained.
+
+This module loads no torch.
+"""
 
 from __future__ import annotations
 

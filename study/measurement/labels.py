@@ -1,4 +1,7 @@
-"""The record by which readers are told of a measurement: text, unit, format and direction. This module loads no torch."""
+"""The record by which readers are told of a measurement: text, unit, format and direction.
+
+This module loads no torch.
+"""
 
 from __future__ import annotations
 

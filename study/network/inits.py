@@ -191,7 +191,7 @@ class GainOptions:
         _check_scale("gain", self.gain)
 
     def scaled(self, draw: Array, fan_in: int, fan_out: int) -> Array:
-        """A draw of std 1, scaled: draw · gain / √fan, each rounded once, in the order in which the lecture writes it."""
+        """A draw of std 1, scaled: draw · gain / √fan, each rounded once, in the lecture's order."""
         return draw * self.gain / _fan(self.mode, fan_in, fan_out) ** 0.5  # type: ignore[operator, return-value]
 
 

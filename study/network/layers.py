@@ -141,7 +141,10 @@ class Network:
 
     @property
     def graph(self) -> tuple[object, ...]:
-        """The properties that are equal in a stack: kind of model, sizes, norms, presence of biases, activations. Scales are free."""
+        """The properties that are equal in a stack: kind of model, sizes, norms, presence of biases, activations.
+
+        Scales are free.
+        """
         kinds = tuple(
             (layer.norm, layer.norm_options, layer.bias is not None, layer.activation) for layer in self.layers
         )

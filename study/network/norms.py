@@ -84,7 +84,8 @@ class Norm:
     options: type[Any] = NoOptions
     momentum: Callable[[Any], float] = lambda options: 0.1  # of the moving average
     measure: Callable[[Any], Measure] = lambda options: "std"  # of the spread in its statistics
-    # The same as `normalise` for batches of `size` consecutive examples, each with its own statistics, (M, N / size, H),
+    # The same as `normalise` for batches of `size` consecutive examples, each with its own statistics, (M, N / size,
+    # H),
     # where `normalise` would not do: with the std of two equal examples, say. None: `normalise` does.
     in_batches: Callable[[Tensor, dict[str, Tensor], int, Any], tuple[Tensor, LayerStatistics]] | None = None
     # (variance of x, examples in the batch, options) -> the variance of z before gain and bias, for wide layers;

@@ -51,7 +51,10 @@ def read(options: type[Options], given: Mapping[str, Any]) -> Options:
 
 
 def written(options: Any) -> Written:
-    """The options of an entry that are not at their defaults, as plain values. An option without a default is written."""
+    """The options of an entry that are not at their defaults, as plain values.
+
+    An option without a default is written.
+    """
     found = [(f.name, getattr(options, f.name)) for f in fields(options)]
     defaults = {f.name: f.default for f in fields(options)}
     return tuple((name, value) for name, value in found if defaults[name] is MISSING or value != defaults[name])

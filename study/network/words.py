@@ -1,4 +1,7 @@
-"""The words of numbers that have a name. No role of the program reaches this module, so that rewording costs nothing."""
+"""The words of numbers that have a name.
+
+No role of the program reaches this module, so that rewording costs nothing.
+"""
 
 from __future__ import annotations
 

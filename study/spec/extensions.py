@@ -1,8 +1,8 @@
 """Load the files of the user's own code that a study file names: its extensions.
 
-An extension registers entries (activations, norms, initialisers, metrics, sources of data, sections) when it is imported. The registries
-hold the entries of one study at a time: the package's own, and those of the extensions that were loaded last. An
-extension is imported once in a process. This module loads no torch.
+An extension registers entries (activations, norms, initialisers, metrics, sources of data, sections) when it is
+imported. The registries hold the entries of one study at a time: the package's own, and those of the extensions that
+were loaded last. An extension is imported once in a process. This module loads no torch.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(content(path)).hexdigest()
 
 
-# -- the files beside an extension --------------------------------------------------------------------------------------
+# -- the files beside an extension ------------------------------------------------------------------------------------
 
 
 class _Source(SourceFileLoader):

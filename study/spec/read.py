@@ -81,7 +81,7 @@ def _batch_sizes(file: StudyFile) -> tuple[int, ...]:
 
 
 def _seeds_of_states(study: StudyEntry, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """The seeds of the initial states: the first ones, or those of them among `seeds` where these are not the file's."""
+    """The seeds of the initial states: the first ones, or those of them among `seeds` where a command names some."""
     first = range(study.initial_states or 0)
     if seeds is None or list(seeds) == study.seeds:
         return tuple(first)

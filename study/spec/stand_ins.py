@@ -45,11 +45,11 @@ class AbsentSection:
         """Show nothing, as a section does for which the study has no data."""
 
 
-# -- from extensions to the manifest ------------------------------------------------------------------------------------
+# -- from extensions to the manifest ----------------------------------------------------------------------------------
 
 
 def described(extensions: Sequence[Extension]) -> list[Facts]:
-    """The extensions that are loaded as plain values: name, sha256 of every file, and what readers need of the entries."""
+    """The loaded extensions as plain values: name, sha256 of every file, and what readers need of the entries."""
     return [
         {
             "name": one.name,
@@ -103,7 +103,7 @@ def _type(hint: Any) -> list[Any]:
     return [{"one of": list(get_args(kind))} if get_origin(kind) is Literal else NAMES[kind] for kind in kinds]
 
 
-# -- from the manifest to entries that have a name ------------------------------------------------------------------------
+# -- from the manifest to entries that have a name --------------------------------------------------------------------
 
 
 def stand_in(files: dict[str, Path], told: Any) -> tuple[Extension, ...]:

@@ -18,8 +18,9 @@ SEEDS = (0, 1, 2)
 def test_the_std_grows_as_the_root_of_fan_in_within_its_sampling_error() -> None:
     """y_nu = Σ_i x_ni w_iu over n = 1 … N, u = 1 … U. Given x and w the entries are dependent: the mean of y² is
     Σ_ij (xᵀx/N)_ij (w wᵀ/U)_ij, whose relative variance is about 2/(f N) + 2/(f U) + 2/(N U) for fan_in f: xᵀx/N and
-    w wᵀ/U have diagonals with variance 2/N and 2/U averaged over f of them, and the off-diagonal products, f² of variance 1/(N U), add
-    the last term (counted twice to be safe). The std has half that relative error. Five standard errors."""
+    w wᵀ/U have diagonals with variance 2/N and 2/U averaged over f of them, and the off-diagonal products, f² of
+    variance 1/(N U), add the last term (counted twice to be safe). The std has half that relative error. Five standard
+    errors."""
     for row in probe_growth(SIZES, SEEDS):
         if row["init"] not in ("std 1", "1 / √fan_in"):
             continue

@@ -276,8 +276,9 @@ FIRST = {"baseline": 27.8817, "fixed-output": 3.3221, "scaled-w1": 3.3135, "kaim
 def test_first_losses_are_the_lectures(name: str, study: Spec, names: Dataset) -> None:
     """Initial loss on the first minibatch, seed 2147483647, the lecture's generator.
 
-    Source: the reference points that the study was specified with: step 0 of the lecture's code (makemore_part3_bn.ipynb
-    of karpathy/nn-zero-to-hero), printed to four digits. BatchNorm reads the minibatch's own statistics.
+    Source: the reference points that the study was specified with: step 0 of the lecture's code
+    (makemore_part3_bn.ipynb of karpathy/nn-zero-to-hero), printed to four digits. BatchNorm reads the minibatch's own
+    statistics.
     """
     one = cell(study.condition(name).network, 2147483647, protocol="lecture")
     draws, train = streams(one.seed, "lecture"), names.splits["train"]

@@ -139,7 +139,7 @@ def test_the_manifest_names_the_files_with_their_hashes(home: Path, tmp_path: Pa
         assert one["files"] == {one["name"]: extensions.digest(home / one["name"])}
 
 
-# -- without trust ------------------------------------------------------------------------------------------------------
+# -- without trust ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_a_report_and_a_check_run_no_code_and_name_what_they_leave_out(study: St
     assert status == 0 and "is out of date: my_norm.py changed" in told
 
 
-# -- a source of data -----------------------------------------------------------------------------------------------------
+# -- a source of data -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +235,7 @@ def test_workers_load_a_source(
     run_in_workers(study, "sums.yaml", executor, sums)
 
 
-# -- in other processes ---------------------------------------------------------------------------------------------------
+# -- in other processes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("executor", ["local", pytest.param("dask", marks=pytest.mark.slow)])

@@ -298,7 +298,7 @@ def test_a_worker_with_another_content_refuses_in_one_line(tmp_path: Path) -> No
         extensions.load_same([gone], "worker on here")
 
 
-# -- without their code --------------------------------------------------------------------------------------------------
+# -- without their code -----------------------------------------------------------------------------------------------
 
 EVERY = (
     act("mine", 2.0).replace("np.tanh(z)", "(np.tanh(z) + 1)")

@@ -58,8 +58,8 @@ def code_of(module: str, function: str, tables: Iterable[str]) -> list[str]:
     """The code behind a section, as lines.
 
     They name its function, the modules of analysis and measurement that its own module imports, and the first module
-    of each role that makes its tables. A table of cells is made by measuring, that of states by `states`, any other by collecting. The modules are
-    found by following imports, so that no path is kept here.
+    of each role that makes its tables. A table of cells is made by measuring, that of states by `states`, any other by
+    collecting. The modules are found by following imports, so that no path is kept here.
     """
     package, _, own = module.partition(".")
     inside = package == __name__.partition(".")[0]  # otherwise it is a file of the user

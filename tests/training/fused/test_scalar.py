@@ -108,7 +108,8 @@ def nan_is_not_kept(ours: Any) -> int:
     return sum(scan(*each) for each in both(INFINITY + 1, SIGN))
 
 
-# Bounds: half a unit for the last operation, the rest for the ones before it. tanh's worst lies where it is just under 1
+# Bounds: half a unit for the last operation, the rest for the ones before it. tanh's worst lies where it is just under
+# 1
 # and a unit is half of what it is at 1, so that it is an error of 3e-7.
 
 
