@@ -6,8 +6,9 @@ And the refusal that is the developer's to mend: a kind that a branch does not k
 from __future__ import annotations
 
 import difflib
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from itertools import accumulate
 from types import NoneType
 from typing import Any, Literal, Never, get_args, get_origin
@@ -61,7 +62,16 @@ def refused(entry: Any, problem: str) -> SpecError:
     """The error about an entry of a registry, in one line that names the line that makes it."""
     file, line = entry.origin[0]
     name = getattr(entry, "name", None) or getattr(entry, "key", None)
-    return SpecError(f"{file}:{line}: {type(entry).__name__.lower()} {name!r:.60}: {problem}")
+    kind = re.sub("(?<=[a-z])(?=[A-Z])", " ", type(entry).__name__).lower()
+    return SpecError(f"{file}:{line}: {kind} {name!r:.60}: {problem}")
+
+
+def check_name(entry: Any, name: object, taken: Container[Any]) -> None:
+    """Raise SpecError unless the name of an entry of a registry can be written in a study file and is not taken."""
+    if not (isinstance(name, str) and name.isprintable() and name == name.strip() and name not in ("", "none")):
+        raise refused(entry, f"expected a name of printable characters that is not none, got {name!r:.60}")
+    if name in taken:
+        raise refused(entry, "the name is taken; choose another one")
 
 
 def kind_words(kind: Any) -> str:
@@ -70,12 +80,6 @@ def kind_words(kind: Any) -> str:
         return ", ".join(map(str, get_args(kind)))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "none"}
     return names.get(kind, str(kind))
-
-
-def unnamed(name: object) -> str:
-    """The problem with the name of an entry, or nothing where a study file can write it."""
-    good = isinstance(name, str) and name.isprintable() and name == name.strip() and name not in ("", "none")
-    return "" if good else f"expected a name of printable characters that is not none, got {name!r:.60}"
 
 
 def unknown(value: Never) -> Never:

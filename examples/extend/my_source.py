@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from study.data.sequences import Sequences
-from study.data.source import Kind, register
+from study.data.source import SourceKind, register
 
 
 @dataclass(frozen=True)
@@ -21,4 +21,4 @@ class Sums:
         return Sequences("0123456789", X, [sum(x) % 10 for x in X])
 
 
-register(Kind("sums", Sums, noun="digit"))
+register(SourceKind("sums", Sums, noun="digit"))

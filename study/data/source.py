@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from study.codehash import Origin, origin
 from study.data.words import SplitName
-from study.errors import refused, unnamed
+from study.errors import check_name, refused
 
 if TYPE_CHECKING:
     from study.data.examples import Dataset
@@ -81,7 +81,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Kind:
+class SourceKind:
     """A kind of source, which a study file names by `data: {kind: …}`."""
 
     name: str
@@ -90,15 +90,12 @@ class Kind:
     origin: Origin = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
 
 
-SOURCES: dict[str, Kind] = {}
+SOURCES: dict[str, SourceKind] = {}
 
 
-def register(entry: Kind) -> Kind:
+def register(entry: SourceKind) -> SourceKind:
     """Make a kind of source known by its name. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.name):
-        raise refused(entry, problem)
-    if entry.name in SOURCES:
-        raise refused(entry, "the name is taken; choose another one")
+    check_name(entry, entry.name, SOURCES)
     if not is_dataclass(entry.source) or not callable(getattr(entry.source, "load", None)):
         raise refused(entry, f"source: expected a dataclass with a method load, got {entry.source!r:.60}")
     names = {f.name for f in fields(entry.source)}
@@ -116,6 +113,6 @@ def entropy(targets: Sequence[int]) -> float:
     return -sum(n / total * math.log(n / total) for n in targets if n)
 
 
-def kind_of(source: Source) -> Kind:
+def kind_of(source: Source) -> SourceKind:
     """The kind of a source."""
     return next(kind for kind in SOURCES.values() if type(source) is kind.source)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.data.source import Kind, register
+from study.data.source import SourceKind, entropy, register
 from study.data.words import WordList, Words, load
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class WordExamples(Words):
             "words": {name: len(part) for name, part in self.splits.items()},
             "shared_with_train": {name: self.shared(name) for name in self.splits if name != "train"},
             "words_twice": self.repeated,
-            "character_entropy": {name: self.entropy(name) for name in self.splits},
+            "character_entropy": {name: entropy(self.targets(name)) for name in self.splits},
             "repeats": {
                 str(context): {" ".join(map(str, k)): v for k, v in self.repeats("train", context).items()}
                 for context in lengths
@@ -79,4 +79,4 @@ class WordSource(WordList):
         return WordExamples(words.vocabulary, words.splits, words.repeated, words.sha256, self.shuffle_seed)
 
 
-WORDS = register(Kind("words", WordSource, noun="character"))
+WORDS = register(SourceKind("words", WordSource, noun="character"))

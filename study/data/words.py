@@ -66,15 +66,6 @@ class Words:
         others = self.vocabulary.characters[1:]
         return [len(self.splits[split]), *(counts[character] for character in others)]
 
-    def entropy(self, split: SplitName) -> float:
-        """The entropy in nats of the next character when the context is ignored.
-
-        It is the loss that a model reaches when it learns only the bias of its output layer.
-        """
-        counts = [n for n in self.targets(split) if n]
-        total = sum(counts)
-        return -sum(n / total * math.log(n / total) for n in counts)
-
     def repeats(self, split: SplitName, context: int) -> dict[tuple[int, ...], float]:
         """Share of contexts by pattern of repeats: `...` is (3,), `..e` and `emm` are (2, 1), `emi` is (1, 1, 1)."""
         boundary = self.vocabulary.characters[0] * context

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from study.data.examples import Split
     from study.network.layers import Layer, Network
     from study.network.model import Activations, LayerTrace, Parameters
-    from study.network.norms import Statistics
+    from study.network.norms import LayerStatistics, Statistics
 
 
 @dataclass(frozen=True)
@@ -292,9 +292,7 @@ def _std(p: Tensor) -> Tensor:
 )
 def gap_mean(given: Statistics, calibrated: Statistics, i: int) -> Tensor:
     """The largest gap of a unit's mean from the calibrated one, (), for one model."""
-    one, other = given[i], calibrated[i]
-    assert one is not None and other is not None
-    return (one.mean - other.mean).abs().max()
+    return _gap(given, calibrated, i, lambda own: own.mean)
 
 
 @metric(
@@ -306,9 +304,14 @@ def gap_mean(given: Statistics, calibrated: Statistics, i: int) -> Tensor:
 )
 def gap_std(given: Statistics, calibrated: Statistics, i: int) -> Tensor:
     """The largest gap of a unit's std from the calibrated one, (), for one model."""
+    return _gap(given, calibrated, i, lambda own: own.std)
+
+
+def _gap(given: Statistics, calibrated: Statistics, i: int, of: Callable[[LayerStatistics], Tensor]) -> Tensor:
+    """The largest gap of a number of any unit of layer `i` from the calibrated one, (), for one model."""
     one, other = given[i], calibrated[i]
     assert one is not None and other is not None
-    return (one.std - other.std).abs().max()
+    return (of(one) - of(other)).abs().max()
 
 
 # -- of a layer that is drawn alone: activation(x @ w), (examples, units) -> () ----------------------------------------

@@ -26,7 +26,7 @@ from study.rng import streams
 MOST = 32  # models in a stack at most: more of them save no time
 
 Report = Callable[[int], None]  # the number of states that are done
-Model = tuple[Network, int]  # a network, and the seed that it is drawn with
+Seeded = tuple[Network, int]  # a network, and the seed that it is drawn with
 
 
 def measure_states(states: States, data: Dataset, report: Report = lambda done: None) -> dict[Block, pa.Table]:
@@ -44,7 +44,7 @@ def measure_states(states: States, data: Dataset, report: Report = lambda done: 
     return found
 
 
-def measured(models: Sequence[Model], wanted: Wanted, data: Dataset) -> Iterator[list[list[Row]]]:
+def measured(models: Sequence[Seeded], wanted: Wanted, data: Dataset) -> Iterator[list[list[Row]]]:
     """The rows of each model of one graph, stack by stack."""
     pieces = list(chunks(data.splits["train"], models[0][0]))
     size, agree = stack_size(models[0][0], pieces, data.vocabulary), dict[int, bool]()
@@ -73,7 +73,7 @@ def stack_size(network: Network, pieces: Sequence[tuple[Tensor, Tensor]], vocabu
     return max(1, min(MOST, CHUNK // (longest * max(sum(network.widths), vocabulary))))
 
 
-def _measured(models: Sequence[Model], wanted: Wanted, data: Dataset, pieces: Pieces) -> list[list[Row]]:
+def _measured(models: Sequence[Seeded], wanted: Wanted, data: Dataset, pieces: Pieces) -> list[list[Row]]:
     """The rows of each model of one stack."""
     graph, found = models[0][0], [list[Row]() for _ in models]
     draws = [streams(seed, "paired") for _, seed in models]
@@ -102,7 +102,7 @@ def _measured(models: Sequence[Model], wanted: Wanted, data: Dataset, pieces: Pi
     return found
 
 
-def _gradients(model: Model, batch_size: int, lr: float | None, data: Dataset) -> list[Row]:
+def _gradients(model: Seeded, batch_size: int, lr: float | None, data: Dataset) -> list[Row]:
     """Rows about the gradients of one model on its next minibatch. Without a learning rate `update_ratio` is empty."""
     (network, seed), train = model, data.splits["train"]
     draws = streams(seed, "paired")

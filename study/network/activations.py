@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
 from study.codehash import Origin, origin
-from study.errors import refused, unnamed
+from study.errors import check_name, refused
 
 Floats = NDArray[np.float64]
 Function = Callable[[Floats], Floats]
@@ -46,10 +46,7 @@ ACTIVATIONS: dict[str, Activation] = {}
 
 def register(entry: Activation) -> Activation:
     """Make an activation known by its name. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.name):
-        raise refused(entry, problem)
-    if entry.name in ACTIVATIONS:
-        raise refused(entry, "the name is taken; choose another one")
+    check_name(entry, entry.name, ACTIVATIONS)
     if not callable(entry.torch) and not str(entry.torch).startswith("torch."):
         raise refused(entry, f"torch: expected a name such as 'torch.tanh', or a function, got {entry.torch!r:.60}")
     for what in ("phi", "slope"):

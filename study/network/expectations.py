@@ -15,8 +15,8 @@ from study.network.activations import ACTIVATIONS, Floats, Moments
 NODES = 96  # per panel; the panels are short enough that 64 give rounding for every entry of the project
 NEAR, FAR = 40.0, 9.0  # |√q z| up to which an activation may bend, and |z| beyond which the Gaussian is below 1e-17
 
-Kind = Literal["torch", "second moment", "variance", "criticality"]
-KINDS: tuple[Kind, ...] = ("torch", "second moment", "variance", "criticality")
+GainKind = Literal["torch", "second moment", "variance", "criticality"]
+GAIN_KINDS: tuple[GainKind, ...] = ("torch", "second moment", "variance", "criticality")
 
 
 def expectation(function: Callable[[Floats], Floats], q: Floats, kinks: tuple[float, ...] = ()) -> Floats:
@@ -57,7 +57,7 @@ def moments(q: Floats, name: str) -> Moments:
 
 
 @cache
-def gain(name: str, kind: Kind = "torch") -> float:
+def gain(name: str, kind: GainKind = "torch") -> float:
     """The gain of an activation by its name.
 
     "torch" is the value of torch.nn.init.calculate_gain, or that of "second moment" where torch knows no such name.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.codehash import Origin, origin
-from study.errors import refused, suggest, unknown, unnamed
+from study.errors import check_name, refused, suggest, unknown
 from study.network.options import NoOptions, OptionError, Written, names, read, written
 
 if TYPE_CHECKING:
@@ -123,10 +123,7 @@ INITIALISERS: dict[str, Initialiser] = {}
 
 def register(entry: Initialiser) -> Initialiser:
     """Make an initialiser known by its key. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.key):
-        raise refused(entry, problem)
-    if entry.key in INITIALISERS or entry.key in SCHEMES:
-        raise refused(entry, "the name is taken; choose another one")
+    check_name(entry, entry.key, INITIALISERS | SCHEMES)
     for what in ("draw", "scale", "words"):
         if not callable(getattr(entry, what)):
             raise refused(entry, f"{what}: expected a function, got {getattr(entry, what)!r:.60}")
@@ -419,16 +416,16 @@ def _names_gain(value: Mapping[Any, Any]) -> bool:
 def _gain(value: Any) -> Any:
     """The number of a gain: a number, the name of an activation, or {gelu: variance}."""
     from study.network.activations import ACTIVATIONS
-    from study.network.expectations import KINDS, gain
+    from study.network.expectations import GAIN_KINDS, gain
 
     kind: Any = "torch"
     if isinstance(value, Mapping):
         if len(value) != 1:
             raise OptionError(f"expected one activation, such as {{gelu: variance}}, got {dict(value)!r:.60}", "gain")
         ((value, kind),) = value.items()
-        if kind not in KINDS:
+        if kind not in GAIN_KINDS:
             raise OptionError(
-                f"expected one of {', '.join(KINDS)}, got {kind!r:.60}{suggest(str(kind), KINDS)}", "gain"
+                f"expected one of {', '.join(GAIN_KINDS)}, got {kind!r:.60}{suggest(str(kind), GAIN_KINDS)}", "gain"
             )
     elif not isinstance(value, str):
         return value

@@ -9,7 +9,7 @@ from typing import Any
 from study.codehash import Origin
 from study.network.activations import ACTIVATIONS
 from study.network.inits import Init
-from study.network.model import MODELS, Kind
+from study.network.model import MODELS, ModelKind
 from study.network.norms import NORMS, Norm
 from study.network.options import Written
 
@@ -87,7 +87,7 @@ class Network:
         assert self.embedding is not None or not self.model.layered, f"{self.model.label} has an embedding"
 
     @property
-    def model(self) -> Kind:
+    def model(self) -> ModelKind:
         """The entry of the kind of model."""
         return MODELS[self.kind]
 

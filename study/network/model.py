@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from study.codehash import Origin, origin
-from study.errors import refused, unnamed
+from study.errors import check_name, refused
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +135,7 @@ def arrays(params: Parameters, running: Statistics, m: int) -> dict[str, NDArray
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """A kind of model: the value of `model: {kind: …}` in a study file."""
 
     name: str
@@ -149,15 +149,12 @@ class Kind:
     origin: Origin = field(default_factory=lambda: origin(__name__), compare=False, repr=False)
 
 
-MODELS: dict[str, Kind] = {}
+MODELS: dict[str, ModelKind] = {}
 
 
-def register(entry: Kind) -> Kind:
+def register(entry: ModelKind) -> ModelKind:
     """Make a kind of model known by its name. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.name):
-        raise refused(entry, problem)
-    if entry.name in MODELS:
-        raise refused(entry, "the name is taken; choose another one")
+    check_name(entry, entry.name, MODELS)
     for part in (entry.load, entry.shapes):
         if not callable(part):
             raise refused(entry, f"load and shapes: expected a function, got {part!r:.60}")
@@ -184,7 +181,7 @@ def _mlp_shapes(network: Network, vocabulary: int) -> list[tuple[int, int]]:
     return list(pairwise([network.context * network.embedding_size, *network.widths, vocabulary]))
 
 
-register(Kind("mlp", "a character-level MLP", _mlp, _mlp_shapes))
+register(ModelKind("mlp", "a character-level MLP", _mlp, _mlp_shapes))
 register(
-    Kind("bigram", "a bigram table", _bigram, lambda network, V: [(V, V)], layered=False, context=1),
+    ModelKind("bigram", "a bigram table", _bigram, lambda network, V: [(V, V)], layered=False, context=1),
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from study.codehash import Origin, origin
-from study.errors import refused, suggest, unknown, unnamed
+from study.errors import check_name, refused, suggest, unknown
 from study.network.inits import ONES, ZEROS, Init, Scheme, read_init
 from study.network.options import NoOptions, OptionError, Written, names, read, written
 
@@ -99,10 +99,7 @@ NORMS: dict[str, Norm] = {}
 
 def register(entry: Norm) -> Norm:
     """Make a norm known by its name. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.name):
-        raise refused(entry, problem)
-    if entry.name in NORMS:
-        raise refused(entry, "the name is taken; choose another one")
+    check_name(entry, entry.name, NORMS)
     if not callable(entry.normalise):
         raise refused(entry, f"normalise: expected a function, got {entry.normalise!r:.60}")
     taken = {p.name for n in NORMS.values() for p in n.parameters}

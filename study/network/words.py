@@ -6,7 +6,7 @@ No role of the program reaches this module, so that rewording costs nothing.
 from __future__ import annotations
 
 from study.network.activations import ACTIVATIONS
-from study.network.expectations import KINDS, Kind, gain
+from study.network.expectations import GAIN_KINDS, GainKind, gain
 
 
 def gain_words(value: float) -> str:
@@ -14,8 +14,12 @@ def gain_words(value: float) -> str:
 
     A gain of 1 has no name, since it is every linear unit's.
     """
-    formulas: dict[Kind, str] = {"second moment": "1/√E φ(Z)²", "variance": "variance", "criticality": "criticality"}
-    for kind in KINDS if value != 1 else ():
+    formulas: dict[GainKind, str] = {
+        "second moment": "1/√E φ(Z)²",
+        "variance": "variance",
+        "criticality": "criticality",
+    }
+    for kind in GAIN_KINDS if value != 1 else ():
         for name, activation in ACTIVATIONS.items():
             if gain(name, kind) == value:
                 known = kind == "torch" and activation.gain is not None

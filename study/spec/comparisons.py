@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from study.codehash import Origin, origin
-from study.errors import SpecError, refused, unnamed
+from study.errors import SpecError, check_name, refused
 
 Bound = Annotated[float, Field(allow_inf_nan=False)] | str  # a number, or an expression that `value` knows
 FORMULA = re.compile(
@@ -68,10 +68,7 @@ COMPARISONS: dict[str, Comparison] = {}
 
 def register(entry: Comparison) -> Comparison:
     """Make a comparison known by its key. Raises SpecError for an entry that cannot serve."""
-    if problem := unnamed(entry.key):
-        raise refused(entry, problem)
-    if entry.key in kinds():
-        raise refused(entry, "the key is taken; choose another one")
+    check_name(entry, entry.key, kinds())
     if entry.partner is not None and entry.partner.key in {*kinds(), entry.key}:
         raise refused(entry, "the key of its partner is taken; choose another one")
     if entry.names_a_condition and entry.kind is not str:

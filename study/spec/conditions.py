@@ -9,7 +9,7 @@ from study.errors import unknown
 from study.network.expectations import gain
 from study.network.inits import INITIALISERS, Scheme
 from study.network.layers import Layer, Network
-from study.network.model import MODELS, Kind
+from study.network.model import MODELS, ModelKind
 from study.network.norms import Reading
 from study.spec.describe import condition_words
 from study.spec.inheritance import Draft, Fields, Place, complete_layer, numbers, shared_training
@@ -92,7 +92,7 @@ def network_of(file: StudyFile, draft: Draft) -> Network:
     return network
 
 
-def _lone_output(file: StudyFile, draft: Draft, kind: Kind) -> Layer:
+def _lone_output(file: StudyFile, draft: Draft, kind: ModelKind) -> Layer:
     """The output layer of a model without hidden layers: a table, whose rows are looked up as those of an embedding."""
     place = (*draft.place, "output")
     layer = _layer(file, place, draft.output, output=True)

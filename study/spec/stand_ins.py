@@ -18,12 +18,12 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 import numpy as np
 
 from study.codehash import Origin
-from study.data.source import Kind as Source
+from study.data.source import SourceKind
 from study.errors import SpecError
 from study.measurement.labels import Label
 from study.measurement.metrics import Metric
 from study.network.activations import Activation
-from study.network.expectations import KINDS, gain
+from study.network.expectations import GAIN_KINDS, gain
 from study.network.inits import Init, Initialiser
 from study.network.norms import Norm, Parameter
 from study.spec.extensions import REGISTRIES, Extension, withdraw
@@ -65,7 +65,7 @@ def described(extensions: Sequence[Extension]) -> list[Facts]:
 def _facts(kind: str, entry: Any) -> Facts:
     match entry:
         case Activation():
-            return {"gains": {one: _gain(entry.name, one) for one in KINDS}, "bounded": entry.bounded}
+            return {"gains": {one: _gain(entry.name, one) for one in GAIN_KINDS}, "bounded": entry.bounded}
         case Norm():
             parameters = [{"key": p.key, "name": p.name, "init": asdict(p.init)} for p in entry.parameters]
             batch = {"needs_statistics": entry.needs_statistics, "least_batch": entry.least_batch}
@@ -75,7 +75,7 @@ def _facts(kind: str, entry: Any) -> Facts:
         case Metric():
             activations = None if entry.activations is None else list(entry.activations)
             return {"label": asdict(entry.label), "activations": activations}
-        case Source():
+        case SourceKind():
             return {"noun": entry.noun, "options": _options(entry.source), "attributes": _constant(entry.source)}
         case _:  # a section of report/, which stands above this module
             return {"short": entry.short}
@@ -182,7 +182,7 @@ def _entry(kind: str, name: str, facts: Facts, absent: _NotLoaded) -> Any:
             chosen = None if facts["activations"] is None else tuple(facts["activations"])
             return Metric(name, Label(**facts["label"]), absent, None, chosen, "metrics", False, origin=())
         case "source":
-            return Source(name, _class(facts["options"], facts["attributes"]), noun=facts["noun"], origin=())
+            return SourceKind(name, _class(facts["options"], facts["attributes"]), noun=facts["noun"], origin=())
         case "section":
             return AbsentSection(facts["short"], f"the extension {absent.extension}, which is not loaded (see --trust)")
         case _:

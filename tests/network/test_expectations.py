@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import erf
 
 from study.network.activations import ACTIVATIONS
-from study.network.expectations import KINDS, expectation, gain, moments
+from study.network.expectations import GAIN_KINDS, expectation, gain, moments
 from study.network.words import gain_words
 
 QS = [1e-6, 0.01, 0.5, 1.0, 3.0, 31.0, 1000.0]
@@ -124,4 +124,4 @@ def test_the_words_of_a_gain_say_which_one_it_is() -> None:
     assert gain_words(gain("tanh", "criticality")) == "tanh, criticality"
     assert gain_words(1.0) == "1"
     assert gain_words(1.25) == "1.25"
-    assert len(KINDS) == 4
+    assert len(GAIN_KINDS) == 4

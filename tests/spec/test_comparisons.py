@@ -118,8 +118,8 @@ def test_a_claim_that_a_new_comparison_cannot_take_is_refused(
     ("key", "partner", "kind", "names", "problem"),
     [
         ("none", None, float, False, "expected a name of printable characters that is not none"),
-        ("near", None, float, False, "the key is taken"),
-        ("within", None, float, False, "the key is taken"),
+        ("near", None, float, False, "the name is taken"),
+        ("within", None, float, False, "the name is taken"),
         ("beyond", Partner("within", float), float, False, "the key of its partner is taken"),
         ("beside", None, float, True, "expected kind=str"),
     ],

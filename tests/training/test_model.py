@@ -19,7 +19,7 @@ from study.measurement.rows import Request
 from study.network.inits import Facts, Init
 from study.network.layers import Layer, Network
 from study.network.mlp import example_loss
-from study.network.model import MODELS, Activations, Kind, LayerTrace, Named, register
+from study.network.model import MODELS, Activations, LayerTrace, ModelKind, Named, register
 from study.network.norms import Statistics
 from study.rng import Streams
 from study.training.autograd import Trainer
@@ -99,7 +99,7 @@ class Behind:
         return Named({name: torch.from_numpy(array.copy())[None] for name, array in only.items()}), (None, None)
 
 
-KIND = Kind(
+KIND = ModelKind(
     "plain module", "a plain module", Behind, lambda network, V: [(T * E, H), (H, V)], layered=False, stacks=False
 )
 
@@ -210,5 +210,5 @@ def test_the_fused_engine_leaves_a_module_to_autograd_and_says_why() -> None:
 
 
 def test_a_taken_name_is_refused_with_the_line_that_makes_the_entry() -> None:
-    with pytest.raises(SpecError, match=r"test_model\.py:\d+: kind 'mlp': the name is taken"):
-        register(Kind("mlp", "another", Behind, KIND.shapes))
+    with pytest.raises(SpecError, match=r"test_model\.py:\d+: model kind 'mlp': the name is taken"):
+        register(ModelKind("mlp", "another", Behind, KIND.shapes))
