@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.data.source import Examples
+from study.data.source import Examples, kind_of
 from study.data.words import fillable
 from study.errors import SpecError
 from study.execution.cache import Cache, Store
@@ -13,7 +13,7 @@ from study.execution.keys import data_facts, keys_of
 from study.execution.plan import Plan, plan_study
 from study.execution.states import InitialStates, states_of
 from study.measurement.rows import Request
-from study.spec.extensions import load_same
+from study.spec.extensions import blamed, load_same
 from study.spec.records import Spec
 from study.spec.schema import BATCH_SIZES
 
@@ -32,12 +32,18 @@ class Prepared:
 def prepare(spec: Spec, engine: str, device: str, cache: Path) -> Prepared:
     """Prepare a study. Raises SpecError for a study that cannot be run."""
     load_same(spec.extensions, spec.name)  # another study may have been read since
-    found = spec.data.load(spec.folder)
+    found = load_examples(spec)
     check_contexts(spec, found)
     check_batch_sizes(spec, found)
     reading = Request(spec.measure, spec.batch_sizes)
     store = Store(Cache(cache.absolute()), keys_of(data_facts(spec.data, found), reading, device))
     return Prepared(found, plan_study(spec, engine, device), states_of(spec), reading, store)
+
+
+def load_examples(spec: Spec) -> Examples:
+    """The examples of a study. Raises SpecError where the source cannot give them."""
+    with blamed(Path(kind_of(spec.data).origin[0][0]), "when it loads the data; mend it"):
+        return spec.data.load(spec.folder)
 
 
 def check_contexts(spec: Spec, found: Examples) -> None:

@@ -19,6 +19,7 @@ from study.execution.keys import KEY_PACKAGES
 from study.execution.plan import plan_study, twin
 from study.execution.pool import Failure
 from study.execution.pool import run as run_shards
+from study.execution.prepare import load_examples
 from study.execution.progress import show_progress
 from study.execution.worker import Job
 from study.measurement.rows import Request, Rows
@@ -58,7 +59,7 @@ def verify_cells(spec: Spec, folder: Path, count: int | None, seed: int, workers
         raise SpecError(
             f"{folder}: made from another study than {spec.name}; verify it with the study file it came from"
         )
-    examples = spec.data.load(spec.folder)
+    examples = load_examples(spec)
     known = found["cells"].drop_duplicates("cell").set_index("cell")
     cells = {cell_id(cell): cell for cell in plan_study(spec).uses}
     names = [name for name in cells if name in known.index and known.loc[name, "status"] != "failed"]

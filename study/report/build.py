@@ -104,21 +104,28 @@ def _lead(results: Results) -> list[str]:
     warning = [lost] if failed else []
     seeds = f"{len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
     if not results.trained:
-        drawn = (
-            f"{n} condition{'s' if n > 1 else ''} of a {results.noun}-level network, drawn with {seeds} and not trained"
-        )
+        drawn = f"{n} condition{'s' if n > 1 else ''} of a {_kind(results)}, drawn with {seeds} and not trained"
         return [f"{drawn}: what a start looks like.", _network(results), *warning]
     if n == 1:
-        return [f"One condition of a {results.noun}-level network, trained with {seeds}: what a start costs.", *warning]
+        return [f"One condition of a {_kind(results)}, trained with {seeds}: what a start costs.", *warning]
     same = " on the same minibatches" if len({c.schedule.batch_size for c in results.conditions}) == 1 else ""
     return [
         (
-            f"{n} conditions of one {results.noun}-level network, trained from the same draws{same} with {seeds} each: "
+            f"{n} conditions of one {_kind(results)}, trained from the same draws{same} with {seeds} each: "
             "what a start costs, and what a repair is worth."
         ),
         _network(results),
         *warning,
     ]
+
+
+def _kind(results: Results) -> str:
+    """The kind of the conditions' model in words: `character-level network`, `bigram table`."""
+    kinds = {c.network.model.name: c.network.model for c in results.conditions}
+    (kind,) = kinds.values() if len(kinds) == 1 else (None,)
+    if kind is None or kind.layered:
+        return f"{results.noun}-level network"
+    return kind.label.removeprefix("a ")
 
 
 def _network(results: Results) -> str:
@@ -129,7 +136,7 @@ def _network(results: Results) -> str:
     if not network.model.layered:
         return (
             f"{literal(c.title)} is {network.model.label}: {results.vocabulary} logits by the last"
-            f" {'character' if network.context == 1 else f'{network.context} characters'}, without hidden layers. Its"
+            f" {results.noun if network.context == 1 else f'{network.context} {results.noun}s'}, without hidden layers. Its"
             f" training: {training}."
         )
     names = [f"W{i}" + (f" and b{i}" if layer.bias else "") for i, layer in enumerate(network.layers, start=1)]

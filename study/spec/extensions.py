@@ -7,6 +7,7 @@ were loaded last. An extension is imported once in a process. This module loads 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import hashlib
@@ -40,6 +41,7 @@ from study.spec.schema import shown_value
 KEY = "extensions"  # in the study file
 PREFIX = "study_extension_"  # of the names of modules: no module of a library has such a name
 MAX_BYTES = 1_000_000
+PACKAGE = Path(__file__).parents[1]
 REGISTRIES: dict[str, dict[str, Any]] = {  # in words -> the registry
     "activation": ACTIVATIONS,
     "norm": NORMS,
@@ -247,18 +249,30 @@ def _execute(path: Path) -> None:
     spec = spec_from_file_location(name, path, loader=_Source(name, str(path)))
     assert spec is not None and spec.loader is not None, f"{path}: no module can be made of it"
     module = sys.modules[name] = module_from_spec(spec)  # dataclasses look for their module there
-    try:
+    with blamed(path, "when it is loaded; an extension only registers its entries"):
         spec.loader.exec_module(module)
+
+
+@contextlib.contextmanager
+def blamed(path: Path, when: str) -> Iterator[None]:
+    """Turn an error that a user's own code raises in the block into a SpecError of one line, which names its line.
+
+    `path` is the file of the code, and `when` says when it raises and what would do. An error that code of the package
+    raises for itself is left as it is.
+    """
+    try:
+        yield
     except SpecError:
         raise
     except SyntaxError as error:
         raise SpecError(f"{error.filename}:{error.lineno or 1}: is no Python code ({error.msg})") from None
     except (Exception, SystemExit) as error:  # whatever the user's code raises
+        if _within(str(path), PACKAGE):
+            raise
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _within(frame.filename, path.parent)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
         told = (str(error).strip().splitlines() or [""])[0]
-        problem = f"raises {type(error).__name__}{told and f' ({told:.160})'} when it is loaded"
-        raise SpecError(f"{where}: {problem}; an extension only registers its entries") from None
+        raise SpecError(f"{where}: raises {type(error).__name__}{told and f' ({told:.160})'} {when}") from None
 
 
 def _within(file: str, folder: Path) -> bool:
@@ -279,7 +293,29 @@ class _Source(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         # as text, since the hash of the code reads UTF-8 whatever coding the file declares
         text = content(Path(self.path)).decode("utf-8")
-        return compile(text, self.path, "exec", dont_inherit=True)
+        tree = compile(text, self.path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        for line, name in _imported_later(tree):
+            if any(_lies_beside(name.partition(".")[0], folder) for folder in Path(self.path).parents):
+                problem = f"imports {name:.60} inside a function, where the files beside an extension are not found"
+                raise SpecError(f"{self.path}:{line}: {problem}; import it at the top of the file")
+        code: CodeType = compile(text, self.path, "exec", dont_inherit=True)
+        return code
+
+
+def _imported_later(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The lines and the modules of the imports inside functions."""
+    for function in ast.walk(tree):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                match node:
+                    case ast.Import():
+                        yield from ((node.lineno, each.name) for each in node.names)
+                    case ast.ImportFrom(module=str(name), level=0):
+                        yield node.lineno, name
+
+
+def _lies_beside(name: str, folder: Path) -> bool:
+    return not found_elsewhere(name, folder) and ((folder / f"{name}.py").is_file() or (folder / name).is_dir())
 
 
 class _Beside(MetaPathFinder):

@@ -224,6 +224,40 @@ def test_a_source_of_a_users_own_is_trained_and_judged_without_its_code(
     assert status == 0 and "10 digits" in page and "random digits and the last digit of their sum" in page
 
 
+def test_an_error_of_a_users_source_or_section_is_one_line_that_names_it(
+    study: Study, sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sums.yaml", "my_source.py"):
+        shutil.copy(sums / name, tmp_path)
+    shutil.copytree(sums / "out", tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    extensions.withdraw()
+    section = """
+from study.report.sections.registry import section
+
+@section("Mine", "What is wrong?", needs="nothing")
+def mine_section(results):
+    return results.nothing_of_the_kind
+"""
+    (tmp_path / "mine.py").write_text(section)
+    text = (tmp_path / "sums.yaml").read_text()
+    (tmp_path / "sums.yaml").write_text(
+        text.replace("extensions: [my_source.py]", "extensions: [my_source.py, mine.py]")
+    )
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    status, _, told = study("report", "sums.yaml", "--out", "out", "--no-notebooks")
+    last = told.splitlines()[-1]
+    assert status == 2 and "mine.py:6: raises AttributeError" in last and "when it makes its section; mend it" in last
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    extensions.withdraw()
+    shutil.copytree(tmp_path, tmp_path / "second", ignore=shutil.ignore_patterns("out"))
+    source = (tmp_path / "my_source.py").read_text().replace("self.seed)", "self.seed or 1 / 0)")
+    (tmp_path / "second" / "my_source.py").write_text(source)
+    status, _, told = study("plan", "second/sums.yaml")
+    line = next(n for n, text in enumerate(source.splitlines(), 1) if "1 / 0" in text)
+    assert status == 2 and f"my_source.py:{line}: raises ZeroDivisionError (division by zero) when it loads" in told
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["local", "dask"])
 def test_workers_load_a_source(

@@ -232,6 +232,18 @@ def test_two_folders_have_files_of_one_name_beside_their_extensions(tmp_path: Pa
         assert gain("mine") == pytest.approx(gain("tanh", "second moment") / factor, rel=1e-9)
 
 
+@pytest.mark.parametrize("late", ["from helpers import factor", "import helpers", "from parts.inner import offset"])
+def test_an_import_inside_a_function_of_a_file_beside_is_refused_with_its_line(tmp_path: Path, late: str) -> None:
+    files = {"helpers.py": "factor = 3.0\n", "parts/__init__.py": "", "parts/inner.py": "offset = 0.5\n"}
+    text = act() + f"\n\ndef later():\n    import random\n    {late}\n"
+    path = study(tmp_path, {"my_act.py": text, **files}, ["my_act.py"])
+    line = text.splitlines().index(f"    {late}") + 1
+    name = late.split()[1]
+    assert f"my_act.py:{line}: imports {name} inside a function" in refused(path)
+    path = study(tmp_path, {"first.py": "import my_act\n"}, ["first.py"])  # in a file beside the extension likewise
+    assert f"my_act.py:{line}: imports {name} inside a function" in refused(path)
+
+
 OPTIONED = """
 from __future__ import annotations
 from dataclasses import dataclass

@@ -12,8 +12,10 @@ A section is a file of this package: its anchor is the file's name, and the name
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from study.analysis.ledger import Ledger
 from study.analysis.results import Results
@@ -21,6 +23,7 @@ from study.errors import SpecError
 from study.report.html.page import Figure, Listing, Made, Section, Table, Term
 from study.report.sections.origin import complete
 from study.spec.anchors import ADDED, anchors
+from study.spec.extensions import blamed
 
 Asked = str | Callable[[Results], str]  # a question, or a function that words it for the results
 
@@ -56,7 +59,8 @@ class Question:
 
     def make(self, results: Results, ledger: Ledger) -> Section | None:
         """The section with its origin, or None where the study has no data for it."""
-        found = self.find(results, ledger)
+        with blamed(Path(sys.modules[self.module].__file__ or ""), "when it makes its section; mend it"):
+            found = self.find(results, ledger)
         if found is None:
             return None
         made = Section(

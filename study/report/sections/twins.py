@@ -117,8 +117,11 @@ def _repeats(results: Results, ends: dict[str, pd.DataFrame]) -> list[str]:
     moved = {name: float(end["gap"].abs().max()) for name, end in ends.items()}
     far = max(apart, key=lambda name: apart[name])
     pairs = int((ends[far]["distance"] > 0).sum())
+    first = "One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches."
+    if not pairs:
+        return [f"{first} Every pair that was trained to the end has equal parameters there, to the last bit."]
     text = [
-        "One weight of W1 is moved by one unit in the last place, and the twin is trained on the same minibatches. In"
+        f"{first} In"
         f" **{results.titles[far]}** the parameters are {number(apart[far], '.1e')} of their size apart at the end"
         f" (geometric mean of {pair_count(pairs)}), and the dev loss moves by up to {number(moved[far], '.1e')} nats."
     ]
