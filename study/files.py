@@ -32,6 +32,13 @@ def read(path: Path, most: int) -> bytes:
     return content
 
 
+def unread(error: OSError, instead: str, large: str) -> str:
+    """Why `read` failed, and what would do: `instead`, or `large` where the file is too large."""
+    if error.errno == errno.EFBIG:
+        return f"{error.strerror}; {large}"
+    return f"cannot be read ({error.strerror}); {instead}"
+
+
 def replace(path: Path, content: bytes) -> None:
     """Write a file atomically and durably.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from study.errors import SpecError
-from study.files import read
+from study.files import read, unread
 
 SplitName = Literal["train", "dev", "test"]
 MAX_BYTES = 100_000_000  # of a word list: some ten million words
@@ -129,7 +129,7 @@ def read_words(path: Path, shown: str, sha256: str | None) -> tuple[list[str], s
         content = read(path, MAX_BYTES)
     except OSError as error:
         raise SpecError(
-            f"{shown}: cannot be read ({error.strerror}); data.path is relative to the study file"
+            f"{shown}: {unread(error, 'data.path is relative to the study file', 'name a shorter list, or a part of it')}"
         ) from None
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:

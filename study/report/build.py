@@ -121,11 +121,10 @@ def _lead(results: Results) -> list[str]:
 
 def _kind(results: Results) -> str:
     """The kind of the conditions' model in words: `character-level network`, `bigram table`."""
-    kinds = {c.network.model.name: c.network.model for c in results.conditions}
-    (kind,) = kinds.values() if len(kinds) == 1 else (None,)
-    if kind is None or kind.layered:
-        return f"{results.noun}-level network"
-    return kind.label.removeprefix("a ")
+    layered = f"{results.noun}-level network"
+    models = [c.network.model for c in results.conditions]
+    kinds = {layered if model.layered else model.label.removeprefix("a ") for model in models}
+    return kinds.pop() if len(kinds) == 1 else layered
 
 
 def _network(results: Results) -> str:

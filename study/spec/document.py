@@ -5,7 +5,6 @@ Only data is read: tags are refused, no code runs, and the expansion of aliases 
 
 from __future__ import annotations
 
-import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import yaml
 
 from study.errors import SpecError
-from study.files import read
+from study.files import read, unread
 
 MAX_BYTES = 1_000_000
 MAX_SIZE = 1_000_000  # characters after aliases are expanded; every value counts as EACH more
@@ -69,9 +68,8 @@ def load_document(path: Path, name: str | None = None) -> Document:
     try:
         content = read(path, MAX_BYTES)
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise SpecError(f"{name}: {error.strerror}; a study file is text of a few pages") from None
-        raise SpecError(f"{name}: cannot be read ({error.strerror}); name a study file") from None
+        problem = unread(error, "name a study file", "a study file is text of a few pages")
+        raise SpecError(f"{name}: {problem}") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import errno
 import hashlib
 import sys
 import traceback
@@ -25,7 +24,7 @@ from typing import Any
 from study.codehash import entry_digest
 from study.data.source import SOURCES
 from study.errors import SpecError
-from study.files import read
+from study.files import read, unread
 from study.measurement.metrics import METRICS
 from study.network.activations import ACTIVATIONS
 from study.network.expectations import gain
@@ -182,9 +181,8 @@ def content(path: Path, name: str | None = None) -> bytes:
     try:
         found = read(path, MAX_BYTES)
     except OSError as error:
-        if error.errno == errno.EFBIG:
-            raise SpecError(f"{name}: {error.strerror}; an extension is a few pages of Python code") from None
-        raise SpecError(f"{name}: cannot be read ({error.strerror}); name a file of Python code") from None
+        problem = unread(error, "name a file of Python code", "an extension is a few pages of Python code")
+        raise SpecError(f"{name}: {problem}") from None
     try:
         found.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -293,12 +291,12 @@ class _Source(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         # as text, since the hash of the code reads UTF-8 whatever coding the file declares
         text = content(Path(self.path)).decode("utf-8")
-        tree = compile(text, self.path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = ast.parse(text, self.path)
         for line, name in _imported_later(tree):
             if any(_lies_beside(name.partition(".")[0], folder) for folder in Path(self.path).parents):
                 problem = f"imports {name:.60} inside a function, where the files beside an extension are not found"
                 raise SpecError(f"{self.path}:{line}: {problem}; import it at the top of the file")
-        code: CodeType = compile(text, self.path, "exec", dont_inherit=True)
+        code: CodeType = compile(tree, self.path, "exec", dont_inherit=True)
         return code
 
 
@@ -315,7 +313,8 @@ def _imported_later(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _lies_beside(name: str, folder: Path) -> bool:
-    return not found_elsewhere(name, folder) and ((folder / f"{name}.py").is_file() or (folder / name).is_dir())
+    """Whether an import of this top-level name means a file or a folder of `folder`."""
+    return ((folder / f"{name}.py").is_file() or (folder / name).is_dir()) and not found_elsewhere(name, folder)
 
 
 class _Beside(MetaPathFinder):
@@ -345,12 +344,9 @@ def _beside(folder: Path) -> Iterator[list[str]]:
     Behind the block no import finds them any more, so that a file of the user's never takes the place of a library.
     """
     finder = _Beside(folder)
-    plain = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
-    hidden = {
-        name: module
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in plain and not found_elsewhere(name.partition(".")[0], folder)
-    }
+    loaded = {name.partition(".")[0] for name in sys.modules}
+    beside = {name for name in loaded if _lies_beside(name, folder)}
+    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in beside}
     for name in hidden:  # another folder's module of that name
         del sys.modules[name]
     sys.meta_path.insert(0, finder)

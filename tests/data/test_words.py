@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.data.source import entropy
-from study.data.words import Words, load
+from study.data.words import Words, load, read_words
 from study.errors import SpecError
 from study.spec.schema import DataEntry
 from tests.support.tiny import one_line
@@ -119,6 +120,16 @@ def test_another_boundary_frees_the_dot(tmp_path: Path) -> None:
 def test_examples_are_the_characters_of_every_word_and_its_end(tmp_path: Path) -> None:
     found = words_of(tmp_path, "\n".join(LETTERS))
     assert {name: found.examples(name) for name in found.splits} == {"train": 40 * 3, "dev": 5 * 3, "test": 5 * 3}
+
+
+def test_a_list_that_is_too_large_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.touch()
+    os.truncate(path, 60 * 10**9)  # a sparse file: it takes no room on the disk
+    with pytest.raises(SpecError) as refused:
+        read_words(path, "words.txt", None)
+    problem = "larger than 100,000,000 bytes; name a shorter list, or a part of it"
+    assert one_line(str(refused.value)) == f"words.txt: {problem}"
 
 
 def test_entropy_is_that_of_the_next_character_alone(tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ def test_streamed_histograms_count_all_examples(monkeypatch: pytest.MonkeyPatch)
             values = {"preact": layer.z, "h": layer.h, "logits": layer.h}[row["quantity"]][0].double().numpy()
             literal, _ = np.histogram(values.ravel(), row["edges"][1:-1])
             assert sum(row["counts"]) == values.size
-            # a value within a rounding of an edge may fall on either side of it: hardly ever more than a context's
-            # worth
+            # a value within a rounding of an edge may fall on either side of it: hardly ever more than those of one
+            # context
             assert np.abs(np.array(row["counts"][1:-1]) - literal).sum() <= 40
             assert row["counts"][0] == (values < row["edges"][1]).sum()
 

@@ -224,6 +224,27 @@ def test_a_source_of_a_users_own_is_trained_and_judged_without_its_code(
     assert status == 0 and "10 digits" in page and "random digits and the last digit of their sum" in page
 
 
+def test_a_section_of_a_file_beside_an_extension_is_on_the_page(
+    study: Study, sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (sums / "sums.yaml").read_text().replace("[my_source.py]", "[my_source.py, mine.py]")
+    (tmp_path / "sums.yaml").write_text(text)
+    shutil.copy(sums / "my_source.py", tmp_path)
+    shutil.copytree(sums / "out", tmp_path / "out")
+    (tmp_path / "mine.py").write_text("import views\n")
+    (tmp_path / "views.py").write_text("""
+from study.report.sections.registry import Content, section
+
+@section("Mine", "What is beside?", needs="nothing")
+def mine_section(results):
+    return Content(answer=["A view from a file beside."])
+""")
+    monkeypatch.chdir(tmp_path)
+    extensions.withdraw()
+    assert study("report", "sums.yaml", "--out", "out", "--no-notebooks")[0] == 0
+    assert "A view from a file beside." in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
 def test_an_error_of_a_users_source_or_section_is_one_line_that_names_it(
     study: Study, sums: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,6 @@ A section is a file of this package: its anchor is the file's name, and the name
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +48,7 @@ class Question:
     question: Asked
     needs: str
     module: str  # the dotted name of the section's module
+    file: str  # the path of the module's file
     function: str
     find: Callable[[Results, Ledger], Content | None]
 
@@ -59,7 +59,7 @@ class Question:
 
     def make(self, results: Results, ledger: Ledger) -> Section | None:
         """The section with its origin, or None where the study has no data for it."""
-        with blamed(Path(sys.modules[self.module].__file__ or ""), "when it makes its section; mend it"):
+        with blamed(Path(self.file), "when it makes its section; mend it"):
             found = self.find(results, ledger)
         if found is None:
             return None
@@ -82,9 +82,7 @@ def section(short: str, question: Asked, needs: str) -> Callable[[Callable[[Resu
     """Turn a function of the results into a section. `short` is its title in the navigation."""
 
     def register(find: Callable[[Results], Content | None]) -> Question:
-        return _known(
-            Question(short, question, needs, find.__module__, find.__name__, lambda found, _: find(found)), find
-        )
+        return _known(short, question, needs, find, lambda found, _: find(found))
 
     return register
 
@@ -95,16 +93,24 @@ def judged_section(
     """Turn a function of the results and the ledger into a section."""
 
     def register(find: Callable[[Results, Ledger], Content | None]) -> Question:
-        return _known(Question(short, question, needs, find.__module__, find.__name__, find), find)
+        return _known(short, question, needs, find, find)
 
     return register
 
 
-def _known(made: Question, find: Callable[..., Content | None]) -> Question:
+def _known(
+    short: str,
+    question: Asked,
+    needs: str,
+    function: Callable[..., Content | None],
+    find: Callable[[Results, Ledger], Content | None],
+) -> Question:
     """The section, made known by its anchor if it is of an extension. SpecError: the anchor is taken or is none."""
+    code = function.__code__
+    made = Question(short, question, needs, function.__module__, code.co_filename, function.__name__, find)
     if made.module.partition(".")[0] == __name__.partition(".")[0]:
         return made
-    where = f"{find.__code__.co_filename}:{find.__code__.co_firstlineno}"
+    where = f"{made.file}:{code.co_firstlineno}"
     if made.anchor in anchors():
         raise SpecError(f"{where}: section '{made.anchor}': the name is taken; give the function another one")
     if not made.function.endswith("_section") or not re.fullmatch("[a-z][a-z0-9-]*", made.anchor):

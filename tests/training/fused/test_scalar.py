@@ -109,8 +109,7 @@ def nan_is_not_kept(ours: Any) -> int:
 
 
 # Bounds: half a unit for the last operation, the rest for the ones before it. tanh's worst lies where it is just under
-# 1
-# and a unit is half of what it is at 1, so that it is an error of 3e-7.
+# 1 and a unit is half of what it is at 1, so that it is an error of 3e-7.
 
 
 @pytest.mark.slow
